@@ -1,0 +1,49 @@
+"""What can go wrong, as a tree. The user's fault raises one of these; our own is an ``assert``.
+
+    HonedError                 anything the user can mend; carries what, where and how
+    ├── ConfigError            a setting is unknown, missing or out of range
+    ├── DataError              a file or a row can't be used as instruction data
+    ├── ModelError             a model, tokenizer or chat template can't be used
+    ├── StoreError             the workspace or an artifact in it is missing, damaged, newer or full
+    └── JobError               a job can't be started, found, stopped or resumed
+
+Translated only at three edges: the CLI (two lines, exit 1, no traceback), the web (an OpenAI-shaped
+body) and the worker (``status.json`` + the traceback in ``log.txt``).
+"""
+
+from __future__ import annotations
+
+
+class HonedError(Exception):
+    """A mistake that the user can mend.
+
+    ``message`` says what is wrong and where, ``hint`` how to mend it; both are plain sentences.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(HonedError):
+    """A setting is unknown, missing or out of range."""
+
+
+class DataError(HonedError):
+    """A file or a row can't be used as instruction data."""
+
+
+class ModelError(HonedError):
+    """A model, its tokenizer or its chat template can't be used."""
+
+
+class StoreError(HonedError):
+    """The workspace, or an artifact in it, is missing, damaged, of a newer version, or can't be written."""
+
+
+class JobError(HonedError):
+    """A job can't be started, found, stopped or resumed."""

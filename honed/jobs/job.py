@@ -1,0 +1,138 @@
+"""A job is a folder: settings, status, events, result, log. Anyone may watch, copy, stop or resume it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from honed import config
+from honed.errors import JobError
+from honed.jobs import events
+from honed.store.workspace import Workspace, write_whole, writing
+
+State = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
+
+
+class Status(BaseModel):
+    """What ``status.json`` says. ``interrupted`` is never written: it is a ``running`` that no process holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    state: State
+    attempt: int = 0
+    pid: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's folder, ``jobs/<id>/``."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that the folder lies in."""
+        return Workspace(self.path.parent.parent)
+
+    @property
+    def log(self) -> events.EventLog:
+        """Where the worker appends its events."""
+        return events.EventLog(self.path / "events.jsonl")
+
+    def events(self) -> list[events.Event]:
+        """Every event so far."""
+        return [event for event, _ in events.read(self.path / "events.jsonl")]
+
+    def status(self) -> Status:
+        """The status now; a ``running`` job whose worker is gone is ``interrupted``."""
+        status = Status.model_validate_json((self.path / "status.json").read_bytes())
+        if status.state == "running" and not self._held():
+            return status.model_copy(update={"state": "interrupted"})
+        return status
+
+    def set_status(self, status: Status) -> None:
+        """Replace ``status.json`` whole."""
+        write_whole(self.path / "status.json", status.model_dump_json(indent=2))
+
+    def result(self) -> dict[str, Any]:
+        """What really ran and what came of it. Raises ``JobError`` if the job isn't done."""
+        path = self.path / "result.json"
+        if not path.exists():
+            state = self.status().state
+            raise JobError(f"job {self.id} has no result: it is {state}", f"See: honed jobs show {self.id}")
+        return dict(json.loads(path.read_text()))
+
+    def set_result(self, result: Mapping[str, Any]) -> None:
+        """Replace ``result.json`` whole."""
+        write_whole(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the job for the life of its worker, so that no second worker runs it and its death shows."""
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JobError(f"job {self.id} is running", f"Watch it: honed jobs follow {self.id}") from error
+            yield
+
+    def _held(self) -> bool:
+        try:
+            with self.held():
+                return False
+        except JobError:
+            return True
+
+
+def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:
+    """Write a new job's folder: resolved settings and a ``queued`` status."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    job = Job(workspace.jobs / f"{stage}-{stamp}-{secrets.token_hex(2)}")
+    with writing(job.path):
+        job.path.mkdir(parents=True)
+        config.save(settings, job.path / "config.yaml")
+        job.set_status(Status(stage=stage, state="queued", started=time.time()))
+    return job
+
+
+def find(workspace: Workspace, id_: str) -> Job:
+    """Return the job whose id is, or uniquely starts or ends with, ``id_``; ``last`` is the newest."""
+    jobs = listing(workspace)
+    if id_ == "last" and jobs:
+        return jobs[-1]
+    found = [job for job in jobs if job.id == id_] or [
+        job for job in jobs if re.match(re.escape(id_), job.id) or job.id.endswith(id_)
+    ]
+    if len(found) != 1:
+        what = "there is no job" if not found else f"{len(found)} jobs match"
+        raise JobError(f"{what} {id_!r} in {workspace.path}", "See: honed jobs list")
+    return found[0]
+
+
+def listing(workspace: Workspace) -> list[Job]:
+    """Return every job, oldest first."""
+    if not workspace.jobs.exists():
+        return []
+    folders = [path for path in workspace.jobs.iterdir() if (path / "status.json").exists()]
+    return [Job(path) for path in sorted(folders, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)]

@@ -1,0 +1,78 @@
+"""The only code that starts processes: a job's worker, followed, stopped and resumed from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from honed.errors import JobError
+from honed.jobs import events
+from honed.jobs.job import Job
+from honed.store.workspace import writing
+
+_POLL_SECONDS = 0.1
+
+
+def start(job: Job) -> None:
+    """Start ``python -m honed.<stage>.worker <folder>`` in its own session: it outlives the terminal."""
+    status = job.status()
+    if status.state == "running":
+        raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
+    job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
+    with writing(job.path), (job.path / "log.txt").open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", f"honed.{status.stage}.worker", str(job.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    while worker.poll() is None and job.status().state not in ("running", "done", "failed", "stopped"):
+        time.sleep(_POLL_SECONDS)
+    _reap(worker)
+
+
+def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
+    """Yield the job's events from byte ``start_at`` on until it ends; never blocks for longer than a poll."""
+    path = job.path / "events.jsonl"
+    while True:
+        ended = job.status().state not in ("queued", "running")
+        for event, offset in events.read(path, start_at):
+            start_at = offset
+            yield event
+        if ended:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def stop(job: Job, timeout: float = 60.0) -> None:
+    """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds."""
+    status = job.status()
+    if status.state != "running":
+        raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
+    os.kill(status.pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    while job.status().state == "running":
+        if time.monotonic() > deadline:
+            os.kill(status.pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+
+
+def resume(job: Job) -> None:
+    """Start the worker of a stopped, interrupted or failed job again; it goes on from its last checkpoint."""
+    state = job.status().state
+    if state not in ("stopped", "interrupted", "failed", "queued"):
+        raise JobError(f"job {job.id} can't be resumed: it is {state}", "See: honed jobs list")
+    start(job)
+
+
+def _reap(worker: subprocess.Popen[bytes]) -> None:
+    """Wait for the child in the background, so that it leaves no zombie and raises no warning when it ends."""
+    import threading
+
+    threading.Thread(target=worker.wait, daemon=True).start()

@@ -1,0 +1,181 @@
+"""Immutable folders with a manifest, named ``name@vN``: how datasets and models are kept.
+
+An artifact is filled in a scratch folder, its manifest is written last and synced, then the folder is renamed into
+place: a folder that is there is whole, and a crash or a full disk leaves nothing but the scratch folder behind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from honed import __version__
+from honed.errors import StoreError
+from honed.store.workspace import Workspace, writing
+
+Kind = Literal["datasets", "models"]
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Manifest(BaseModel):
+    """What an artifact is and where it came from. ``parents`` maps refs to their content hashes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    name: str
+    version: int
+    hash: str
+    parents: Mapping[str, str]
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    honed: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A whole artifact: its folder and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def ref(self) -> str:
+        """``name@vN``."""
+        return f"{self.manifest.name}@v{self.manifest.version}"
+
+
+@contextmanager
+def draft(workspace: Workspace, kind: Kind, name: str) -> Iterator[Path]:
+    """Yield a scratch folder to fill, then ``publish``; it is removed whatever happens. Checks the name first."""
+    if not _NAME.fullmatch(name):
+        raise StoreError(
+            f"{name!r} can't be a name of {kind}", "Use lower-case letters, digits, '.', '_', '-'; 64 at most."
+        )
+    home = getattr(workspace, kind) / name
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            if not any(home.iterdir()):
+                home.rmdir()
+
+
+def publish(
+    scratch: Path, kind: Kind, *, parents: Mapping[str, str], config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Artifact:
+    """Hash the files of a ``draft``, write the manifest last, and rename the folder to the next free version.
+
+    Content equal to the newest version's returns that version instead: the same data imported twice is one version.
+    """
+    home = scratch.parent
+    content = content_hash(scratch)
+    newest = max(_versions(home), default=0)
+    if newest and (last := read(home / f"v{newest}")).manifest.hash == content:
+        return last
+    for version in range(newest + 1, newest + 1000):
+        manifest = Manifest(
+            kind=kind,
+            name=home.name,
+            version=version,
+            hash=content,
+            parents=parents,
+            config=config,
+            facts=facts,
+            honed=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        _write_synced(scratch / MANIFEST, manifest.model_dump_json(indent=2))
+        try:
+            scratch.rename(home / f"v{version}")
+        except OSError:
+            if not (home / f"v{version}").exists():
+                raise
+            continue  # another process took this version
+        _sync(home)
+        return Artifact(home / f"v{version}", manifest)
+    raise AssertionError(f"no free version below {home}")
+
+
+def resolve(workspace: Workspace, kind: Kind, ref: str) -> Artifact:
+    """Return the artifact ``name@vN``, or the newest version of ``name``. Raises ``StoreError`` naming the nearest."""
+    name, at, version = ref.partition("@")
+    home: Path = getattr(workspace, kind)
+    versions = _versions(home / name)
+    if not versions:
+        known = [path.name for path in home.iterdir() if _versions(path)] if home.exists() else []
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)) or 'none yet'}."
+        raise StoreError(f"there is no {kind.removesuffix('s')} {name!r} in {workspace.path}", hint)
+    if not at:
+        return read(home / name / f"v{max(versions)}")
+    if version not in {f"v{number}" for number in versions}:
+        raise StoreError(f"there is no {ref}", f"Versions of {name}: {', '.join(f'v{n}' for n in versions)}.")
+    return read(home / name / version)
+
+
+def listing(workspace: Workspace, kind: Kind) -> list[Artifact]:
+    """Return every whole artifact of a kind, by name and version."""
+    home: Path = getattr(workspace, kind)
+    folders = sorted(home.iterdir()) if home.exists() else []
+    return [read(folder / f"v{version}") for folder in folders for version in _versions(folder)]
+
+
+def read(path: Path) -> Artifact:
+    """Read the artifact in ``path``. Raises ``StoreError`` if its manifest is missing or damaged."""
+    try:
+        return Artifact(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{path / MANIFEST}: missing or damaged", "Restore it, or remove the folder.") from error
+
+
+def content_hash(folder: Path) -> str:
+    """Return the SHA-256 over the names and bytes of every file below ``folder``, the manifest left out."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        with path.open("rb") as file:
+            total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below ``folder`` and the folder itself to the disk, so that a rename means a whole copy."""
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _versions(home: Path) -> Sequence[int]:
+    if not home.is_dir():
+        return []
+    return sorted(int(path.name[1:]) for path in home.iterdir() if re.fullmatch(r"v[1-9]\d*", path.name))
+
+
+def _write_synced(path: Path, text: str) -> None:
+    path.write_text(text)
+    sync_tree(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

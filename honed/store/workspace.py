@@ -1,0 +1,100 @@
+"""The workspace: one folder that holds datasets, models and jobs. Passed explicitly, never ambient."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from honed.errors import StoreError
+
+FORMAT = 1
+"""Version of the folder's layout. A workspace of a newer one is refused, never guessed at."""
+
+MARKER = "honed.json"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with ``honed.json``, ``datasets/``, ``models/`` and ``jobs/``."""
+
+    path: Path
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of datasets: ``datasets/<name>/v<N>/``."""
+        return self.path / "datasets"
+
+    @property
+    def models(self) -> Path:
+        """Folder of models: ``models/<name>/v<N>/``."""
+        return self.path / "models"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of jobs: ``jobs/<id>/``."""
+        return self.path / "jobs"
+
+
+def init(path: Path) -> Workspace:
+    """Make ``path`` a workspace, or return the one that is there. Raises ``StoreError`` if it can't be written."""
+    if (path / MARKER).exists():
+        return open_at(path)
+    with writing(path):
+        for folder in ("datasets", "models", "jobs"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        write_whole(path / MARKER, json.dumps({"format": FORMAT}) + "\n")
+    return Workspace(path.resolve())
+
+
+def open_at(path: Path) -> Workspace:
+    """Open the workspace at ``path``. Raises ``StoreError`` if there is none, or it is of a newer version."""
+    marker = path / MARKER
+    if not marker.exists():
+        raise StoreError(f"{path}: no workspace here", f"Make one: honed init {path}")
+    try:
+        version = json.loads(marker.read_text())["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{marker}: damaged", f'Restore it; its content is {{"format": {FORMAT}}}.') from error
+    if version > FORMAT:
+        raise StoreError(
+            f"{path}: this workspace has format {version}, this honed reads up to {FORMAT}",
+            "Upgrade honed (pip install --upgrade honed), or use another workspace.",
+        )
+    return Workspace(path.resolve())
+
+
+def find(start: Path) -> Workspace:
+    """Open the workspace at ``start`` or in the nearest folder above it."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / MARKER).exists():
+            return open_at(folder)
+    raise StoreError(f"{start.resolve()}: no workspace here or above", "Make one: honed init")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write under ``path`` into a ``StoreError`` that says what is full or forbidden."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise StoreError(
+            f"{path}: can't be written: {reason}",
+            "Free space or choose another folder; what was there before is intact.",
+        ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace ``path`` with ``text`` so that a reader, or a crash, sees the old file or the new one, never half."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
