@@ -1,11 +1,11 @@
 """The nouns that travel between stages: frozen records, without torch and without behaviour.
 
-    Message        one turn: who says what
-    Check          which verifier judges an answer, and with what parameters
-    Conversation   turns whose assistant messages are the ideal responses; one training or held-out row
-    Sample         one answer that a model gave to a conversation's prompt
-    Score          what a verifier said of an answer, and why
-    Fault          what is wrong with a row, and where
+Message        one turn: who says what
+Check          which verifier judges an answer, and with what parameters
+Conversation   turns whose assistant messages are the ideal responses; one training or held-out row
+Sample         one answer that a model gave to a conversation's prompt
+Score          what a verifier said of an answer, and why
+Fault          what is wrong with a row, and where
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Fault(Record):
         return f"{self.file}:{self.line}: {self.field}: {self.message}"
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode  # built once: it is slow
+
+
 def digest(value: object) -> str:
     """Return the first 16 hex digits of the SHA-256 of ``value`` as canonical JSON."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL(value).encode()).hexdigest()[:16]

@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from honed.errors import JobError
 from honed.jobs import events
-from honed.jobs.job import Job
+from honed.jobs.job import Job, State
 from honed.store.workspace import writing
+
+WORKER = "honed.{stage}.worker"
+"""The module that does a stage's work."""
 
 _POLL_SECONDS = 0.1
 
@@ -25,15 +29,23 @@ def start(job: Job) -> None:
     job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
     with writing(job.path), (job.path / "log.txt").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", f"honed.{status.stage}.worker", str(job.path)],
+            [sys.executable, "-m", WORKER.format(stage=status.stage), str(job.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-    while worker.poll() is None and job.status().state not in ("running", "done", "failed", "stopped"):
-        time.sleep(_POLL_SECONDS)
+    try:
+        while worker.poll() is None and job.status().state == "queued":
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        worker.terminate()  # before its first breath it ends at once, after it as it does by ``stop``
+        worker.wait()
+        _settle(job, "stopped")
+        raise
+    if worker.poll():
+        _settle(job, "failed", f"the worker of job {job.id} ended before it began", f"See {job.path / 'log.txt'}")
     _reap(worker)
 
 
@@ -55,11 +67,11 @@ def stop(job: Job, timeout: float = 60.0) -> None:
     status = job.status()
     if status.state != "running":
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
-    os.kill(status.pid, signal.SIGTERM)
+    _send(status.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while job.status().state == "running":
         if time.monotonic() > deadline:
-            os.kill(status.pid, signal.SIGKILL)
+            _send(status.pid, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
@@ -69,6 +81,19 @@ def resume(job: Job) -> None:
     if state not in ("stopped", "interrupted", "failed", "queued"):
         raise JobError(f"job {job.id} can't be resumed: it is {state}", "See: honed jobs list")
     start(job)
+
+
+def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
+    """Write how a worker ended that had no time to say so itself."""
+    status = job.status()
+    if status.state == "queued":
+        update = {"state": state, "message": message, "hint": hint, "ended": time.time()}
+        job.set_status(status.model_copy(update=update))
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):  # it ended by itself in the meantime
+        os.kill(pid, number)
 
 
 def _reap(worker: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,12 @@ def write(
     *,
     config: Mapping[str, Any],
     facts: Mapping[str, Any],
-    parents: Mapping[str, str] | None = None,
+    files: Sequence[Path] = (),
 ) -> Artifact:
     """Write the rows, streamed in chunks, as the next version of ``name`` (or return an equal newest version).
 
-    ``facts`` is what the importer counted; ``train`` and ``heldout`` row counts are added to it.
+    ``facts`` is what the importer counted; ``train`` and ``heldout`` row counts are added to it. ``files`` are copied
+    beside the rows. Both are read once the rows are exhausted, so that they may be filled while these stream by.
     """
     with artifacts.draft(workspace, "datasets", name) as scratch:
         counts = {"train": 0, "heldout": 0}
@@ -54,9 +56,9 @@ def write(
                     writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
                     chunk = []
             writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
-        return artifacts.publish(
-            scratch, "datasets", parents=parents or {}, config=config, facts={**counts, **facts}
-        )
+        for path in files:
+            shutil.copyfile(path, scratch / path.name)
+        return artifacts.publish(scratch, "datasets", parents={}, config=config, facts={**counts, **facts})
 
 
 def rows(dataset: Artifact, split: Split, limit: int | None = None) -> Iterator[Conversation]:

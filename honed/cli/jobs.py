@@ -1,0 +1,165 @@
+"""``honed jobs``: list, show, follow, stop and resume the jobs of a workspace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from honed.cli.options import emit_json, json_option, workspace_option
+from honed.cli.tables import bytes_, clock, columns, facts, moment, short
+from honed.store.workspace import Workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+_LOG_LINES = 15
+_STOP_SECONDS = 600.0
+
+
+def _job_options(function: F) -> F:
+    named = click.argument("id_", metavar="ID")
+    return named(workspace_option(json_option(function)))
+
+
+@click.group()
+def command() -> None:
+    """List, show, follow, stop and resume jobs.
+
+    ID is a job's name, its unique beginning or end, or `last` for the newest job.
+    """
+
+
+@command.command("list")
+@workspace_option
+@json_option
+def list_(workspace: Workspace, as_json: bool) -> None:
+    """List the workspace's jobs, oldest first."""
+    from honed.jobs import job as jobs
+
+    rows = [{"id": job.id, **job.status().model_dump()} for job in jobs.listing(workspace)]
+    if as_json:
+        emit_json({"jobs": rows})
+    elif not rows:
+        click.echo(f"{workspace.path} has no jobs yet. Start one: honed train --help")
+    else:
+        shown = [[row["id"], row["state"], moment(row["started"]), _took(row), row["message"]] for row in rows]
+        click.echo(columns(["job", "state", "started", "took", "message"], shown))
+
+
+@command.command()
+@_job_options
+def show(id_: str, workspace: Workspace, as_json: bool) -> None:
+    """Show a job: its settings, how far it is, what came of it, its files."""
+    document = _describe(id_, workspace)
+    if as_json:
+        emit_json(document)
+        return
+    status = document["status"]
+    head = [("job", document["id"]), ("folder", document["path"]), ("state", _state(status))]
+    click.echo(facts([*head, ("started", moment(status["started"])), ("took", _took(status))]))
+    _section("settings", facts([(key, short(value)) for key, value in document["settings"].items()]))
+    _section("progress", "\n".join(f"{at['stage']} {at['step']}/{at['total']}" for at in document["progress"]))
+    _section("notes", "\n".join(document["notes"]))
+    _section("result", facts([(key, short(value)) for key, value in (document["result"] or {}).items()]))
+    _section("files", facts([(name, bytes_(size)) for name, size in document["files"].items()]))
+    if status["state"] in ("failed", "interrupted"):
+        _section("last lines of log.txt", "\n".join(document["log"]))
+    if status["state"] in ("failed", "interrupted", "stopped"):
+        _section("next", f"honed jobs resume {document['id']}")
+
+
+@command.command()
+@_job_options
+def follow(id_: str, workspace: Workspace, as_json: bool) -> None:
+    """Watch a job until it ends; Ctrl-C stops watching, not the job."""
+    from honed.cli import progress
+    from honed.jobs import job as jobs
+
+    job = jobs.find(workspace, id_)
+    _finish(job.id, progress.follow(job, as_json, owner=False), as_json)
+
+
+@command.command()
+@_job_options
+def stop(id_: str, workspace: Workspace, as_json: bool) -> None:
+    """Ask a job to save its state and end; it can be resumed."""
+    from honed.cli.options import say
+    from honed.jobs import job as jobs
+    from honed.jobs import launch
+
+    job = jobs.find(workspace, id_)
+    if job.status().state == "running":
+        say(f"stopping job {job.id}: it saves its state first")
+    launch.stop(job, timeout=_STOP_SECONDS)
+    state = job.status().state
+    if as_json:
+        emit_json({"id": job.id, "state": state})
+    else:
+        click.echo(f"job {job.id} is {state}. Go on with: honed jobs resume {job.id}")
+
+
+@command.command()
+@_job_options
+def resume(id_: str, workspace: Workspace, as_json: bool) -> None:
+    """Go on with a stopped, interrupted or failed job from its last checkpoint."""
+    from honed.cli import progress
+    from honed.jobs import job as jobs
+    from honed.jobs import launch
+
+    job = jobs.find(workspace, id_)
+    events = job.path / "events.jsonl"
+    start_at = events.stat().st_size if events.exists() else 0
+    launch.resume(job)
+    _finish(job.id, progress.follow(job, as_json, start_at), as_json)
+
+
+def _finish(id_: str, result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit_json({"id": id_, "result": result})
+    else:
+        click.echo(facts([(key, short(value)) for key, value in result.items()]))
+
+
+def _describe(id_: str, workspace: Workspace) -> dict[str, Any]:
+    """Return all that a job's folder says, as one document."""
+    import yaml
+
+    from honed.jobs import job as jobs
+    from honed.jobs.events import Note, Step
+
+    job = jobs.find(workspace, id_)
+    seen = job.events()
+    latest = {event.stage: event.model_dump() for event in seen if isinstance(event, Step)}
+    log = job.path / "log.txt"
+    return {
+        "id": job.id,
+        "path": str(job.path),
+        "status": job.status().model_dump(),
+        "settings": yaml.safe_load((job.path / "config.yaml").read_text()),
+        "progress": list(latest.values()),
+        "notes": [event.text for event in seen if isinstance(event, Note)],
+        "result": job.result() if (job.path / "result.json").exists() else None,
+        "files": {
+            str(path.relative_to(job.path)): path.stat().st_size
+            for path in sorted(job.path.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        },
+        "log": log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else [],
+    }
+
+
+def _state(status: dict[str, Any]) -> str:
+    words = f"{status['state']} (attempt {status['attempt']})" if status["attempt"] > 1 else str(status["state"])
+    return ": ".join(part for part in (words, status["message"]) if part)
+
+
+def _took(status: dict[str, Any]) -> str:
+    end = time.time() if status["state"] == "running" else status["ended"]
+    return clock(end - status["started"]) if end else ""
+
+
+def _section(title: str, text: str) -> None:
+    if text:
+        indented = "\n".join(f"  {line}" for line in text.splitlines())
+        click.echo(f"\n{title}\n{indented}")

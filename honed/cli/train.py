@@ -1,0 +1,52 @@
+"""``honed train``: fine-tune a base model on a dataset of the workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
+from honed.store.workspace import Workspace
+
+
+@click.command()
+@click.option("--base", metavar="MODEL", help="Start from: smollm2-135m, a workspace model, a folder, a .gguf, a hub id.")
+@click.option("--data", metavar="NAME", help="Dataset: name, or name@vN.")
+@click.option("--name", metavar="NAME", help="Name of the model that is made.")
+@click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
+@click.option("--epochs", type=float, help="Passes over the training rows.")
+@click.option("--learning-rate", type=float, help="Peak learning rate.")
+@click.option("--rows", type=int, help="Train on the first N training rows only.")
+@config_options
+@workspace_option
+@json_option
+def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as_json: bool, **flags: Any) -> None:
+    """Fine-tune a base model on a dataset of the workspace.
+
+    What you leave open is chosen from the model, the data and this machine, and the reason is said. Ctrl-C leaves
+    a job that `honed jobs resume` continues, with the same weights in the end.
+
+    \b
+    honed train --base smollm2-135m --data helpdesk
+    honed train --config train.yaml --set train.learning_rate=1e-4
+    """
+    from honed.cli.progress import follow
+    from honed.config import load
+    from honed.train.config import TrainConfig
+    from honed.train.run import run
+
+    job = run(workspace, load(TrainConfig, "train", config, sets, flags))
+    say(f"job {job.id}")
+    result = follow(job, as_json)
+    if as_json:
+        emit_json({"job": job.id, **result})
+        return
+    ran = result["ran"]
+    say(
+        f"{result['model']}: {result['rows']} rows, {result['steps']} steps, held-out loss {result['heldout_loss']:.3f}, "
+        f"{result['tokens_per_second']:.0f} tokens/s, peak {result['peak_rss_bytes'] / 1e9:.1f} GB "
+        f"({ran['weights']}, {ran['precision']} on {ran['device']})"
+    )
+    say(f"next: honed evaluate {result['model']} --data {result['data']}  |  honed chat {result['model']}")

@@ -1,0 +1,48 @@
+"""What may be set when data is imported."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from honed.config import Config
+from honed.data.shapes import Shape
+
+BUILTIN = "builtin"
+"""The source that names the embedded instruction set, in place of files."""
+
+HELDOUT = 0.1
+
+
+class DataConfig(Config):
+    """Settings of ``honed data import``."""
+
+    name: str = Field(description="name of the dataset: rows become NAME@v1, then @v2 ...")
+    files: tuple[str, ...] = Field(
+        min_length=1, description="files of training rows (JSON, JSON lines, gzip, Parquet), or 'builtin' alone"
+    )
+    shape: Shape | None = Field(
+        default=None,
+        description="shape of the rows: alpaca, prompt-response, messages or sharegpt; detected if not given",
+    )
+    heldout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description=f"share of rows held out, from 0 to under 1; {HELDOUT} if neither this nor heldout_file is given",
+    )
+    heldout_file: str | None = Field(
+        default=None, description="file of the held-out rows; training rows with a prompt of it are left out"
+    )
+    allow_faults: bool = Field(default=False, description="import the usable rows although others have faults")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.heldout is not None and self.heldout_file is not None:
+            raise ValueError("heldout and heldout_file can't both be given")
+        if BUILTIN in self.files and (
+            len(self.files) > 1 or self.shape or self.heldout is not None or self.heldout_file
+        ):
+            raise ValueError("'builtin' has its own rows and split: no other file, shape or heldout goes with it")
+        return self

@@ -1,0 +1,102 @@
+"""Answering: each row's prompt to the engine, each answer judged and kept on the disk as it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from honed.evaluate import outcome, scoring
+from honed.evaluate.outcome import Answer
+from honed.jobs.events import SampleMade, Step
+from honed.jobs.job import Job
+from honed.models.chat import Unusable
+from honed.models.engine import Completion, Engine, Sampling
+from honed.models.load import LoadedModel
+from honed.records import Conversation
+from honed.registry import Verifier
+
+
+class Answering:
+    """The answers of one job. ``known`` are the rows' verifiers, ``floors`` each row's verdicts on the floors.
+
+    Verified rows are all answered, of the others the first ``others``. What an earlier attempt made is kept.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        rows: Sequence[Conversation],
+        known: Mapping[str, Verifier],
+        floors: Mapping[str, Mapping[str, bool]],
+        others: int,
+    ) -> None:
+        self._job, self._known, self._floors = job, known, floors
+        unverified = {row.id for row in [row for row in rows if row.check is None][:others]}
+        self._wanted = [row for row in rows if row.check or row.id in unverified]
+        self._path = job.path / outcome.SAMPLES
+        outcome.mend(self._path)
+        self.answers = outcome.read(Answer, self._path)
+        self.resumed = len(self.answers)
+        self.made_tokens = 0
+        self.seconds = 0.0
+
+    def run(self, engine: Engine, loaded: LoadedModel, max_tokens: int, check: Callable[[], None]) -> None:
+        """Make the answers that are missing, greedily; ``check`` is called after each and may raise to stop."""
+        if self.resumed:
+            self._job.log.note(f"{self.resumed} of {len(self._wanted)} answers were there already")
+        todo: list[Conversation] = []
+        for row in self._wanted:
+            if row.id in self.answers:
+                continue
+            if why := _no_room(loaded, row):
+                self._keep(row, Completion(text="", tokens=0, finish="length"), why)
+            else:
+                todo.append(row)
+        start = time.perf_counter()
+
+        def done(place: int, completion: Completion) -> None:
+            self.made_tokens += completion.tokens
+            self.seconds = time.perf_counter() - start
+            self._keep(todo[place], completion)
+            check()
+
+        check()
+        if todo:
+            engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens made by this attempt for each second of it; None if it made none."""
+        return self.made_tokens / self.seconds if self.made_tokens else None
+
+    def _keep(self, row: Conversation, completion: Completion, why: str = "") -> None:
+        score = scoring.judge(row, completion.text, self._known)
+        answer = Answer(
+            row=row.id,
+            prompt=row.prompt,
+            ideal=row.answer,
+            tags=row.tags,
+            answer=completion.text,
+            tokens=completion.tokens,
+            finish=completion.finish,
+            passed=score.passed if score else None,
+            why=why or (score.why if score else ""),
+            floors=self._floors.get(row.id, {}),
+        )
+        outcome.append(self._path, [answer])
+        self.answers[row.id] = answer
+        speed = self.tokens_per_second
+        values = {"tokens_per_second": speed} if speed else {}
+        self._job.log.write(SampleMade(row=row.id, answer=completion.text, passed=answer.passed))
+        self._job.log.write(Step(stage="answers", step=len(self.answers), total=len(self._wanted), values=values))
+
+
+def _no_room(loaded: LoadedModel, row: Conversation) -> str:
+    """Return why a row can't be answered, or nothing. It then counts as failed: leaving it out would flatter."""
+    try:
+        length = len(loaded.chat.prompt_ids(row.prompt))
+    except Unusable as error:
+        return error.message
+    if length >= loaded.context:
+        return f"The prompt has {length} tokens, and the model's context is {loaded.context}."
+    return ""

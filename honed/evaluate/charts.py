@@ -1,0 +1,153 @@
+"""The report's charts as plotly figures. Colours are the light theme's; the page swaps them for the dark one's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape  # plotly reads a few tags in its texts; a group's name is data
+from typing import Any
+
+import plotly.graph_objects as go
+
+from honed.evaluate import words
+from honed.evaluate.compare import Segment
+from honed.evaluate.curve import Curve
+from honed.evaluate.outcome import Rate
+
+COLOURS: Mapping[str, tuple[str, str]] = {
+    "base": ("#b85c00", "#f0a03c"),
+    "tuned": ("#0068a8", "#5ab8f0"),
+    "floor": ("#6b7178", "#9aa3ad"),
+    "ink": ("#1b1f24", "#e8eaed"),
+    "soft": ("#586069", "#a7b0ba"),
+    "rule": ("#d9dde2", "#353c45"),
+}
+"""(light, dark) of each role: orange against blue, which every common colour blindness keeps apart."""
+
+_LIGHT = {role: light for role, (light, _) in COLOURS.items()}
+_GROUP_PIXELS = 50
+_LANES = {"base": 0.17, "tuned": -0.17}
+
+
+def pass_rates(segments: Sequence[Segment]) -> dict[str, Any]:
+    """Return dots with intervals for both models, and ticks for both floors, one group a line, the first on top."""
+    places = list(range(len(segments)))[::-1]
+    figure = go.Figure()
+    for floor, symbol in (("constant", "line-ns"), ("echo", "x-thin")):
+        figure.add_scatter(
+            x=[100 * segment.floors[floor].rate for segment in segments],
+            y=places,
+            name=words.FLOORS[floor],
+            mode="markers",
+            marker={"symbol": symbol, "size": 12, "color": _LIGHT["floor"], "line": _line("floor", 2)},
+            hovertemplate=f"{words.FLOORS[floor]}: %{{x:.1f}} %<extra></extra>",
+        )
+    for side in ("base", "tuned"):
+        figure.add_trace(_dots(side, [getattr(segment, side) for segment in segments], places))
+    figure.update_layout(
+        **_frame(50 + _GROUP_PIXELS * len(segments)),
+        showlegend=False,
+        xaxis={**_axis(), "range": [-2, 102], "ticksuffix": " %", "dtick": 25},
+        yaxis={
+            **_axis(),
+            "tickvals": places,
+            "ticktext": [f"{escape(words.plain(segment.name))} ({segment.n})" for segment in segments],
+            "range": [-0.6, len(segments) - 0.4],
+        },
+    )
+    return _plain(figure)
+
+
+def losses(curve: Curve) -> dict[str, Any]:
+    """Return the training loss of every step, its running mean, and the held-out losses measured on the way."""
+    steps = [step for step, _ in curve.train]
+    values = [value for _, value in curve.train]
+    figure = go.Figure()
+    figure.add_scatter(x=steps, y=values, name="training, each step", mode="lines", line=_line("floor", 1))
+    figure.add_scatter(
+        x=steps, y=_smooth(values), name="training, running mean", mode="lines", line=_line("tuned", 2.5)
+    )
+    if curve.heldout:
+        figure.add_scatter(
+            x=[step for step, _ in curve.heldout],
+            y=[value for _, value in curve.heldout],
+            name="held out",
+            mode="lines+markers",
+            line={**_line("ink", 2), "dash": "dot"},
+            marker={"size": 8, "symbol": "diamond"},
+        )
+    figure.update_traces(hovertemplate="step %{x}: %{y:.3f}")
+    figure.update_layout(
+        **_frame(320),
+        xaxis={**_axis(), "title": _title("step")},
+        yaxis={**_axis(), "title": _title("nats per supervised token"), "rangemode": "tozero"},
+    )
+    return _plain(figure)
+
+
+def _dots(side: str, rates: Sequence[Rate], places: Sequence[int]) -> go.Scatter:
+    return go.Scatter(
+        x=[100 * rate.rate for rate in rates],
+        y=[place + _LANES[side] for place in places],
+        name=f"{side} model",
+        mode="markers",
+        marker={"size": 11, "color": _LIGHT[side], "symbol": "circle" if side == "tuned" else "square"},
+        error_x={
+            "array": [100 * (rate.interval.high - rate.rate) for rate in rates],
+            "arrayminus": [100 * (rate.rate - rate.interval.low) for rate in rates],
+            "color": _LIGHT[side],
+            "thickness": 2,
+            "width": 0,
+        },
+        text=[f"{rate.passed} of {rate.n}, {words.span(rate.interval)} %" for rate in rates],
+        hovertemplate=f"{side}: %{{x:.1f}} % (%{{text}})<extra></extra>",
+    )
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """A trailing mean over a twentieth of the run: it lags a little and never looks ahead."""
+    width = max(1, len(values) // 20)
+    return [sum(part) / len(part) for end in range(len(values)) if (part := values[max(0, end + 1 - width) : end + 1])]
+
+
+def _frame(height: int) -> dict[str, Any]:
+    return {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 10, "r": 16, "t": 8, "b": 40},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": _LIGHT["ink"]},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "traceorder": "reversed",
+        },
+        "hoverlabel": {"font": {"family": "system-ui, sans-serif"}},
+    }
+
+
+def _axis() -> dict[str, Any]:
+    return {
+        "automargin": True,
+        "gridcolor": _LIGHT["rule"],
+        "linecolor": _LIGHT["rule"],
+        "zeroline": False,
+        "fixedrange": True,
+        "tickfont": {"color": _LIGHT["soft"]},
+    }
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 13, "color": _LIGHT["soft"]}}
+
+
+def _line(role: str, width: float) -> dict[str, Any]:
+    return {"color": _LIGHT[role], "width": width}
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    return dict(json.loads(figure.to_json()))

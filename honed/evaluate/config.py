@@ -1,0 +1,33 @@
+"""What may be set for an evaluation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from honed.config import Config
+from honed.records import Split
+
+
+class EvaluateConfig(Config):
+    """Settings of ``honed evaluate``. Two evaluations can be paired when model, device and batch size alone differ."""
+
+    model: str = Field(description="model to measure: name@vN, a hub id, a folder, a GGUF file, or smollm2-135m")
+    data: str = Field(description="dataset whose rows are answered: name or name@vN")
+    split: Split = Field(default="heldout", description="which rows: heldout (never trained on) or train")
+    rows: int | None = Field(default=None, ge=1, description="how many rows, chosen by hash; all when not given")
+    seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
+    max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens")
+    batch_size: int = Field(default=32, ge=1, description="answers that are made together")
+    unverified_answers: int = Field(
+        default=10, ge=0, description="how many rows without a verifier are answered, to be read by people"
+    )
+    template: str | None = Field(
+        default=None, description="name of a shipped chat template to use; the model's own when not given"
+    )
+    loss: bool = Field(default=True, description="whether the held-out loss is measured as well")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="precision of the model's weights; bf16 is faster and less exact"
+    )

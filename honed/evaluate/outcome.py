@@ -1,0 +1,153 @@
+"""What an evaluation leaves in its job's folder: an answer a row, a loss a row, and the result. All torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from honed.evaluate.stats import Interval, wilson
+from honed.records import Message, Record, Split
+
+SAMPLES = "samples.jsonl"
+LOSSES = "losses.jsonl"
+SEGMENTS = ("task", "audience", "benefit")
+"""The tags by which every metric is also given."""
+
+
+class Answer(Record):
+    """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
+
+    ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing.
+    """
+
+    row: str
+    prompt: tuple[Message, ...]
+    ideal: str
+    tags: Mapping[str, str]
+    answer: str
+    tokens: int
+    finish: Literal["stop", "length"]
+    passed: bool | None
+    why: str
+    floors: Mapping[str, bool]
+
+
+class RowLoss(Record):
+    """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and their summed weight."""
+
+    row: str
+    nats: float
+    weight: float
+
+
+class Rate(Record):
+    """A pass rate with its 95 % Wilson interval."""
+
+    passed: int
+    n: int
+    rate: float
+    interval: Interval
+
+
+class Floors(Record):
+    """What answers that read nothing would score on the same rows: a model must beat them to have shown anything."""
+
+    constant: Rate
+    constant_answer: str
+    constants: Mapping[str, float]
+    echo: Rate
+
+
+class LeftOut(Record):
+    """A row that has no loss, and why."""
+
+    row: str
+    kind: str
+    why: str
+
+
+class Outcome(Record):
+    """``result.json`` of an evaluation: what was measured, on what, and what really ran.
+
+    ``loss`` is in nats per supervised token; ``tokens`` are generated ones, and ``tokens_per_second`` their rate while
+    generating; ``stages`` are seconds of this attempt's parts, ``seconds`` all of it; ``unverified`` rows have no
+    verifier and count for the loss only; ``cut`` answers reached ``max_tokens``.
+    """
+
+    model: str
+    model_hash: str
+    template_hash: str
+    data: str
+    data_hash: str
+    split: Split
+    rows: int
+    repeated: int
+    unverified: int
+    n: int
+    passed: int
+    pass_rate: float | None
+    interval: Interval | None
+    segments: Mapping[str, Mapping[str, Rate]]
+    floors: Floors | None
+    loss: float | None
+    perplexity: float | None
+    loss_rows: int
+    left_out: tuple[LeftOut, ...]
+    max_tokens: int
+    answers: int
+    resumed_answers: int
+    cut: int
+    tokens: int
+    tokens_per_second: float | None
+    machine: str
+    device: str
+    precision: str
+    batch_size: int
+    peak_rss_bytes: int
+    stages: Mapping[str, float]
+    seconds: float = 0.0
+
+
+Line = TypeVar("Line", Answer, RowLoss)
+
+
+def rate(verdicts: Iterable[bool]) -> Rate:
+    """Return the pass rate of at least one verdict."""
+    known = list(verdicts)
+    passed = sum(known)
+    return Rate(passed=passed, n=len(known), rate=passed / len(known), interval=wilson(passed, len(known)))
+
+
+def append(path: Path, lines: Iterable[Answer | RowLoss]) -> None:
+    """Append whole lines to a JSONL file; a kill in between can tear the last one only."""
+    with path.open("a") as file:
+        file.writelines(line.model_dump_json() + "\n" for line in lines)
+
+
+def read(kind: type[Line], path: Path) -> dict[str, Line]:
+    """Return the lines by row id; none if there is no file. A line that a kill tore is left out, to be made again."""
+    found: dict[str, Line] = {}
+    if not path.exists():
+        return found
+    for text in path.read_bytes().splitlines():
+        try:
+            line = kind.model_validate_json(text)
+        except ValidationError:
+            continue
+        found[line.row] = line
+    return found
+
+
+def mend(path: Path) -> None:
+    """End a torn last line, so that the next one appended begins on its own."""
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
+
+
+def result(values: Mapping[str, Any]) -> Outcome:
+    """Return a job's ``result.json`` as a record."""
+    return Outcome.model_validate(dict(values))

@@ -1,0 +1,34 @@
+"""Start an evaluation: workspace + settings -> job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from honed.evaluate.config import EvaluateConfig
+from honed.jobs import job as jobs
+from honed.jobs import launch
+from honed.jobs.job import Job
+from honed.models import embedded
+from honed.store import artifacts
+from honed.store.workspace import Workspace
+
+
+def run(workspace: Workspace, config: EvaluateConfig) -> Job:
+    """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
+
+    The versions of dataset and model are resolved now and kept, so that a resumed job asks the same model about the
+    same rows. Raises ``StoreError`` if there is no such dataset, before anything is written.
+    """
+    data = artifacts.resolve(workspace, "datasets", config.data).ref
+    config = config.model_copy(update={"data": data, "model": _pinned(workspace, config.model)})
+    job = jobs.create(workspace, "evaluate", config)
+    launch.start(job)
+    return job
+
+
+def _pinned(workspace: Workspace, model: str) -> str:
+    """Return a name as its newest version, and a path as one that means the same from any folder."""
+    if model.partition("@")[0] in {artifact.manifest.name for artifact in artifacts.listing(workspace, "models")}:
+        return artifacts.resolve(workspace, "models", model).ref
+    path = Path(model).expanduser()
+    return str(path.resolve()) if model != embedded.NAME and path.exists() else model

@@ -1,0 +1,124 @@
+"""How numbers are said in reports and tables, and the sentences that sum a comparison up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from honed.evaluate.stats import LEVEL, Interval
+
+if TYPE_CHECKING:
+    from honed.evaluate.compare import Comparison, LossChange, Segment
+
+GAP = "\u00a0"  # a number and its unit stay on one line
+MINUS = "\u2212"
+FLOORS = {"constant": "one constant answer", "echo": "the prompt echoed back"}
+_SURE = f"{100 * LEVEL:.0f}{GAP}%"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a fraction as ``71 %``; one that isn't quite 0 or 1 is never said to be."""
+    text = f"{100 * share:.{digits}f}"
+    if digits == 0 and text in ("0", "100") and share not in (0, 1):
+        text = f"{100 * share:.1f}"
+    return f"{text}{GAP}%"
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """Return a number with its sign, and a true minus."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if value > 0 else MINUS}{text}"
+
+
+def points(difference: float, digits: int = 0) -> str:
+    """Return a difference of fractions as ``+59 points``."""
+    return f"{signed(100 * difference, digits)}{GAP}points"
+
+
+def span(interval: Interval, scale: float = 100, digits: int = 0) -> str:
+    """Return an interval as ``52 to 66``, with a true minus where it is below 0."""
+    low, high = (signed(scale * end, digits).removeprefix("+") for end in interval)
+    return f"{low} to {high}"
+
+
+def chance(p_value: float, name: str = f"p{GAP}={GAP}") -> str:
+    """Return a p-value as ``p = 0.012`` or ``p < 0.001``; without a ``name`` as ``0.012`` or ``< 0.001``."""
+    if p_value < 0.001:
+        return f"{name.replace(f'={GAP}', '')}<{GAP}0.001"
+    return f"{name}{p_value:.{3 if p_value < 0.1 else 2}f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration as ``42 s``, ``3 min 05 s`` or ``2 h 03 min``."""
+    if value < 10:
+        return f"{value:.1f}{GAP}s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{GAP}s"
+    if whole < 3600:
+        return f"{whole // 60}{GAP}min {whole % 60:02}{GAP}s"
+    return f"{whole // 3600}{GAP}h {whole % 3600 // 60:02}{GAP}min"
+
+
+def bytes_(count: float) -> str:
+    """Return a count of bytes in GB or MB (powers of ten)."""
+    return f"{count / 1e9:.2f}{GAP}GB" if count >= 1e9 else f"{count / 1e6:.0f}{GAP}MB"
+
+
+def plain(name: str) -> str:
+    """Return a tag's value as words."""
+    return name.replace("_", " ")
+
+
+def headline(comparison: Comparison) -> str:
+    """Return the one sentence that the report opens with."""
+    whole = comparison.overall
+    if whole is None:
+        if comparison.loss is None:
+            return f"Nothing could be measured on these {comparison.rows} rows: none has a verifier or a loss."
+        return f"{_loss(comparison.loss)} No row has a verifier, so nothing is said of pass rates."
+    return (
+        f"The tuned model passes {percent(whole.tuned.rate)} of {whole.n} {_kind(comparison)} instructions, the base "
+        f"{percent(whole.base.rate)}: {points(whole.difference)} "
+        f"({_SURE} interval {span(whole.interval)}), {chance(whole.p_value)}."
+    )
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """Return the sentences below the headline: what that shows, for whom least, and against what floor."""
+    whole = comparison.overall
+    said = [_shown(whole)] if whole else []
+    if whole and comparison.floors:
+        name = max(whole.floors, key=lambda floor: whole.floors[floor].rate)
+        floor = whole.floors[name].rate
+        beats = "above" if whole.tuned.interval.low > floor else "not clearly above"
+        said.append(f"The tuned model is {beats} the higher floor, {FLOORS[name]} ({percent(floor)}).")
+    if least := comparison.least_gain:
+        change = f"{points(least.difference)} on {least.n} rows"
+        fell = " It fell." if least.difference < 0 else ""
+        said.append(f"The audience that gained least is {plain(least.name)}: {change}.{fell}")
+    if whole and comparison.loss:
+        said.append(_loss(comparison.loss))
+    return said
+
+
+def _shown(whole: Segment) -> str:
+    differ = whole.won + whole.lost
+    if whole.verdict == "not shown":
+        if differ < 6:
+            return f"No difference is shown: the two differ on {differ} rows, and fewer than 6 can never show one."
+        return f"No difference is shown: {whole.won} rows were won and {whole.lost} lost, which chance alone may do."
+    return f"The tuned model is {whole.verdict}: it won {whole.won} rows and lost {whole.lost}."
+
+
+def _loss(loss: LossChange) -> str:
+    way = "fell" if loss.difference < 0 else "rose"
+    if loss.interval.low <= 0 <= loss.interval.high:
+        way = "went, within what chance may do,"
+    change = f"{signed(loss.difference, 3)}, {_SURE} interval {span(loss.interval, 1, 3)}"
+    return f"Held-out loss {way} from {loss.base:.3f} to {loss.tuned:.3f} nats per supervised token ({change})."
+
+
+def _kind(comparison: Comparison) -> str:
+    return "held-out" if comparison.split == "heldout" else "training"

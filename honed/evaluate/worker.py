@@ -1,0 +1,171 @@
+"""The evaluation process: ``python -m honed.evaluate.worker <job folder>``."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from honed import config as settings_file
+from honed.errors import DataError
+from honed.evaluate import loss, outcome, scoring
+from honed.evaluate.answers import Answering
+from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.outcome import SEGMENTS, Answer, LeftOut, Outcome, RowLoss
+from honed.jobs import worker
+from honed.jobs.events import Metric, Step
+from honed.jobs.job import Job
+from honed.models import devices
+from honed.models import load as models
+from honed.models.load import LoadedModel
+from honed.models.local import LocalEngine
+from honed.records import Conversation
+from honed.store import artifacts, datasets
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Answer and measure as ``config.yaml`` says, going on from what an earlier attempt made; return an ``Outcome``."""
+    settings = settings_file.read(EvaluateConfig, job.path / "config.yaml")
+    dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
+    rows, repeated = scoring.choose(datasets.rows(dataset, settings.split), settings.rows, settings.seed)
+    if not rows:
+        raise DataError(f"{dataset.ref} has no {settings.split} rows", "Use another --split, or hold some out.")
+    known = scoring.verifiers(rows)
+    _say_what_is_less(job, settings, rows, repeated)
+    device = devices.choose_device(settings.device)
+    floors, verdicts = scoring.floors(rows, known)
+    answering = Answering(job, rows, known, verdicts, settings.unverified_answers)
+    stages: dict[str, float] = {}
+
+    def check() -> None:
+        if stopping():
+            raise worker.Stopped
+
+    with _timed(stages, "load"):
+        loaded = _load(job, settings, device)
+    with _timed(stages, "answers"):
+        engine = LocalEngine(loaded, batch_size=settings.batch_size)
+        answering.run(engine, loaded, settings.max_tokens, check)
+    losses: dict[str, RowLoss] = {}
+    left_out: tuple[LeftOut, ...] = ()
+    if settings.loss:
+        with _timed(stages, "loss"):
+            losses, left_out = _losses(job, loaded, rows, settings.batch_size, check)
+    values = {
+        **_source(loaded, settings, dataset.ref, dataset.manifest.hash),
+        **_measured(job, answering.answers, losses),
+        "rows": len(rows),
+        "repeated": repeated,
+        "unverified": sum(row.check is None for row in rows),
+        "floors": floors,
+        "left_out": left_out,
+        "resumed_answers": answering.resumed,
+        "tokens_per_second": answering.tokens_per_second,
+        "device": device,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "stages": stages,
+    }
+    return Outcome.model_validate(values).model_dump(mode="json")
+
+
+@contextmanager
+def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    stages[name] = round(time.perf_counter() - start, 2)
+
+
+def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Conversation], repeated: int) -> None:
+    """Tell of rows that count less than the user may think; once, not at every attempt."""
+    if job.status().attempt > 1:
+        return
+    if repeated:
+        job.log.note(f"{repeated} rows repeat another row's turns and count once")
+    if settings.rows and settings.rows > len(rows):
+        job.log.note(f"{settings.rows} rows were asked for, and there are {len(rows)}: all are used")
+    if unverified := sum(row.check is None for row in rows):
+        answered = min(unverified, settings.unverified_answers)
+        counts = "count for the loss only" if settings.loss else "are not measured"
+        job.log.note(f"{unverified} of {len(rows)} rows have no verifier and {counts}; {answered} of them are answered")
+
+
+def _load(job: Job, settings: EvaluateConfig, device: str) -> LoadedModel:
+    models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
+    return models.load(
+        settings.model,
+        job.workspace,
+        dtype=DTYPES[settings.precision],
+        device=device,
+        template=settings.template,
+    )
+
+
+def _losses(
+    job: Job, loaded: LoadedModel, rows: Sequence[Conversation], batch_size: int, check: Callable[[], None]
+) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...]]:
+    path = job.path / outcome.LOSSES
+    outcome.mend(path)
+    losses = outcome.read(RowLoss, path)
+    encoded, left_out = loss.encode(rows, loaded.chat, loaded.context)
+    if left_out:
+        first = left_out[0]
+        job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
+    todo = {name: row for name, row in encoded.items() if name not in losses}
+    check()
+    for lines in loss.measure(loaded, todo, batch_size):
+        outcome.append(path, lines)
+        losses |= {line.row: line for line in lines}
+        job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
+        check()
+    return losses, left_out
+
+
+def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowLoss]) -> dict[str, Any]:
+    judged = [(answer.tags, answer.passed) for answer in answers.values() if answer.passed is not None]
+    whole = outcome.rate(passed for _, passed in judged) if judged else None
+    nats = loss.per_token(list(losses.values()))
+    for name, value in (("pass_rate", whole.rate if whole else None), ("heldout_loss", nats)):
+        if value is not None:
+            job.log.write(Metric(name=name, value=value))
+    return {
+        "n": whole.n if whole else 0,
+        "passed": whole.passed if whole else 0,
+        "pass_rate": whole.rate if whole else None,
+        "interval": whole.interval if whole else None,
+        "segments": {tag: scoring.by_tag(judged, tag) for tag in SEGMENTS},
+        "loss": nats,
+        "perplexity": math.exp(nats) if nats is not None else None,
+        "loss_rows": len(losses),
+        "answers": len(answers),
+        "cut": sum(answer.finish == "length" for answer in answers.values()),
+        "tokens": sum(answer.tokens for answer in answers.values()),
+    }
+
+
+def _source(loaded: LoadedModel, settings: EvaluateConfig, data: str, data_hash: str) -> dict[str, Any]:
+    """Who was asked what, on which machine."""
+    machine = devices.hardware(Path.cwd())
+    return {
+        "model": loaded.ref,
+        "model_hash": loaded.hash,
+        "template_hash": loaded.chat.hash,
+        "data": data,
+        "data_hash": data_hash,
+        "split": settings.split,
+        "max_tokens": settings.max_tokens,
+        "precision": settings.precision,
+        "batch_size": settings.batch_size,
+        "machine": f"{machine.cpu}, {machine.cores} cores, {machine.memory / 1e9:.0f} GB, torch {torch.__version__}",
+    }
+
+
+if __name__ == "__main__":
+    worker.main(work)

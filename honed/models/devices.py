@@ -1,0 +1,184 @@
+"""What this machine is, and which device and precision suit it. The machine's facts are read without torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from honed.errors import ModelError
+from honed.records import Record
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16"]
+
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+_CGROUP = Path("/sys/fs/cgroup")
+
+_PROBES = ((1024, 576, 1536), (1024, 1536, 1536))
+"""(rows, inner, columns) of the products that are timed: a 135M model's feed-forward layer, and a bigger one."""
+
+_SLICE = 128
+_SLOW_SECONDS = 0.02
+"""A slice of ``_SLICE`` rows that takes longer than this is the measure; else the whole product is timed."""
+
+_WORTH = 1.15
+"""bf16 must be faster by this factor: below it, its rounding isn't worth it."""
+
+
+class Gpu(Record):
+    """One accelerator: its name and its memory in bytes."""
+
+    name: str
+    memory: int
+
+
+class Torch(Record):
+    """What torch is and sees here."""
+
+    version: str
+    threads: int
+    gpus: tuple[Gpu, ...]
+    mps: bool
+
+
+class Machine(Record):
+    """The machine: ``cores`` and ``memory`` are what this process may use, sizes are bytes, ``flags`` matter for speed.
+
+    ``torch`` is None where it wasn't asked for or isn't installed.
+    """
+
+    cpu: str
+    cores: int
+    memory: int
+    memory_free: int
+    disk_free: int
+    flags: tuple[str, ...]
+    torch: Torch | None = None
+
+
+def hardware(folder: Path) -> Machine:
+    """Return the machine's facts without torch; ``disk_free`` is that of ``folder``, which need not exist."""
+    memory = psutil.virtual_memory()
+    limit = _memory_limit()
+    below = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    cpu, flags = _cpu()
+    return Machine(
+        cpu=cpu,
+        cores=_cores(),
+        memory=min(memory.total, limit),
+        memory_free=min(memory.available, limit),
+        disk_free=shutil.disk_usage(below).free,
+        flags=flags,
+    )
+
+
+def describe(folder: Path) -> Machine:
+    """Return ``hardware(folder)`` with what torch sees added, if torch is installed."""
+    machine = hardware(folder)
+    try:
+        import torch
+    except ImportError:
+        return machine
+    gpus = tuple(
+        Gpu(name=torch.cuda.get_device_name(index), memory=torch.cuda.get_device_properties(index).total_memory)
+        for index in range(torch.cuda.device_count())
+    )
+    seen = Torch(
+        version=torch.__version__, threads=torch.get_num_threads(), gpus=gpus, mps=torch.backends.mps.is_available()
+    )
+    return machine.model_copy(update={"torch": seen})
+
+
+def choose_device(wish: str) -> str:
+    """Return the device for ``wish``: ``auto`` is the first of cuda, mps, cpu that is here.
+
+    Raises ``ModelError`` for a device that isn't here, or isn't one.
+    """
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wish == "auto":
+        return next(name for name, there in here.items() if there)
+    if wish not in here:
+        raise ModelError(f"there is no device {wish!r}", f"Devices: auto, {', '.join(here)}.")
+    if not here[wish]:
+        raise ModelError(f"torch {torch.__version__} sees no {wish} device here", "Use auto, or see: honed doctor")
+    return wish
+
+
+def faster_precision(device: str) -> tuple[Precision, str]:
+    """Time matrix products on ``device`` in fp32 and bf16 (under a second) and return the better and the reason."""
+    import torch
+
+    if device == "cuda" and torch.cuda.get_device_capability() < (8, 0):
+        return "fp32", "this GPU has no bf16 units"
+    rates = {name: _rate(device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    best: Precision = "bf16" if rates["bf16"] >= _WORTH * rates["fp32"] else "fp32"
+    measured = " and ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates.items())
+    return best, f"measured on {device}: {measured}"
+
+
+def _rate(device: str, dtype: torch.dtype) -> float:
+    """FLOP/s over the probes. Where bf16 is emulated, a slice of each product is enough and all there is time for."""
+    import torch
+
+    work, seconds = 0.0, 0.0
+    with torch.inference_mode():
+        for rows, inner, columns in _PROBES:
+            left = torch.ones(rows, inner, dtype=dtype, device=device)
+            right = torch.ones(columns, inner, dtype=dtype, device=device)
+            used = _SLICE
+            took = _timed(device, left[:used], right)
+            if took < _SLOW_SECONDS:
+                used = rows
+                _timed(device, left, right)  # the first call picks the kernel and lays the weights out
+                took = min(_timed(device, left, right) for _ in range(3))
+            work, seconds = work + 2.0 * used * inner * columns, seconds + took
+    return work / seconds
+
+
+def _timed(device: str, left: torch.Tensor, right: torch.Tensor) -> float:
+    import torch
+
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device, lambda: None)
+    wait()
+    start = time.perf_counter()
+    torch.nn.functional.linear(left, right)
+    wait()
+    return time.perf_counter() - start
+
+
+def _cores() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _read(_CGROUP / "cpu.max").split()
+    if len(quota) == 2 and quota[0] != "max":
+        return max(1, min(allowed, int(quota[0]) // int(quota[1])))
+    return allowed
+
+
+def _memory_limit() -> int:
+    stated = _read(_CGROUP / "memory.max").strip()
+    return int(stated) if stated.isdigit() else 2**63
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    lines = [line.partition(":") for line in _read(Path("/proc/cpuinfo")).splitlines()]
+    facts = {key.strip().lower(): value.strip() for key, _, value in lines}
+    words = set((facts.get("flags") or facts.get("features") or "").split())
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return name, tuple(flag for flag in _CPU_FLAGS if flag in words)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

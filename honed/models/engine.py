@@ -1,0 +1,45 @@
+"""What answers prompts: the contract that evaluation, chat and serving share. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from honed.records import Message, Record
+
+
+class Sampling(Record):
+    """How an answer is drawn. ``temperature`` 0 is greedy; ``stop`` texts end an answer and are left out of it."""
+
+    max_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class Completion(Record):
+    """One answer: its text, the tokens made for it (the stop token counts) and why it ended."""
+
+    text: str
+    tokens: int
+    finish: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """Answers prompts, many at once or one piece by piece."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """Return one completion a prompt, in their order; ``on_done(row, completion)`` is told as each one ends."""
+        ...
+
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Yield the answer in pieces of whole characters; joined, they are what ``generate`` returns."""
+        ...

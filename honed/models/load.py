@@ -1,0 +1,230 @@
+"""From the word that a user types to a model in memory: where its files are, whether they are whole, and loading."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from honed.errors import ModelError, StoreError
+from honed.models import cache, embedded, gguf, hub
+from honed.models.chat import ChatFormat, from_tokenizer
+from honed.models.quiet import quiet
+from honed.store import artifacts
+from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_NO_LIMIT = 2**20
+"""Context of a model without position embeddings to run out of."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model's files. ``hash`` is the content hash of its source, ``source`` says where it came from."""
+
+    ref: str
+    folder: Path
+    hash: str
+    source: str
+
+
+@dataclass
+class LoadedModel:
+    """A model in memory, in eval mode, with the chat format that belongs to it. ``context`` counts tokens."""
+
+    model: PreTrainedModel
+    chat: ChatFormat
+    ref: str
+    hash: str
+    context: int
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def locate(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> Located:
+    """Return where the files of ``spec`` are on this machine, fetching and de-quantizing them if need be.
+
+    ``spec`` is, in this order: a model of the workspace (``name`` or ``name@vN``), ``smollm2-135m``, a folder, a
+    ``.gguf`` file, or a hub id ``org/name``. ``say`` is told of anything that takes a while. Raises ``ModelError``
+    if it is none of them, or its files are missing, damaged or pickles.
+    """
+    if (artifact := _artifact(spec, workspace)) is not None:
+        return Located(artifact.ref, _checked(artifact.path), artifact.manifest.hash, "workspace")
+    if spec == embedded.NAME:
+        folder, sha256, source = embedded.fetch(say)
+        return Located(spec, _checked(folder), sha256, source)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        folder = _checked(path.resolve())
+        return Located(str(folder), folder, cache.folder_hash(folder), "folder")
+    if path.suffix == ".gguf":
+        folder, sha256 = gguf.dequantized(path.resolve(), say)
+        return Located(str(path.resolve()), folder, sha256, "gguf")
+    if hub.is_id(spec):
+        folder = _checked(hub.fetch(spec, say))
+        return Located(spec, folder, cache.folder_hash(folder), f"hub {spec}")
+    raise _unknown(spec, workspace)
+
+
+def load(
+    spec: str,
+    workspace: Workspace | None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str = "cpu",
+    attention: str = "sdpa",
+    template: str | None = None,
+) -> LoadedModel:
+    """Return the model of ``spec`` (see ``locate``) in ``dtype`` (float32 by default) on ``device``, in eval mode.
+
+    ``template`` names a shipped chat template to use instead of the model's own. Only safetensors are read,
+    memory-mapped, and no code that comes with a model is ever run. Raises ``ModelError`` if a weight is missing or
+    damaged, or the architecture is unknown.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    place = locate(spec, workspace)
+    chat = _chat(place.folder, template)
+    try:
+        with quiet():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                place.folder,
+                dtype=dtype or torch.float32,
+                attn_implementation=attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise ModelError(f"{place.folder}: damaged weights: {error}", "Copy or fetch the model again.") from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(
+            f"{place.folder}: can't be loaded: {_first_line(error)}",
+            "honed runs causal language models that transformers knows, from safetensors.",
+        ) from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
+            "Copy or fetch the model again; with a weight made up it would answer nonsense.",
+        )
+    model = model.to(device).eval()
+    return LoadedModel(model, chat, place.ref, place.hash, context_of(model.config, chat))
+
+
+def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> ChatFormat:
+    """Return the chat format of ``spec`` (see ``locate``) without its weights, which needn't be there for a hub id."""
+    if hub.is_id(spec) and not Path(spec).expanduser().is_dir() and _artifact(spec, workspace) is None:
+        return _chat(hub.fetch(spec, say, weights=False))
+    return _chat(locate(spec, workspace, say=say).folder)
+
+
+def context_of(config: Any, chat: ChatFormat) -> int:
+    """Return how many tokens the model can attend to: its positions, else what its tokenizer states."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    stated = chat.tokenizer.model_max_length
+    return int(positions or (stated if stated < _NO_LIMIT else _NO_LIMIT))
+
+
+def _artifact(spec: str, workspace: Workspace | None) -> artifacts.Artifact | None:
+    name, at, _ = spec.partition("@")
+    if workspace is None or name not in _names(workspace):
+        if at and "/" not in spec:
+            raise _unknown(spec, workspace)
+        return None
+    try:
+        return artifacts.resolve(workspace, "models", spec)
+    except StoreError as error:
+        raise ModelError(error.message, error.hint) from error
+
+
+def _names(workspace: Workspace) -> list[str]:
+    return sorted({artifact.manifest.name for artifact in artifacts.listing(workspace, "models")})
+
+
+def _unknown(spec: str, workspace: Workspace | None) -> ModelError:
+    names = [*(_names(workspace) if workspace else []), embedded.NAME]
+    near = difflib.get_close_matches(spec.partition("@")[0], names, n=1)
+    where = f" in {workspace.path}" if workspace else " (there is no workspace here)"
+    return ModelError(
+        f"there is no model {spec!r}{where}, and no such folder or file",
+        f"Did you mean {near[0]!r}?" if near else f"Models: {', '.join(names)}; or a folder, a .gguf file, org/name.",
+    )
+
+
+def _checked(folder: Path) -> Path:
+    """Return ``folder`` if it holds a model that honed may load, else say what is missing."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(f"{folder}: an adapter, not a model", "Merge it into its base model first.")
+        raise ModelError(f"{folder}: not a model: it has no config.json", "Name a folder in the Hugging Face format.")
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        if pickles:
+            raise ModelError(
+                f"{folder}: {pickles[0]} is refused: a pickle can run code when it is opened",
+                "Convert it to safetensors, or fetch a safetensors version of the model.",
+            )
+        raise ModelError(f"{folder}: no weights: there is no .safetensors file", "Copy or fetch the model again.")
+    return folder
+
+
+def _chat(folder: Path, template: str | None = None) -> ChatFormat:
+    tokenizer = _tokenizer(folder)
+    if isinstance(tokenizer.chat_template, dict):  # several named ones: tool use, retrieval, and the plain one
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    try:
+        return from_tokenizer(tokenizer, template=template, stop_ids=_stop_ids(folder))
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error.message}", error.hint) from error
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ModelError(
+            f"{folder}: the tokenizer is missing: there is no tokenizer.json",
+            "Copy the tokenizer's files (tokenizer.json, tokenizer_config.json) from the base model into the folder.",
+        )
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises bare Exception for a damaged file
+        raise ModelError(
+            f"{folder}: the tokenizer can't be read: {_first_line(error)}", "Copy the tokenizer's files again."
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"{folder}: the tokenizer has no fast version", "Provide its tokenizer.json.")
+    return tokenizer
+
+
+def _stop_ids(folder: Path) -> set[int]:
+    """The end-of-text ids that the model's own files state: one or several."""
+    stops: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            stated = json.loads(path.read_text()).get("eos_token_id")
+        except (ValueError, AttributeError) as error:
+            raise ModelError(f"{path}: not JSON: {error}", "Copy or fetch the model again.") from error
+        stops.update([stated] if isinstance(stated, int) else stated or [])
+    return stops
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

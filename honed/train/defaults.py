@@ -1,0 +1,131 @@
+"""Settings that were left open, chosen from the model, the data and the machine; each choice with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from honed.errors import ConfigError
+from honed.train.config import TrainConfig
+
+BYTES_PER_WEIGHT = 16
+"""Full training: weight, gradient and two AdamW moments in fp32 (or bf16 weight and gradient plus fp32 master)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choices depend on. ``memory`` is what is free, in bytes; ``lengths`` are tokens per training row."""
+
+    parameters: int
+    lengths: Sequence[int]
+    memory: int
+    device: str
+    precision: str
+    precision_reason: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings with nothing left open, and why each was chosen."""
+
+    weights: str
+    epochs: float
+    learning_rate: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    batch_tokens: int
+    pack_tokens: int
+    device: str
+    precision: str
+    eval_every: int
+    checkpoint_every: int | None
+    keep_checkpoints: int
+    reasons: tuple[str, ...]
+
+
+def resolve(config: TrainConfig, facts: Facts) -> Settings:
+    """Return the settings of a run; what the user set stands, the rest is chosen and explained."""
+    weights, why_weights = _weights(config, facts)
+    rate, why_rate = _learning_rate(config, facts, weights)
+    epochs, why_epochs = _epochs(config, facts)
+    batch, why_batch = _batch_tokens(config, facts)
+    pack = config.pack_tokens or min(batch, 1024 if facts.device == "cpu" else 8192)
+    steps = max(1, round(epochs * max(1, round(sum(facts.lengths) / batch))))
+    return Settings(
+        weights=weights,
+        epochs=epochs,
+        learning_rate=rate,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        batch_tokens=batch,
+        pack_tokens=pack,
+        device=facts.device,
+        precision=facts.precision,
+        eval_every=config.eval_every or max(1, round(steps / 5)),
+        checkpoint_every=config.checkpoint_every,
+        keep_checkpoints=config.keep_checkpoints,
+        reasons=tuple(
+            reason
+            for reason in (
+                why_weights,
+                why_rate,
+                why_epochs,
+                why_batch,
+                f"precision {facts.precision}: {facts.precision_reason}",
+            )
+            if reason
+        ),
+    )
+
+
+def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
+    if config.weights != "auto":
+        return config.weights, ""
+    need = BYTES_PER_WEIGHT * facts.parameters
+    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each)"
+    if need < 0.5 * facts.memory:
+        return "full", f"weights full: {size}, {facts.memory / 1e9:.1f} GB are free"
+    return "lora", f"weights lora: {size} to train in full, and only {facts.memory / 1e9:.1f} GB are free"
+
+
+def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[float, str]:
+    """Small models take larger rates; LoRA's best rate is about ten times full training's.
+
+    The factor ten: Schulman et al. 2025, "LoRA Without Regret", section on the optimal learning rate.
+    """
+    if config.learning_rate:
+        return config.learning_rate, ""
+    full = next(rate for size, rate in ((3e8, 1e-4), (2e9, 2e-5), (float("inf"), 1e-5)) if facts.parameters < size)
+    rate = full if weights == "full" else 10 * full
+    return rate, f"learning_rate {rate:g}: usual for {weights} training of {facts.parameters / 1e6:.0f}M weights"
+
+
+def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
+    if config.epochs:
+        return config.epochs, ""
+    rows = len(facts.lengths)
+    epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
+    return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
+
+
+def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:
+    if config.batch_tokens:
+        return config.batch_tokens, ""
+    total = sum(facts.lengths)
+    batch = max(1024, min(32_768, total // 60 // 1024 * 1024))
+    return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
+
+
+def fitting(lengths: Sequence[int], limit: int) -> list[bool]:
+    """Return which rows fit into ``limit`` tokens. Raises ``ConfigError`` if none does."""
+    fits = [length <= limit for length in lengths]
+    if lengths and not any(fits):
+        raise ConfigError(
+            f"every row is longer than max_length = {limit} tokens (the shortest has {min(lengths)})",
+            "Raise max_length, up to the model's context, or shorten the rows.",
+        )
+    return fits

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from honed import config
+from honed.errors import JobError
+from honed.jobs import job as jobs
+from honed.jobs.job import Job, Status
+from honed.store.workspace import Workspace
+from tests.jobs.counting import CountConfig
+
+
+def _job(workspace: Workspace, name: str, when: float) -> Job:
+    made = jobs.create(workspace, "counting", CountConfig())
+    job = Job(made.path.rename(workspace.jobs / name))
+    os.utime(job.path / "config.yaml", (when, when))
+    return job
+
+
+def test_a_new_job_holds_its_settings_and_is_queued(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig(steps=7))
+    assert config.read(CountConfig, job.path / "config.yaml") == CountConfig(steps=7)
+    assert job.status().state == "queued"
+    assert job.status().stage == "counting"
+    assert job.workspace == workspace
+
+
+def test_jobs_made_in_the_same_second_have_different_ids(workspace: Workspace) -> None:
+    assert len({jobs.create(workspace, "counting", CountConfig()).id for _ in range(5)}) == 5
+
+
+def test_the_list_is_oldest_first_whatever_the_names(workspace: Workspace) -> None:
+    newer, older = _job(workspace, "a", 200.0), _job(workspace, "b", 100.0)
+    assert jobs.listing(workspace) == [older, newer]
+    assert jobs.find(workspace, "last") == newer
+
+
+def test_a_folder_that_is_no_job_is_left_out(workspace: Workspace) -> None:
+    (workspace.jobs / "notes").mkdir()
+    assert jobs.listing(workspace) == []
+
+
+@pytest.mark.parametrize("id_", ["train-20260101-abcd", "train-20260101", "abcd", "train"])
+def test_a_job_is_found_by_its_name_beginning_or_end(workspace: Workspace, id_: str) -> None:
+    job = _job(workspace, "train-20260101-abcd", 100.0)
+    _job(workspace, "data-20260101-ef01", 200.0)
+    assert jobs.find(workspace, id_) == job
+
+
+def test_an_exact_name_wins_over_a_longer_one(workspace: Workspace) -> None:
+    job = _job(workspace, "a", 100.0)
+    _job(workspace, "ab", 200.0)
+    assert jobs.find(workspace, "a") == job
+
+
+def test_an_id_that_matches_two_jobs_is_refused(workspace: Workspace) -> None:
+    _job(workspace, "ab", 100.0)
+    _job(workspace, "ac", 200.0)
+    with pytest.raises(JobError, match="2 jobs match 'a'"):
+        jobs.find(workspace, "a")
+
+
+@pytest.mark.parametrize("id_", ["last", "nothing", "[", ""])
+def test_an_unknown_id_is_refused(workspace: Workspace, id_: str) -> None:
+    with pytest.raises(JobError) as raised:
+        jobs.find(workspace, id_)
+    assert raised.value.hint == "See: honed jobs list"
+
+
+def test_a_running_job_that_nobody_holds_is_interrupted(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    job.set_status(Status(stage="counting", state="running"))
+    assert job.status().state == "interrupted"
+    with job.held():
+        assert job.status().state == "running"
+    assert job.status().state == "interrupted"
+
+
+def test_a_job_is_held_once(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held(), pytest.raises(JobError, match="is running"), job.held():
+        pass
+
+
+def test_a_job_that_is_not_done_has_no_result(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    with pytest.raises(JobError, match="has no result: it is queued"):
+        job.result()
+    job.set_result({"loss": 1.5})
+    assert job.result() == {"loss": 1.5}
+
+
+def test_a_job_moved_elsewhere_is_still_that_job(workspace: Workspace, tmp_path: Path) -> None:
+    job = jobs.create(workspace, "counting", CountConfig(steps=4))
+    moved = Job(job.path.rename(tmp_path / "copied"))
+    assert moved.status().state == "queued"
+    assert config.read(CountConfig, moved.path / "config.yaml").steps == 4

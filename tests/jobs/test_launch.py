@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from honed.errors import JobError
+from honed.jobs import job as jobs
+from honed.jobs import launch
+from honed.jobs.events import Done, Failed, Note, Step
+from honed.jobs.job import Job
+from honed.store.workspace import Workspace
+from tests.jobs.counting import CountConfig
+
+
+def _start(workspace: Workspace, **settings: object) -> Job:
+    job = jobs.create(workspace, "counting", CountConfig.model_validate(settings))
+    launch.start(job)
+    return job
+
+
+def _until_step(job: Job, step: int) -> None:
+    for event in launch.follow(job):
+        if isinstance(event, Step) and event.step >= step:
+            return
+
+
+def _ended(job: Job) -> str:
+    list(launch.follow(job))
+    return job.status().state
+
+
+def test_a_job_runs_to_its_result(workspace: Workspace) -> None:
+    job = _start(workspace, steps=3)
+    seen = list(launch.follow(job))
+    assert [event.step for event in seen if isinstance(event, Step)] == [1, 2, 3]
+    assert isinstance(seen[-1], Done)
+    status = job.status()
+    assert (status.state, status.attempt) == ("done", 1)
+    assert status.ended >= status.started > 0
+    assert job.result() == {"counted": 3, "from": 0, "seconds": job.result()["seconds"]}
+
+
+def test_following_from_an_offset_gives_only_what_came_after(workspace: Workspace) -> None:
+    job = _start(workspace, steps=2)
+    assert _ended(job) == "done"
+    assert list(launch.follow(job, start_at=(job.path / "events.jsonl").stat().st_size)) == []
+
+
+@pytest.mark.parametrize(
+    ("fail", "message", "hint"),
+    [
+        ("user", "rows.json:3: answer: it is empty", "Write an answer, or remove the row."),
+        ("own", "honed failed: ValueError: a fault of our own", "please report it with"),
+        ("disk", "the disk is full", "honed jobs resume"),
+        ("memory", "out of memory", "lora"),
+    ],
+)
+def test_a_failure_is_told_in_the_status_the_events_and_the_log(
+    workspace: Workspace, fail: str, message: str, hint: str
+) -> None:
+    job = _start(workspace, fail=fail)
+    last = list(launch.follow(job))[-1]
+    status = job.status()
+    assert status.state == "failed"
+    assert message in status.message
+    assert hint in status.hint
+    assert isinstance(last, Failed)
+    assert (last.message, last.hint) == (status.message, status.hint)
+    assert "Traceback" in (job.path / "log.txt").read_text()
+
+
+def test_a_worker_killed_at_once_leaves_an_interrupted_job_that_resumes_from_its_checkpoint(
+    workspace: Workspace,
+) -> None:
+    job = _start(workspace, steps=40, seconds=0.05)
+    _until_step(job, 3)
+    os.kill(job.status().pid, signal.SIGKILL)
+    assert _ended(job) == "interrupted"
+    launch.resume(job)
+    assert _ended(job) == "done"
+    assert job.status().attempt == 2
+    assert job.result()["counted"] == 40
+    assert job.result()["from"] >= 2
+
+
+def test_a_stopped_job_has_saved_itself_and_resumes(workspace: Workspace) -> None:
+    job = _start(workspace, steps=40, seconds=0.05)
+    _until_step(job, 2)
+    launch.stop(job)
+    assert job.status().state == "stopped"
+    at = int((job.path / "checkpoint.txt").read_text())
+    launch.resume(job)
+    assert _ended(job) == "done"
+    assert job.result()["from"] == at
+    assert [event.text for event in job.events() if isinstance(event, Note)] == ["counting from 0", f"counting from {at}"]
+
+
+def test_a_failed_job_resumes(workspace: Workspace) -> None:
+    job = _start(workspace, steps=1, fail="own")
+    assert _ended(job) == "failed"
+    launch.resume(job)  # the one step that could fail is done
+    assert _ended(job) == "done"
+    assert (job.status().attempt, job.status().message) == (2, "")
+
+
+def test_a_worker_that_will_not_stop_is_killed(workspace: Workspace) -> None:
+    job = _start(workspace, steps=400, seconds=0.05, deaf=True)
+    launch.stop(job, timeout=0.2)
+    assert job.status().state == "interrupted"
+
+
+def test_a_running_job_is_neither_started_nor_resumed_again(workspace: Workspace) -> None:
+    job = _start(workspace, steps=400, seconds=0.05)
+    pid = job.status().pid
+    with pytest.raises(JobError, match="is running"):
+        launch.start(job)
+    with pytest.raises(JobError, match="can't be resumed: it is running"):
+        launch.resume(job)
+    assert job.status().pid == pid
+    launch.stop(job)
+
+
+def test_a_job_that_is_done_is_neither_stopped_nor_resumed(workspace: Workspace) -> None:
+    job = _start(workspace, steps=1)
+    assert _ended(job) == "done"
+    with pytest.raises(JobError, match="isn't running: it is done"):
+        launch.stop(job)
+    with pytest.raises(JobError, match="can't be resumed: it is done"):
+        launch.resume(job)
+
+
+def test_a_worker_that_never_begins_is_a_failed_job_not_an_endless_wait(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "no_such_stage", CountConfig())
+    launch.start(job)
+    assert _ended(job) == "failed"
+    assert "ended before it began" in job.status().message
+    assert "No module named" in (job.path / "log.txt").read_text()
+
+
+def test_ctrl_c_while_the_worker_starts_ends_it(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig(steps=400, seconds=0.05))
+    threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        launch.start(job)
+        time.sleep(5)
+    if job.status().state == "running":  # it began before the signal came
+        launch.stop(job)
+    assert job.status().state == "stopped"
+
+
+def test_a_worker_outlives_the_process_that_started_it(workspace: Workspace) -> None:
+    job = _start(workspace, steps=2)
+    assert os.getsid(os.getpid()) != job.status().pid
+    assert _ended(job) == "done"

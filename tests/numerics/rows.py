@@ -1,0 +1,71 @@
+"""Rows of very unequal length, and small shorthands, for the numerics tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from honed.models.chat import ChatFormat, Encoded, from_tokenizer
+from honed.records import Conversation, Message
+from honed.train import attention, batches
+from honed.train.objectives.sft import Sft
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+def chat() -> ChatFormat:
+    return from_tokenizer(tiny_tokenizer())
+
+
+def conversation(*texts: str, system: str | None = None) -> Conversation:
+    """User and assistant turns in turn."""
+    turns = [Message(role="system", content=system)] if system else []
+    turns += [Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(texts)]
+    return Conversation(messages=tuple(turns))
+
+
+def uneven(count: int, seed: int = 0) -> list[Encoded]:
+    """Rows whose supervised lengths differ by more than ten to one."""
+    rng = random.Random(seed)
+    word = lambda n: "".join(rng.choice("abcdefgh ") for _ in range(n))  # noqa: E731
+    rows = [conversation(word(rng.randint(3, 20)), word(rng.choice([1, 2, 5, 40]))) for _ in range(count)]
+    return [chat().encode(row) for row in rows]
+
+
+def packed_model(seed: int = 0) -> PreTrainedModel:
+    """The tiny model with our attention."""
+    attention.register()
+    model = tiny_model(seed)
+    model.set_attn_implementation(attention.NAME)
+    return model
+
+
+def gradients(model: PreTrainedModel, rows: Sequence[Encoded], packs: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Gradients of one optimizer step over ``packs`` of row indices, normalised as the loop does it."""
+    model.zero_grad()
+    objective = Sft(fused=True)
+    made = [objective.collate([rows[i] for i in pack]) for pack in packs]
+    weight = sum(float(pack.weights.sum()) for pack in made)
+    for pack in made:
+        (objective.loss(model, pack) / weight).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def reference_loss(model: PreTrainedModel, row: Encoded) -> Tensor:
+    """A row's summed loss the plain way: the model's own logits, all of them, and torch's cross entropy."""
+    pack = batches.collate([row])
+    logits = model(pack.ids, segments=attention.Segments(pack.lengths)).logits[0].float()
+    labels = torch.tensor(row.ids[1:])
+    weights = torch.tensor(row.weights[1:])
+    return (torch.nn.functional.cross_entropy(logits[:-1], labels, reduction="none") * weights).sum()
+
+
+def close(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    """Assert that two sets of gradients agree to a relative tolerance."""
+    assert one.keys() == other.keys()
+    for name, left in one.items():
+        gap = float((left - other[name]).norm() / (left.norm() + 1e-12))
+        assert gap < tolerance, f"{name}: {gap:.1e}"

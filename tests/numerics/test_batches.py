@@ -1,0 +1,139 @@
+"""Traps 1, 3, 9, 12, 13, 14: packing, accumulation and chunking change nothing in the result."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from honed.models.chat import Encoded
+from honed.train import attention, batches, token_loss
+from honed.train.objectives.sft import Sft, head_is_plain, packing_is_exact
+from tests.numerics.rows import close, gradients, packed_model, reference_loss, uneven
+from tests.tiny import tiny_model
+
+
+def test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients() -> None:
+    model, rows = packed_model(), uneven(8)
+    close(gradients(model, rows, [range(8)]), gradients(model, rows, [[i] for i in range(8)]))
+
+
+def test_the_gradient_is_that_of_the_plain_loss_over_all_logits() -> None:
+    model, rows = packed_model(), uneven(5)
+    ours = gradients(model, rows, [[0, 1, 2], [3, 4]])
+    model.zero_grad()
+    weight = sum(sum(row.weights) for row in rows)
+    sum(reference_loss(model, row) for row in rows).div(weight).backward()
+    close(ours, {name: p.grad.clone() for name, p in model.named_parameters()})
+
+
+def test_packed_hidden_states_equal_those_of_each_row_alone() -> None:
+    model, rows = packed_model(), uneven(6)
+    pack = batches.collate(rows)
+    with torch.no_grad():
+        together = model(pack.ids, position_ids=pack.positions, segments=attention.Segments(pack.lengths)).logits[0]
+        plain = tiny_model()  # transformers' own attention
+        for row, part in zip(rows, together.split(pack.lengths), strict=True):
+            alone = plain(torch.tensor([row.ids])).logits[0]
+            torch.testing.assert_close(part, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_loss_of_a_pack_is_the_sum_of_the_losses_of_its_rows() -> None:
+    model, rows = packed_model(), uneven(7)
+    objective = Sft(fused=True)
+    with torch.no_grad():
+        together = objective.loss(model, objective.collate(rows))
+        alone = sum(objective.loss(model, objective.collate([row])) for row in rows)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-4)
+
+
+def test_loss_through_the_models_own_head_equals_the_fused_one() -> None:
+    model, rows = packed_model(), uneven(6)
+    pack = batches.collate(rows)
+    values = [Sft(fused=fused).loss(model, pack) for fused in (True, False)]
+    torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_chunked_loss_and_gradients_equal_cross_entropy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 50)
+    torch.manual_seed(0)
+    hidden, head = torch.randn(11, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
+    targets, weights = torch.randint(50, (11,)), torch.rand(11)
+    token_loss.weighted_nll(hidden, head, targets, weights).mul(0.3).backward()
+    ours = (hidden.grad.clone(), head.grad.clone())
+    hidden.grad = head.grad = None
+    (torch.nn.functional.cross_entropy(hidden @ head.T, targets, reduction="none") * weights).sum().mul(0.3).backward()
+    torch.testing.assert_close(ours[0], hidden.grad)
+    torch.testing.assert_close(ours[1], head.grad)
+
+
+def test_no_more_than_64_megabytes_of_logits_are_held() -> None:
+    for vocabulary in (259, 49_152, 262_144):
+        assert token_loss.chunk_size(vocabulary) * vocabulary * 4 <= 64 * 2**20
+
+
+def test_first_target_is_the_first_answer_token_and_is_predicted_from_the_header() -> None:
+    for row in uneven(4):
+        pack = batches.collate([row])
+        first = next(place for place, weight in enumerate(row.weights) if weight)
+        assert pack.targets[0] == row.ids[first]
+        assert pack.at[0] == first - 1
+
+
+def test_a_model_that_mixes_tokens_elsewhere_is_found_before_training() -> None:
+    rows = uneven(2)
+    model = packed_model()
+    assert packing_is_exact(model, batches.collate(rows))
+    model.set_attn_implementation("sdpa")  # stands for a layer that doesn't come to our attention
+    assert not packing_is_exact(model, batches.collate(rows))
+
+
+def test_a_head_that_does_more_than_a_matrix_product_is_found_before_training() -> None:
+    model, pack = packed_model(), batches.collate(uneven(2))
+    assert head_is_plain(model, pack)
+    head = model.get_output_embeddings()
+    handle = head.register_forward_hook(lambda *args: torch.tanh(args[2]))  # a soft cap, as some models have
+    assert not head_is_plain(model, pack)
+    handle.remove()
+
+
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=60),
+    epochs=st.sampled_from([0.5, 1.0, 2.0, 2.5]),
+    batch=st.integers(50, 2000),
+    pack=st.integers(20, 1000),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_plan_takes_every_row_once_an_epoch_within_the_budget(
+    lengths: list[int], epochs: float, batch: int, pack: int, seed: int
+) -> None:
+    options = {"epochs": epochs, "batch_tokens": batch, "pack_tokens": pack, "packing": True, "seed": seed}
+    steps = batches.plan(lengths, **options)
+    assert steps == batches.plan(lengths, **options)
+    for epoch in range(int(epochs)):
+        seen = sorted(index for step in steps if step.epoch == epoch for one in step.packs for index in one)
+        assert seen == list(range(len(lengths)))
+    for step in steps:
+        for one in step.packs:
+            assert len(one) == 1 or sum(lengths[index] for index in one) <= pack
+
+
+def test_epochs_differ_in_order() -> None:
+    steps = batches.plan([10] * 40, epochs=2, batch_tokens=100, pack_tokens=10, packing=True, seed=0)
+    assert [step.packs for step in steps[:4]] != [step.packs for step in steps[4:]]
+
+
+def test_packing_off_gives_one_row_a_pass() -> None:
+    steps = batches.plan([10] * 9, epochs=1, batch_tokens=30, pack_tokens=100, packing=False, seed=0)
+    assert all(len(pack) == 1 for step in steps for pack in step.packs)
+
+
+def test_row_weights_scale_the_loss_of_their_turn() -> None:
+    model, row = packed_model(), uneven(1)[0]
+    doubled = Encoded(row.ids, tuple(2 * weight for weight in row.weights))
+    objective = Sft(fused=True)
+    losses = [objective.loss(model, objective.collate([one])) for one in (row, doubled)]
+    torch.testing.assert_close(2 * losses[0], losses[1])
