@@ -7,6 +7,7 @@ form and the docs. An unknown key is an error that names the nearest; nothing is
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +65,7 @@ def build(model: type[C], values: Mapping[str, Any], where: str) -> C:
 
 def save(config: Config, path: Path) -> None:
     """Write the resolved settings as YAML, in the order of the model's fields."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read(model: type[C], path: Path) -> C:
@@ -77,7 +78,9 @@ def _mapping(path: Path) -> dict[str, Any]:
         text = path.read_text()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "Check the path of the settings file.") from error
-    values = _parse(text, str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text", "Write one 'key: value' a line, as UTF-8.") from error
+    values = {} if (parsed := _parse(text, str(path))) is None else parsed
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: the settings are not 'key: value' lines", "Write one 'key: value' a line.")
     return values
@@ -92,21 +95,22 @@ def _read(path: Path, stage: str) -> dict[str, Any]:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', error)}", "Mend that line.") from error
-    return _number(value)
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; users mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) and "_" not in value else value
-        except ValueError:
-            return value
-    if isinstance(value, dict):
-        return {key: _number(inner) for key, inner in value.items()}
-    return value
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads ``1e-4`` as the number that users mean; YAML 1.1 asks for ``1.0e-4``."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Its counterpart, which puts the text ``1e-4`` in quotes."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+    )

@@ -11,10 +11,10 @@ Fault          what is wrong with a row, and where
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
@@ -73,15 +73,6 @@ class Conversation(Record):
         return digest([[m.role, m.content] for m in self.prompt])
 
 
-class Sample(Record):
-    """One answer that a model gave. ``row`` is the conversation's id; ``finish`` says why it ended."""
-
-    row: str
-    answer: str
-    tokens: int
-    finish: Literal["stop", "length"]
-
-
 class Score(Record):
     """A verifier's verdict: ``passed`` and the reason, as a sentence a person can act on."""
 
@@ -103,9 +94,6 @@ class Fault(Record):
         return f"{self.file}:{self.line}: {self.field}: {self.message}"
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode  # built once: it is slow
-
-
 def digest(value: object) -> str:
-    """Return the first 16 hex digits of the SHA-256 of ``value`` as canonical JSON."""
-    return hashlib.sha256(_CANONICAL(value).encode()).hexdigest()[:16]
+    """Return the first 16 hex digits of the SHA-256 of ``value`` as compact JSON in UTF-8 with sorted keys."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -85,8 +85,9 @@ def check(context: click.Context, file: Path, shape: Any, as_json: bool) -> None
     else:
         say(facts["detected"])
         _list_faults(faults)
-        click.echo(f"{file}: {facts['usable']:,} of {facts['rows']:,} rows usable, {len(faults):,} faults")
-    context.exit(1 if faults or not facts["usable"] else 0)
+        number = f"{len(faults):,} fault{'' if len(faults) == 1 else 's'}"
+        click.echo(f"{file}: {facts['usable']:,} of {facts['rows']:,} rows usable, {number}")
+    context.exit(1 if faults else 0)
 
 
 @command.command("list")

@@ -12,7 +12,9 @@ from honed.store.workspace import Workspace
 
 
 @click.command()
-@click.option("--base", metavar="MODEL", help="Start from: smollm2-135m, a workspace model, a folder, a .gguf, a hub id.")
+@click.option(
+    "--base", metavar="MODEL", help="Start from: smollm2-135m, a workspace model, a folder, a .gguf, a hub id."
+)
 @click.option("--data", metavar="NAME", help="Dataset: name, or name@vN.")
 @click.option("--name", metavar="NAME", help="Name of the model that is made.")
 @click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
@@ -45,8 +47,8 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
         return
     ran = result["ran"]
     say(
-        f"{result['model']}: {result['rows']} rows, {result['steps']} steps, held-out loss {result['heldout_loss']:.3f}, "
-        f"{result['tokens_per_second']:.0f} tokens/s, peak {result['peak_rss_bytes'] / 1e9:.1f} GB "
-        f"({ran['weights']}, {ran['precision']} on {ran['device']})"
+        f"{result['model']}: {result['rows']} rows, {result['steps']} steps, "
+        f"held-out loss {result['heldout_loss']:.3f}, {result['tokens_per_second']:.0f} tokens/s, "
+        f"peak {result['peak_rss_bytes'] / 1e9:.1f} GB ({ran['weights']}, {ran['precision']} on {ran['device']})"
     )
     say(f"next: honed evaluate {result['model']} --data {result['data']}  |  honed chat {result['model']}")

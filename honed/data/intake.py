@@ -14,8 +14,8 @@ from honed.data import shapes
 from honed.data.shapes import TITLES, Shape
 from honed.data.sources.container import Container
 from honed.data.sources.read import reading
-from honed.data.sources.row import Meter, Row
-from honed.data.sources.where import line_of
+from honed.data.sources.row import CutError, Meter, Row, unreadable
+from honed.data.sources.where import dotted, line_of
 from honed.data.turns import Problem
 from honed.records import Conversation, Fault
 
@@ -59,7 +59,7 @@ class Intake:
     def detected(self) -> str:
         """Return what the file is and the evidence, in a sentence: said aloud once the file is read."""
         if self.shape is None:
-            return f"{self.file}: {self.container}; none of its {self.rows:,} rows shows a known shape"
+            return f"{self.file}: {self.container}, of no known shape in {self.rows:,} rows"
         counted = [
             f"{count:,} of {self.rows:,} rows have {' and '.join(names)}" for names, count in self.fields.items()
         ]
@@ -108,14 +108,21 @@ def taking(
 
 
 def _rows(intake: Intake, rows: Iterator[Row]) -> Iterator[Taken | Refused]:
-    for row in rows:
-        intake.rows += 1
+    for row in chain(rows, _none(intake)):
+        intake.rows += row.counts
         found = _convert(intake, row)
         if isinstance(found, Refused):
             intake.kinds.update(fault.kind for fault in found.faults)
         else:
             intake.usable += 1
         yield found
+
+
+def _none(intake: Intake) -> Iterator[Row]:
+    """Yield a fault if the file, now read, had neither rows nor faults."""
+    if not intake.rows and not intake.kinds:
+        problem = CutError("no rows", "there are no rows in the file", "Give a file with rows in it.")
+        yield unreadable(intake.file, (1, "file"), problem, counts=False)
 
 
 def _convert(intake: Intake, row: Row) -> Taken | Refused:
@@ -138,8 +145,8 @@ def _convert(intake: Intake, row: Row) -> Taken | Refused:
 def _fault(file: str, row: Row, problem: Problem) -> Fault:
     return Fault(
         file=file,
-        line=row.line + line_of(row.text, problem.path) * ("\n" in row.text),
-        field=_dotted(problem.path),
+        line=row.line + (line_of(row.text, problem.path) if "\n" in row.text else 0),
+        field=dotted(problem.path),
         kind=problem.kind,
         message=problem.message,
         hint=problem.hint,
@@ -157,9 +164,3 @@ def _shapeless(file: str, row: Row) -> Fault:
         message=f"the fields show no known shape: {names}",
         hint="Name them as Alpaca (instruction, output), prompt and response, messages, or ShareGPT (conversations).",
     )
-
-
-def _dotted(path: tuple[str | int, ...]) -> str:
-    """Return a path as people write it: ``messages[2].role``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")

@@ -120,7 +120,7 @@ def _listed(reading: Reading, shape: Shape) -> list[Turn]:
     entries = reading.value.get(key)
     said = _system(reading)
     if key not in reading.value:
-        reading.wrong((key,), "missing field", f"there is no {key!r}", f"A {TITLES[shape]} row has it.")
+        reading.wrong((key,), "missing field", f"there is no {key!r}", f"Every {TITLES[shape]} row has it.")
     elif not isinstance(entries, list):
         reading.wrong((key,), "wrong type", f"a list of turns is needed here, not {kind_of(entries)}", "Write a list.")
     elif not entries:
@@ -143,7 +143,7 @@ def _paired(reading: Reading, shape: Shape) -> list[Turn]:
     for found, known in zip(names, _PAIRS[shape], strict=True):
         if not found:
             more = f" (or {', '.join(map(repr, known[1:]))})" if known[1:] else ""
-            hint = f"A {TITLES[shape]} row has it."
+            hint = f"Every {TITLES[shape]} row has it."
             reading.wrong((known[0],), "missing field", f"there is no {known[0]!r}{more}", hint)
     texts = [reading.text(prompt, needed=True) if prompt else ""]
     if shape == "alpaca":

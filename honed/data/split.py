@@ -12,12 +12,12 @@ _BUCKETS = 10_000
 Verdict = Literal["train", "heldout", "duplicate", "leak"]
 
 
-def held_out(prompt_id: str, share: float) -> bool:
-    """Tell whether rows with this prompt are held out.
+def held_out(prompt: int, share: float) -> bool:
+    """Tell whether rows whose ``prompt_id``, as a number, is ``prompt`` are held out.
 
     A prompt's hash decides, so rows that share it fall on the same side, and no row changes sides when others come.
     """
-    return int(prompt_id, 16) % _BUCKETS < share * _BUCKETS
+    return prompt % _BUCKETS < share * _BUCKETS
 
 
 class Sorter:
@@ -52,4 +52,4 @@ class Sorter:
         self._prompts.add(prompt)
         if given == "heldout":
             self._given.add(prompt)
-        return given or ("heldout" if held_out(row.prompt_id, self._share) else "train")
+        return given or ("heldout" if held_out(prompt, self._share) else "train")

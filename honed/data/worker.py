@@ -114,7 +114,7 @@ class Importing:
         self._sources.append({"file": BUILTIN, "rows": self._read, "split": "its own"})
 
     def _refuse(self, found: Refused, out: BinaryIO) -> None:
-        self._faulty += 1
+        self._faulty += len(found.faults)
         self._first = self._first or found.faults[0]
         self._reasons[found.faults[0].kind] += 1
         for fault in found.faults:
@@ -124,11 +124,9 @@ class Importing:
         """Raise if a fault stops the import, or no row is left."""
         counts = self._sorter.counts
         if self._first and not self._settings.allow_faults:
-            more = f" (and {self._faulty - 1:,} more rows with faults)" if self._faulty > 1 else ""
-            hint = (
-                f"{self._first.hint} Nothing was imported; --allow-faults imports the {sum(counts.values()):,} others."
-            )
-            raise DataError(f"{self._first}{more}", hint)
+            many = f"{self._faulty:,} faults in {self._read:,} rows; the first: " if self._faulty > 1 else ""
+            hint = f"{self._first.hint} Nothing was imported; --allow-faults imports the rows that can be used."
+            raise DataError(f"{many}{self._first}", hint)
         if not counts["train"] + counts["heldout"]:
             names = ", ".join(_shown(Path(name)) for name in self._settings.files)
             raise DataError(f"{names}: no usable row", f"See what is wrong: honed data check {names}")

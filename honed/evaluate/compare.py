@@ -156,6 +156,11 @@ def compare(base: Evaluation, tuned: Evaluation) -> Comparison:
     )
 
 
+def compare_jobs(base: Job, tuned: Job) -> Comparison:
+    """Pair two finished evaluation jobs. Raises as ``read`` and ``compare`` do."""
+    return compare(read(base), read(tuned))
+
+
 def pairs(base: Evaluation, tuned: Evaluation) -> list[Pair]:
     """Return both models' answers to every row that both answered, in the order of the base's rows."""
     return [
@@ -259,13 +264,13 @@ def _loss(base: Evaluation, tuned: Evaluation) -> LossChange | None:
         return None
     before = [base.losses[row] for row in shared]
     after = [tuned.losses[row] for row in shared]
-    weights = [line.weight for line in before]
+    tokens = [line.tokens for line in before]
     differences = [two.nats - one.nats for one, two in zip(before, after, strict=True)]
-    total = sum(weights)
+    total = sum(tokens)
     return LossChange(
         rows=len(shared),
         base=sum(line.nats for line in before) / total,
         tuned=sum(line.nats for line in after) / total,
         difference=sum(differences) / total,
-        interval=stats.bootstrap(differences, weights),
+        interval=stats.bootstrap(differences, tokens),
     )

@@ -46,8 +46,8 @@ def measure(loaded: LoadedModel, encoded: Mapping[str, Encoded], batch_size: int
 
 def per_token(lines: Sequence[RowLoss]) -> float | None:
     """Return nats per supervised token: one sum over one sum, so batches play no part; None without any row."""
-    weight = sum(line.weight for line in lines)
-    return sum(line.nats for line in lines) / weight if weight else None
+    tokens = sum(line.tokens for line in lines)
+    return sum(line.nats for line in lines) / tokens if tokens else None
 
 
 def _batches(encoded: Mapping[str, Encoded], batch_size: int, vocabulary: int) -> Iterator[list[str]]:
@@ -88,8 +88,7 @@ def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> list[RowLoss]:
         scores = logits[place, [column[position] for position in positions]].float()
         targets = torch.tensor([row.ids[position + 1] for position in positions], device=scores.device)
         nll = torch.nn.functional.cross_entropy(scores, targets, reduction="none").double().cpu()
-        weights = torch.tensor([row.weights[position + 1] for position in positions], dtype=torch.float64)
-        found.append(RowLoss(row=name, nats=float(nll @ weights), weight=float(weights.sum())))
+        found.append(RowLoss(row=name, nats=float(nll.sum()), tokens=len(positions)))
     return found
 
 

@@ -36,11 +36,14 @@ class Answer(Record):
 
 
 class RowLoss(Record):
-    """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and their summed weight."""
+    """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and how many they are.
+
+    A turn's training weight plays no part: each token of a turn that is trained on counts once.
+    """
 
     row: str
     nats: float
-    weight: float
+    tokens: int
 
 
 class Rate(Record):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from honed.errors import JobError
 from honed.jobs import events
@@ -60,6 +61,18 @@ def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
         if ended:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def wait(job: Job) -> dict[str, Any]:
+    """Wait until the job ends and return its result. Raises ``JobError`` with the worker's words if it isn't done."""
+    for _ in follow(job):
+        pass
+    status = job.status()
+    if status.state != "done":
+        raise JobError(
+            status.message or f"job {job.id} is {status.state}", status.hint or f"See: honed jobs show {job.id}"
+        )
+    return job.result()
 
 
 def stop(job: Job, timeout: float = 60.0) -> None:

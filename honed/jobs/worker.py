@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,7 +18,10 @@ from honed.jobs.events import Done, Failed
 from honed.jobs.job import Job, Status
 
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
-"""``work(job, stopping) -> result``. It looks at ``stopping()`` between steps and raises ``Stopped`` once it is so."""
+"""``work(job, stopping) -> result``, to which seconds and peak memory are added.
+
+It looks at ``stopping()`` between steps and raises ``Stopped`` once it is true.
+"""
 
 
 class Stopped(BaseException):
@@ -45,7 +49,8 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
     try:
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
-        job.set_result({**result, "seconds": seconds})
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        job.set_result({**result, "seconds": seconds, "peak_rss_bytes": peak})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:

@@ -198,7 +198,7 @@ def shipped_template(name: str) -> str:
     """Return the source of a shipped chat template; an unknown name raises ``ModelError``."""
     if name not in shipped_templates():
         raise ModelError(f"there is no chat template {name!r}", "Shipped: " + ", ".join(shipped_templates()))
-    return (_templates() / f"{name}.jinja").read_text()
+    return str((_templates() / f"{name}.jinja").read_text())
 
 
 def _templates() -> Any:

@@ -34,7 +34,11 @@ class ColumnLayer(DynamicLayer):  # type: ignore[misc]
         self.room: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any  # noqa: ARG002
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        *_: Any,
+        **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append columns and return all keys and values in use, as views."""
         until = self.used + key_states.shape[2]

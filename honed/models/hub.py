@@ -47,9 +47,7 @@ def cached(repo: str, *, weights: bool = True) -> Path | None:
 
     try:
         folder = Path(
-            snapshot_download(
-                repo, allow_patterns=list(MODEL_FILES), ignore_patterns=_BELOW, local_files_only=True
-            )
+            snapshot_download(repo, allow_patterns=list(MODEL_FILES), ignore_patterns=_BELOW, local_files_only=True)
         )
     except (OSError, ValueError):
         return None

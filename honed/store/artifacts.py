@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from honed import __version__
 from honed.errors import StoreError
 from honed.store.workspace import Workspace, writing
+from honed.version import __version__
 
 Kind = Literal["datasets", "models"]
 MANIFEST = "manifest.json"

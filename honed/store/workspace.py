@@ -56,7 +56,7 @@ def open_at(path: Path) -> Workspace:
     if not marker.exists():
         raise StoreError(f"{path}: no workspace here", f"Make one: honed init {path}")
     try:
-        version = json.loads(marker.read_text())["format"]
+        version = int(json.loads(marker.read_text())["format"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{marker}: damaged", f'Restore it; its content is {{"format": {FORMAT}}}.') from error
     if version > FORMAT:
@@ -93,8 +93,11 @@ def writing(path: Path) -> Iterator[None]:
 def write_whole(path: Path, text: str) -> None:
     """Replace ``path`` with ``text`` so that a reader, or a crash, sees the old file or the new one, never half."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        with scratch.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -69,8 +69,8 @@ def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor)
 
     Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32.
     """
-    total: Tensor = _WeightedNll.apply(hidden, head, targets, weights).sum()
-    return total
+    losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
+    return losses.sum()
 
 
 def chunk_size(vocabulary: int) -> int:

@@ -48,10 +48,10 @@ def evaluation(
             floors=verdicts.get(row.id, {}),
         )
         tokens = 1 + len(row.answer) // 4
-        losses[row.id] = RowLoss(row=row.id, nats=tokens * (2.6 - share + 0.2 * rng.random()), weight=tokens)
+        losses[row.id] = RowLoss(row=row.id, nats=tokens * (2.6 - share + 0.2 * rng.random()), tokens=tokens)
     passed = [answer.passed for answer in answers.values() if answer.passed is not None]
     whole = outcome.rate(passed) if passed else None
-    loss = sum(line.nats for line in losses.values()) / sum(line.weight for line in losses.values())
+    loss = sum(line.nats for line in losses.values()) / sum(line.tokens for line in losses.values())
     values = {
         "model": name,
         "model_hash": name.encode().hex() * 8,

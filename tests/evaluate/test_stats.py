@@ -19,7 +19,12 @@ COUNTS = st.tuples(*[st.integers(0, 60)] * 4).filter(any).map(lambda counts: Pai
 
 def test_wilson_gives_the_published_limits() -> None:
     # Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998), table I.
-    published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611), (1, 29): (0.0061, 0.1718)}
+    published = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
     for (passed, n), limits in published.items():
         assert stats.wilson(passed, n) == pytest.approx(limits, abs=5e-5)
 
@@ -46,7 +51,17 @@ def test_mcnemar_gives_the_published_p_value() -> None:
 def test_mcnemar_is_the_exact_binomial_test() -> None:
     for won, lost in product(range(12), range(12)):
         if won + lost:
-            assert stats.mcnemar(won, lost) == binomtest(won, won + lost).pvalue
+            assert stats.mcnemar(won, lost) == pytest.approx(binomtest(won, won + lost).pvalue, rel=1e-12)
+            one_sided = binomtest(won, won + lost, alternative="greater").pvalue
+            assert stats.mcnemar(won, lost, "greater") == pytest.approx(one_sided, rel=1e-12)
+    assert stats.mcnemar(900, 500) == pytest.approx(binomtest(900, 1400).pvalue, rel=1e-9)
+
+
+def test_wilson_is_that_of_scipy() -> None:
+    for passed, n in ((0, 1), (1, 1), (3, 7), (0, 400), (400, 400), (71, 200)):
+        for level in (0.9, 0.95):
+            theirs = binomtest(passed, n).proportion_ci(level, method="wilson")
+            assert stats.wilson(passed, n, level) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_no_row_that_differs_shows_nothing() -> None:
@@ -132,5 +147,6 @@ def test_intervals_of_the_difference_cover_the_truth() -> None:
 def test_equal_models_are_called_different_at_most_as_often_as_stated() -> None:
     random = np.random.default_rng(5)
     draws = random.multinomial(100, [0.2, 0.15, 0.15, 0.5], size=1000)
-    false = sum(stats.verdict(won - lost, stats.mcnemar(int(won), int(lost))) != "not shown" for _, won, lost, _ in draws)
+    p_values = [stats.mcnemar(int(won), int(lost)) for _, won, lost, _ in draws]
+    false = sum(stats.verdict(1.0, p_value) != "not shown" for p_value in p_values)
     assert false / 1000 <= 0.05

@@ -96,7 +96,10 @@ def test_a_stopped_job_has_saved_itself_and_resumes(workspace: Workspace) -> Non
     launch.resume(job)
     assert _ended(job) == "done"
     assert job.result()["from"] == at
-    assert [event.text for event in job.events() if isinstance(event, Note)] == ["counting from 0", f"counting from {at}"]
+    assert [event.text for event in job.events() if isinstance(event, Note)] == [
+        "counting from 0",
+        f"counting from {at}",
+    ]
 
 
 def test_a_failed_job_resumes(workspace: Workspace) -> None:
@@ -143,7 +146,7 @@ def test_a_worker_that_never_begins_is_a_failed_job_not_an_endless_wait(workspac
 
 def test_ctrl_c_while_the_worker_starts_ends_it(workspace: Workspace) -> None:
     job = jobs.create(workspace, "counting", CountConfig(steps=400, seconds=0.05))
-    threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         launch.start(job)
         time.sleep(5)
@@ -152,7 +155,8 @@ def test_ctrl_c_while_the_worker_starts_ends_it(workspace: Workspace) -> None:
     assert job.status().state == "stopped"
 
 
-def test_a_worker_outlives_the_process_that_started_it(workspace: Workspace) -> None:
-    job = _start(workspace, steps=2)
-    assert os.getsid(os.getpid()) != job.status().pid
-    assert _ended(job) == "done"
+def test_a_worker_is_in_a_session_of_its_own_so_that_it_outlives_the_terminal(workspace: Workspace) -> None:
+    job = _start(workspace, steps=400, seconds=0.05)
+    pid = job.status().pid
+    assert os.getsid(pid) == pid != os.getsid(0)
+    launch.stop(job)

@@ -23,7 +23,7 @@ _WORDS = {
     "Expecting ':' delimiter": "a ':' is missing",
     "Expecting property name enclosed in double quotes": "a key in double quotes is missing",
     "Unterminated string starting at": "a string that starts here isn't closed",
-    "Invalid control character at": "a raw control character in a string",
+    "Invalid control character at": "a line break or control character in a string: is its closing quote missing?",
     "Invalid \\escape": "an unknown escape after a backslash",
     "Invalid \\uXXXX escape": "\\u without four hex digits",
     "Extra data": "text after the end of the row",
@@ -67,14 +67,15 @@ class Decoder:
             if kind == "duplicate key":
                 path, offset = where.repeated_key(text)
                 problem = CutError(kind, f"the key {what!r} stands twice in one object", "Keep one of the two.")
-                return self._fault((offset, problem, ".".join(map(str, path)) or what), text, line)
+                return self._fault((offset, problem, where.dotted(path)), text, line)
+            path, offset = where.scalar(text, what)
             problem = CutError(kind, f"{what} isn't a JSON number", "Use a finite number, or null.")
-            return self._fault((where.scalar(text, what), problem, "number"), text, line)
+            return self._fault((offset, problem, where.dotted(path)), text, line)
         if text.count("{") + text.count("[") > _MAX_DEPTH and where.depth(text) > _MAX_DEPTH:
             return self._fault((0, _DEEP, "row"), text, line)
         if _LONE.search(text) and not _encodable(value):
             problem = CutError(
-                "not UTF-8", "\\ud800-like escape without its other half: no character", "Mend the escape."
+                "not UTF-8", "an escape like \\ud800 without its other half is no character", "Mend the escape."
             )
             return self._fault((0, problem, "row"), text, line)
         if not isinstance(value, dict):
@@ -107,7 +108,7 @@ class Decoder:
 
     def _fault(self, found: tuple[int, CutError, str], text: str, line: int) -> Row:
         offset, problem, place = found
-        row = unreadable(self.file, line + text.count("\n", 0, offset), place, problem, text)
+        row = unreadable(self.file, (line + text.count("\n", 0, offset), place), problem, text)
         return Row(line, text, None, row.faults)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -48,7 +48,10 @@ class _Reader:
         window.pos += 1
         wanted = False  # a row has to follow: a comma stood before
         while (char := window.peek()) and (char != "]" or wanted):
-            if char == "]" or (self._doubtful and char != "{"):
+            if char == "]":
+                yield self._unreadable(CutError("not JSON", "not JSON: a ',' without a row behind it", _MEND))
+                break
+            if self._doubtful and char != "{":
                 yield self._stop("a row is missing here")
                 return
             yield self.element()
@@ -127,7 +130,7 @@ class _Reader:
         text = window.take(len(window.text))
         if window.cut:
             self._stuck = True
-            return unreadable(decoder.file, line, "row", window.cut, text[:KEPT])
+            return unreadable(decoder.file, (line, "row"), window.cut, text[:KEPT], counts=False)
         try:
             decoder.value(text)
         except (ValueError, RecursionError) as error:
@@ -149,7 +152,7 @@ class _Reader:
             window.pos = len(window.text) if end is None else end
         self._stuck = end is None
         problem = window.cut or too_long(self._limit)
-        return unreadable(self._decoder.file, line, "row", problem, text[:KEPT])
+        return unreadable(self._decoder.file, (line, "row"), problem, text[:KEPT])
 
     def _value(self) -> Any:
         """Return the key or value at the window, which is no row, and step behind it; ``_stuck`` if it is broken."""
@@ -183,4 +186,4 @@ class _Reader:
 
     def _unreadable(self, problem: CutError) -> Row:
         line, column = self._window.place()
-        return unreadable(self._decoder.file, line, f"column {column}", problem)
+        return unreadable(self._decoder.file, (line, f"column {column}"), problem, counts=False)

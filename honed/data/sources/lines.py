@@ -14,7 +14,7 @@ def rows(chunks: Iterator[bytes], file: str, limit: int) -> Iterator[Row]:
     for number, data, problem in _split(chunks, limit):
         text = data.decode(errors="surrogateescape")
         if problem:
-            yield unreadable(file, number, "line", problem, text)
+            yield unreadable(file, (number, "line"), problem, text, counts=problem.kind == "too long")
         elif text.strip(" \t\r\n"):
             yield decoder.whole(text, number)
 

@@ -30,7 +30,7 @@ def rows(path: Path, file: str, meter: Meter) -> Iterator[Row]:
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = CutError("damaged Parquet", f"the Parquet file can't be read on: {reason}", "Write the file again.")
-        yield unreadable(file, number + 1, "row", problem)
+        yield unreadable(file, (number + 1, "row"), problem, counts=False)
 
 
 def _plain(batch: Any) -> Iterator[dict[str, Any] | CutError]:
@@ -46,7 +46,7 @@ def _plain(batch: Any) -> Iterator[dict[str, Any] | CutError]:
 
 def _row(plain: dict[str, Any] | CutError, file: str, number: int) -> Row:
     if isinstance(plain, CutError):
-        return unreadable(file, number, "row", plain)
+        return unreadable(file, (number, "row"), plain)
     value = _present(plain)
     return Row(number, orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode(), value)
 

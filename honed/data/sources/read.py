@@ -23,7 +23,7 @@ def reading(path: Path, file: str, meter: Meter, limit: int = MAX_ROW) -> Iterat
 
 def _rows(container: Container, path: Path, file: str, meter: Meter, limit: int) -> Iterator[Row]:
     if container.problem:
-        yield unreadable(file, 1, "file", container.problem)
+        yield unreadable(file, (1, "file"), container.problem, counts=False)
     elif container.kind == "Parquet":
         yield from parquet.rows(path, file, meter)
     elif container.kind == "JSON lines":

@@ -25,6 +25,8 @@ class Row:
     text: str
     value: dict[str, Any] | None
     faults: tuple[Fault, ...] = ()
+    counts: bool = True
+    """False for a fault of the file itself, such as a missing bracket, which is no row."""
 
 
 @dataclass(slots=True)
@@ -44,10 +46,11 @@ class CutError(Exception):
     hint: str = field(default="")
 
 
-def unreadable(file: str, line: int, where: str, problem: CutError, text: str = "") -> Row:
-    """Return a row without a value: what stands at ``line`` of ``file`` can't be read for the reason in ``problem``."""
+def unreadable(file: str, place: tuple[int, str], problem: CutError, text: str = "", *, counts: bool = True) -> Row:
+    """Return a row without a value: what stands at ``place`` (line, field) of ``file`` can't be read, and why."""
+    line, where = place
     fault = Fault(file=file, line=line, field=where, kind=problem.kind, message=problem.message, hint=problem.hint)
-    return Row(line, text, None, (fault,))
+    return Row(line, text, None, (fault,), counts)
 
 
 def too_long(limit: int) -> CutError:

@@ -67,9 +67,21 @@ def repeated_key(text: str) -> tuple[Path, int]:
     return (), 0
 
 
-def scalar(text: str, token: str) -> int:
-    """Return the offset of the bare ``token`` (a number, ``NaN``), outside of strings; 0 if it isn't there."""
-    return next((match.start() for match in _TOKEN.finditer(text) if match[0] == token), 0)
+def scalar(text: str, token: str) -> tuple[Path, int]:
+    """Return the path and offset of the first bare ``token`` (a number, ``NaN``) outside of strings."""
+    offset = next((match.start() for match in _TOKEN.finditer(text) if match[0] == token), 0)
+    before: Path = ()
+    for path, start in walk(text):
+        if start > offset:
+            break
+        before = path
+    return before, offset
+
+
+def dotted(path: Path) -> str:
+    """Return a path as people write it: ``messages[2].role``; the empty one is the ``row``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "row"
 
 
 def depth(text: str) -> int:

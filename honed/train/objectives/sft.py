@@ -75,4 +75,4 @@ def packing_is_exact(model: PreTrainedModel, pack: Pack) -> bool:
     segments = Segments(pack.lengths)
     with torch.no_grad():
         model.base_model(input_ids=pack.ids, position_ids=pack.positions, use_cache=False, segments=segments)
-    return segments.calls == model.config.get_text_config().num_hidden_layers
+    return bool(segments.calls == model.config.get_text_config().num_hidden_layers)

@@ -1,0 +1,202 @@
+"""The report: complete, self-contained, and safe against what rows and models say."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from honed.builtin.load import load
+from honed.errors import StoreError
+from honed.evaluate import charts, compare, examples, report
+from honed.evaluate.curve import Curve
+from honed.evaluate.report import Stage
+from honed.records import Check, Conversation, Message
+from tests.evaluate.planted import evaluation
+
+EVIL = '</script><script>alert("x")</script><img src=https://evil.example/a.png onerror=alert(1)> ``` | `'
+ROWS = load("heldout")[:140]
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would load or run, outside the inlined library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.handlers: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action", "poster"):
+                self.loads.append(f"{tag} {name}={value}")
+            if name.startswith("on"):
+                self.handlers.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        if len(data) < 1_000_000:
+            self.text.append(data)
+
+
+def written(folder: Path, rows: list[Conversation], spoil: str = "") -> Path:
+    base, tuned = evaluation(rows, 0.2, name="base", seed=1), evaluation(rows, 0.7, name=f"tuned{spoil}", seed=2)
+    if spoil:
+        answers = {
+            name: answer.model_copy(update={"answer": spoil, "why": spoil}) for name, answer in base.answers.items()
+        }
+        base = compare.Evaluation(base.job, base.outcome, answers, base.losses)
+    comparison = compare.compare(base, tuned)
+    return report.write(
+        folder,
+        comparison,
+        samples=compare.pairs(base, tuned),
+        curve=Curve(train=tuple((step, 3 / step) for step in range(1, 50)), heldout=((0, 3.0), (49, 1.0))),
+        stages={
+            "train": Stage(seconds=200, peak_rss_bytes=2_000_000_000, ran={"device": f"cpu{spoil}"}),
+            **report.stages_of(comparison),
+        },
+        next_commands=[f"honed chat tuned{spoil}"],
+    )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("report"), ROWS)
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [
+        Conversation(
+            messages=(Message(role="user", content=f"{EVIL} {n}"), Message(role="assistant", content=EVIL)),
+            tags={"task": f"<b>{n % 2}</b>", "audience": "<script>", "benefit": EVIL},
+            check=Check(verifier="route", params={"queue": "billing"}),
+        )
+        for n in range(20)
+    ]
+    return written(tmp_path_factory.mktemp("evil"), rows, spoil=EVIL)
+
+
+def parsed(path: Path) -> Tags:
+    tags = Tags()
+    tags.feed(path.read_text())
+    return tags
+
+
+def test_the_page_loads_nothing(page: Path, evil: Path) -> None:
+    for path in (page, evil):
+        assert parsed(path).loads == []
+        assert "url(" not in re.sub(r"<script>.*?</script>", "", path.read_text(), flags=re.S)
+        assert "default-src 'none'" in path.read_text()
+
+
+def test_markup_in_rows_answers_tags_and_names_stays_text(page: Path, evil: Path) -> None:
+    good, bad = parsed(page), parsed(evil)
+    assert bad.handlers == []
+    assert bad.counts["script"] == good.counts["script"] == 3
+    assert "img" not in bad.counts
+    assert EVIL in "".join(bad.text)
+
+
+def test_the_rows_in_the_page_are_the_samples(page: Path) -> None:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.S)
+    assert found
+    data = json.loads(found[1])
+    assert {row["row"] for row in data["rows"]} == {row.id for row in ROWS}
+    assert {"task", "audience", "benefit", "loss"} == set(data["charts"])
+
+
+def test_the_page_says_what_matters_first_and_all_of_it(page: Path) -> None:
+    text = " ".join("".join(parsed(page).text).replace("\u00a0", " ").split())
+    order = ["The tuned model passes", "Who gained", "The numbers", "Loss while training", "10 real answers"]
+    order += ["Every row", "What ran on what", "honed chat tuned", "How the numbers are made"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    for part in ("p < 0.001", "2.00 GB", "3 min 20 s", "second language", "repair", "an invented processor"):
+        assert part in text
+
+
+def test_json_holds_the_comparison_and_markdown_the_same_headline(page: Path) -> None:
+    document = json.loads((page.parent / "report.json").read_text())
+    assert document["comparison"]["overall"]["n"] == 140
+    assert list(document["stages"]) == ["train", "evaluate the base model", "evaluate the tuned model"]
+    text = (page.parent / "report.md").read_text()
+    assert document["headline"] in text
+    assert text.count("\n### ") == 10
+
+
+def test_no_text_closes_a_fence_or_a_table_cell_of_the_markdown(evil: Path) -> None:
+    lines = (evil.parent / "report.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("| task")]
+    assert len(table) == 2
+    for line in table:
+        assert len(re.findall(r"(?<!\\)\|", line)) == 11
+    fence = ""
+    for line in lines:
+        if not fence and (opened := re.match(r"(`{3,})text$", line)):
+            fence = opened[1]
+        elif fence and line == fence:
+            fence = ""
+        elif not fence:
+            assert "<script" not in line.replace("\\<script", "")
+    assert fence == ""
+
+
+def test_writing_twice_gives_the_same_files(page: Path, tmp_path: Path) -> None:
+    again = written(tmp_path, ROWS)
+    for name in ("report.html", "report.md", "report.json"):
+        assert (again.parent / name).read_bytes() == (page.parent / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        written(tmp_path / "file" / "report", ROWS[:14])
+
+
+def test_a_comparison_by_loss_alone_is_reported(tmp_path: Path) -> None:
+    rows = [Conversation(messages=row.messages) for row in ROWS[:20]]
+    text = written(tmp_path, rows).read_text()
+    assert "Held\u2011out loss fell" in text or "Held-out loss fell" in text
+    assert "not judged" in text
+
+
+def test_examples_show_every_outcome_and_let_tasks_take_turns() -> None:
+    base, tuned = evaluation(ROWS, 0.3, name="base", seed=1), evaluation(ROWS, 0.6, name="tuned", seed=2)
+    samples = compare.pairs(base, tuned)
+    chosen = examples.pick(samples, 10)
+    assert len({pair.row for pair in chosen}) == 10
+    assert {pair.fate for pair in chosen} == {"won", "lost", "both", "neither"}
+    won = [pair.tags["task"] for pair in chosen if pair.fate == "won"]
+    assert len(set(won)) == len(won)
+    assert examples.pick(samples[::-1], 10) == chosen
+
+
+def test_one_lost_row_among_many_won_is_shown() -> None:
+    base, tuned = evaluation(ROWS, 0.0, name="base"), evaluation(ROWS, 1.0, name="tuned")
+    samples = compare.pairs(base, tuned)
+    lost = samples[5].model_copy(update={"base": samples[5].tuned, "tuned": samples[5].base})
+    assert [pair.row for pair in examples.pick([*samples[:5], lost, *samples[6:]], 10) if pair.fate == "lost"] == [
+        lost.row
+    ]
+
+
+def test_fewer_rows_than_places_are_all_shown() -> None:
+    base, tuned = evaluation(ROWS[:4], 0.3, name="base"), evaluation(ROWS[:4], 0.6, name="tuned")
+    assert len(examples.pick(compare.pairs(base, tuned), 10)) == 4
+
+
+def test_the_best_gain_is_on_top_and_the_colours_are_the_roles() -> None:
+    base, tuned = evaluation(ROWS, 0.3, name="base"), evaluation(ROWS, 0.6, name="tuned")
+    cells = compare.compare(base, tuned).segments["task"]
+    figure = charts.pass_rates(cells)
+    by_name = {trace["name"]: trace for trace in figure["data"]}
+    assert by_name["base model"]["marker"]["color"] == charts.COLOURS["base"][0]
+    assert by_name["tuned model"]["x"] == [100 * cell.tuned.rate for cell in cells]
+    assert figure["layout"]["yaxis"]["tickvals"] == [6, 5, 4, 3, 2, 1, 0]

@@ -1,0 +1,240 @@
+"""The whole evaluation on a tiny random model: answers, loss, resume, and the ways it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from honed.builtin.load import load
+from honed.errors import ConfigError, DataError, StoreError
+from honed.evaluate import loss, outcome, run, worker
+from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.outcome import Answer, Outcome, RowLoss
+from honed.jobs import job as jobs
+from honed.jobs.events import Note, Step
+from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
+from honed.models.chat import from_tokenizer
+from honed.models.load import LoadedModel
+from honed.records import Check, Conversation, Message
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
+
+ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:28]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def evaluation(workspace: Workspace, folder: Path) -> Callable[..., Job]:
+    """A job on given rows that no worker has run yet."""
+
+    def make(given: list[Conversation] = ROWS, **settings: Any) -> Job:
+        made = datasets.write(workspace, "rows", ((row, "heldout") for row in given), config={}, facts={})
+        settings = {"max_tokens": 12, "batch_size": 4, **settings}
+        return jobs.create(workspace, "evaluate", EvaluateConfig(model=str(folder), data=made.ref, **settings))
+
+    return make
+
+
+def never() -> bool:
+    return False
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """``stopping()`` that turns true after some calls."""
+    left: Iterator[int] = iter(range(calls))
+    return lambda: next(left, None) is None
+
+
+def answers(job: Job) -> dict[str, Answer]:
+    return outcome.read(Answer, job.path / outcome.SAMPLES)
+
+
+def notes(job: Job) -> str:
+    return "\n".join(event.text for event in job.events() if isinstance(event, Note))
+
+
+def row(prompt: str, answer: str = "Fine.", verifier: str | None = None) -> Conversation:
+    return Conversation(
+        messages=(Message(role="user", content=prompt), Message(role="assistant", content=answer)),
+        check=Check(verifier=verifier, params={"queue": "billing"}) if verifier else None,
+    )
+
+
+def test_every_row_is_answered_judged_and_measured(evaluation: Callable[..., Job]) -> None:
+    job = evaluation()
+    found = Outcome.model_validate(worker.work(job, never))
+    made = answers(job)
+    assert made.keys() == {row.id for row in ROWS}
+    assert (found.n, found.rows, found.loss_rows, found.unverified) == (28, 28, 28, 0)
+    assert found.passed == sum(bool(answer.passed) for answer in made.values())
+    assert found.tokens == sum(answer.tokens for answer in made.values())
+    assert found.floors is not None
+    assert sum(cell.n for cell in found.segments["task"].values()) == 28
+    assert found.loss is not None
+    assert found.perplexity == pytest.approx(2.718281828459045**found.loss)
+    assert (found.device, found.precision, found.batch_size) == ("cpu", "fp32", 4)
+    steps = [event for event in job.events() if isinstance(event, Step) and event.stage == "answers"]
+    assert [step.step for step in steps] == list(range(1, 29))
+    assert "tokens_per_second" in steps[-1].values
+
+
+def test_the_job_runs_in_its_own_process_and_after_a_kill_goes_on_to_the_same_samples(
+    workspace: Workspace, folder: Path, evaluation: Callable[..., Job]
+) -> None:
+    whole = evaluation(max_tokens=48)
+    worker.work(whole, never)
+    data = artifacts.resolve(workspace, "datasets", "rows")
+    job = run.run(workspace, EvaluateConfig(model=str(folder), data="rows", max_tokens=48, batch_size=4))
+    samples = job.path / outcome.SAMPLES
+    deadline = time.monotonic() + 60
+    while not (samples.exists() and samples.read_bytes().count(b"\n") >= 3):
+        assert time.monotonic() < deadline, (job.path / "log.txt").read_text()
+        time.sleep(0.005)
+    os.kill(job.status().pid, signal.SIGKILL)
+    while job.status().state == "running":
+        time.sleep(0.01)
+    before = samples.read_bytes()
+    with samples.open("ab") as file:
+        file.write(b'{"row": "torn')
+    assert job.status().state == "interrupted"
+    result = outcome.result(worker.work(job, never))  # what the worker of `honed jobs resume` does
+    assert result.data == data.ref
+    assert 3 <= result.resumed_answers == before.count(b"\n") < 28
+    assert samples.read_bytes().startswith(before)
+    assert answers(job) == answers(whole)
+    assert result.peak_rss_bytes > 50_000_000
+
+
+def test_a_stopped_job_keeps_its_answers_and_makes_none_twice(evaluation: Callable[..., Job]) -> None:
+    whole, job = evaluation(), evaluation()
+    expected = Outcome.model_validate(worker.work(whole, never))
+    with pytest.raises(Stopped):
+        worker.work(job, after(6))
+    kept = (job.path / outcome.SAMPLES).read_bytes()
+    with pytest.raises(Stopped):
+        worker.work(job, after(26))  # now within the losses
+    assert (job.path / outcome.LOSSES).exists()
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (job.path / outcome.SAMPLES).read_bytes().startswith(kept)
+    assert (job.path / outcome.SAMPLES).read_bytes().count(b"\n") == 28
+    assert found.resumed_answers == 28
+    assert (found.passed, found.tokens) == (expected.passed, expected.tokens)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+    assert answers(job) == answers(whole)
+
+
+def test_batch_size_changes_neither_answers_nor_loss(evaluation: Callable[..., Job]) -> None:
+    one, many = evaluation(batch_size=1), evaluation(batch_size=16)
+    first, second = (Outcome.model_validate(worker.work(job, never)) for job in (one, many))
+    assert answers(one) == answers(many)
+    assert first.loss == pytest.approx(second.loss, rel=1e-6)
+
+
+def test_the_loss_is_that_of_the_model_run_row_by_row() -> None:
+    chat = from_tokenizer(tiny_tokenizer())
+    loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
+    encoded, left_out = loss.encode(ROWS, chat, 512)
+    assert left_out == ()
+    for batch_size in (1, 3, 28):
+        found = {line.row: line for lines in loss.measure(loaded, encoded, batch_size) for line in lines}
+        assert found.keys() == encoded.keys()
+        for name, one in encoded.items():
+            with torch.no_grad():
+                logits = loaded.model(input_ids=torch.tensor([one.ids])).logits[0, :-1]
+            each = torch.nn.functional.cross_entropy(logits, torch.tensor(one.ids[1:]), reduction="none")
+            supervised = torch.tensor(one.weights[1:]) > 0
+            assert found[name].nats == pytest.approx(float(each[supervised].sum()), rel=1e-5)
+            assert found[name].tokens == one.supervised
+
+
+def test_the_loss_is_one_sum_over_one_sum() -> None:
+    lines = [RowLoss(row="a", nats=2.0, tokens=1), RowLoss(row="b", nats=9.0, tokens=9)]
+    assert loss.per_token(lines) == pytest.approx(1.1)
+    assert loss.per_token([]) is None
+
+
+def test_memory_bounds_a_batch_as_well_as_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = from_tokenizer(tiny_tokenizer())
+    loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
+    encoded, _ = loss.encode(ROWS[:9], chat, 512)
+    monkeypatch.setattr(loss, "_BATCH_BYTES", 1)
+    assert [len(lines) for lines in loss.measure(loaded, encoded, 32)] == [1] * 9
+
+
+def test_an_unknown_verifier_stops_the_job_before_anything_is_made(evaluation: Callable[..., Job]) -> None:
+    bad = row("Which queue?", "billing", "rout")
+    job = evaluation([*ROWS[:3], bad])
+    with pytest.raises(ConfigError, match=f"row {bad.id}: there is no verifier named 'rout'"):
+        worker.work(job, never)
+    assert not (job.path / outcome.SAMPLES).exists()
+
+
+def test_rows_without_a_verifier_count_for_the_loss_and_a_few_are_answered(evaluation: Callable[..., Job]) -> None:
+    rows = [*ROWS[:3], *(row(f"Question {n}?") for n in range(6))]
+    job = evaluation(rows, unverified_answers=2)
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.n, found.unverified, found.loss_rows, found.answers) == (3, 6, 9, 5)
+    assert sum(answer.passed is None for answer in answers(job).values()) == 2
+    assert "6 of 9 rows have no verifier and count for the loss only; 2 of them are answered" in notes(job)
+
+
+def test_without_any_verifier_there_is_no_pass_rate(evaluation: Callable[..., Job]) -> None:
+    found = Outcome.model_validate(worker.work(evaluation([row("a"), row("b")], unverified_answers=0), never))
+    assert (found.pass_rate, found.interval, found.floors, found.answers) == (None, None, None, 0)
+    assert found.tokens_per_second is None
+    assert found.loss is not None
+
+
+def test_a_prompt_longer_than_the_context_fails_and_is_named(evaluation: Callable[..., Job]) -> None:
+    long = row("word " * 200, "billing", "route")
+    job = evaluation([*ROWS[:3], long])
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.n, found.loss_rows) == (4, 3)
+    assert answers(job)[long.id].passed is False
+    assert "the model's context is 512" in answers(job)[long.id].why
+    assert [(one.row, one.kind) for one in found.left_out] == [(long.id, "too long")]
+    assert long.id in notes(job)
+
+
+def test_the_loss_can_be_left_out(evaluation: Callable[..., Job]) -> None:
+    job = evaluation(ROWS[:2], loss=False)
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.loss, found.perplexity, found.loss_rows) == (None, None, 0)
+    assert not (job.path / outcome.LOSSES).exists()
+
+
+def test_a_number_of_rows_is_chosen_and_more_than_there_are_is_said(evaluation: Callable[..., Job]) -> None:
+    assert Outcome.model_validate(worker.work(evaluation(rows=5), never)).n == 5
+    job = evaluation(rows=500)
+    assert Outcome.model_validate(worker.work(job, never)).n == 28
+    assert "500 rows were asked for, and there are 28: all are used" in notes(job)
+
+
+def test_another_shipped_chat_template_is_used_when_asked_for(evaluation: Callable[..., Job]) -> None:
+    own, other = (worker.work(evaluation(ROWS[:2], template=name), never) for name in (None, "plain"))
+    assert own["template_hash"] != other["template_hash"]
+
+
+def test_a_split_without_rows_is_an_error(evaluation: Callable[..., Job]) -> None:
+    with pytest.raises(DataError, match="rows@v1 has no train rows"):
+        worker.work(evaluation(split="train"), never)
+
+
+def test_an_unknown_dataset_is_refused_before_a_job_is_made(workspace: Workspace, folder: Path) -> None:
+    with pytest.raises(StoreError, match="there is no dataset 'nothing'"):
+        run.run(workspace, EvaluateConfig(model=str(folder), data="nothing"))
+    assert jobs.listing(workspace) == []

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from honed.errors import StoreError
+from honed.records import Conversation, Message
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from tests.store.rows import conversation, some
+
+
+def _write(workspace: Workspace, count: int) -> artifacts.Artifact:
+    return datasets.write(workspace, "desk", some(count), config={"file": "rows.json"}, facts={"dropped": 1})
+
+
+def test_rows_come_back_as_they_went_in_each_in_its_split(workspace: Workspace) -> None:
+    made = _write(workspace, 8)
+    assert list(datasets.rows(made, "train")) == [conversation(number) for number in (0, 1, 2, 4, 5, 6)]
+    assert list(datasets.rows(made, "heldout")) == [conversation(3), conversation(7)]
+    assert made.manifest.facts == {"train": 6, "heldout": 2, "dropped": 1}
+
+
+def test_a_row_without_tags_or_check_comes_back_without(workspace: Workspace) -> None:
+    bare = Conversation(messages=(Message(role="user", content="ü\u2028\n"), Message(role="assistant", content="字")))
+    made = datasets.write(workspace, "bare", [(bare, "train")], config={}, facts={})
+    assert list(datasets.rows(made, "train")) == [bare]
+
+
+def test_more_rows_than_a_chunk_keep_their_order(workspace: Workspace) -> None:
+    made = _write(workspace, 9000)
+    assert made.manifest.facts["train"] == 6750
+    numbers = [row.check.params["number"] for row in datasets.rows(made, "train") if row.check]
+    assert numbers == [number for number in range(9000) if number % 4 != 3]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (2, 2), (99, 6), (None, 6)])
+def test_a_limit_is_the_most_rows_that_are_read(workspace: Workspace, limit: int | None, count: int) -> None:
+    assert len(list(datasets.rows(_write(workspace, 8), "train", limit))) == count
+
+
+def test_a_dataset_of_no_rows_is_one(workspace: Workspace) -> None:
+    made = _write(workspace, 0)
+    assert list(datasets.rows(made, "train")) == []
+
+
+def test_the_same_rows_written_twice_are_one_version(workspace: Workspace) -> None:
+    assert _write(workspace, 8).ref == _write(workspace, 8).ref == "desk@v1"
+    assert _write(workspace, 9).ref == "desk@v2"
+
+
+def test_damaged_rows_are_told(workspace: Workspace) -> None:
+    made = _write(workspace, 8)
+    path = made.path / datasets.ROWS
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StoreError, match=r"rows\.parquet: missing or damaged"):
+        list(datasets.rows(made, "train"))
+    path.unlink()
+    with pytest.raises(StoreError, match=r"rows\.parquet: missing or damaged"):
+        list(datasets.rows(made, "train"))
