@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import honed  # its public names load when they are used, so --help needn't wait for pydantic
 from honed.cli.options import emit_json, json_option, say
 from honed.errors import HonedError, StoreError
-from honed.records import Message
 from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace, writing
 
 if TYPE_CHECKING:
     from honed.models.engine import Engine, Sampling
+    from honed.records import Message
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -56,7 +57,7 @@ class Chat:
 
     def prompt(self, side: Side) -> tuple[Message, ...]:
         """The turns of a side with the system prompt before them."""
-        return (*([Message(role="system", content=self.system)] if self.system else []), *side.turns)
+        return (*([honed.Message(role="system", content=self.system)] if self.system else []), *side.turns)
 
     def ask(self, text: str) -> None:
         """Let every side answer ``text``, one after the other; Ctrl-C ends an answer and keeps what came of it."""
@@ -65,7 +66,7 @@ class Chat:
         sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + len(self.asked)})
         self.asked.append(turn)
         for side in self.sides:
-            side.turns.append(Message(role="user", content=text))
+            side.turns.append(honed.Message(role="user", content=text))
         for side in self.sides:
             if len(self.sides) > 1:
                 self.write(f"[{side.label}]\n")
@@ -76,7 +77,7 @@ class Chat:
                     self.write(piece)
             finally:  # stopped or not, the turn is part of the conversation
                 self.write("\n")
-                side.turns.append(Message(role="assistant", content="".join(pieces)))
+                side.turns.append(honed.Message(role="assistant", content="".join(pieces)))
                 turn["answers"].append({"model": side.label, "text": "".join(pieces)})
 
     def forget(self) -> None:
@@ -96,7 +97,7 @@ class Chat:
         self._last()
         if not text:
             raise HonedError("there is no text to put in the answer's place", "Write /edit TEXT.")
-        self.sides[0].turns[-1] = Message(role="assistant", content=text)
+        self.sides[0].turns[-1] = honed.Message(role="assistant", content=text)
         self.asked[-1]["edited"] = text
 
     def save(self, name: str) -> tuple[Path, int]:

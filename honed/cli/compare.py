@@ -12,8 +12,9 @@ from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
-    from honed.evaluate.compare import Comparison
+    from honed.evaluate.compare import Comparison, Segment
 
 
 @click.command()
@@ -75,30 +76,38 @@ def terminal_table(comparison: Comparison) -> RenderableType:
     said += [Text(note, style="yellow") for note in comparison.notes]
     if comparison.overall is None:
         return Group(*said)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("group", "rows", "base", "tuned", "difference", "95 % interval", "won/lost", "p", "shown", "floors"):
-        table.add_column(name, justify="left" if name in ("group", "shown") else "right", no_wrap=True)
-    groups = [(tag, segment) for tag, segments in comparison.segments.items() for segment in segments]
-    last = "all"
-    for tag, segment in [("all", comparison.overall), *groups]:
-        if tag != last:
-            table.add_section()
-            last = tag
-        table.add_row(
-            Text("all rows" if tag == "all" else f"{tag}: {words.plain(segment.name)}"),
-            str(segment.n),
-            words.percent(segment.base.rate),
-            Text(words.percent(segment.tuned.rate), style="bold"),
-            words.points(segment.difference),
-            words.span(segment.interval),
-            f"{segment.won}/{segment.lost}",
-            words.chance(segment.p_adjusted, ""),
-            Text(segment.verdict, style={"better": "green", "worse": "red", "not shown": "dim"}[segment.verdict]),
-            f"{words.percent(segment.floors['constant'].rate)}, {words.percent(segment.floors['echo'].rate)}",
-        )
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for name in ("", "rows", "base %", "tuned %", "always", "echo", "points (95 %)", "", "p"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_row(*_cells("all rows", comparison.overall))
+    for tag, segments in comparison.segments.items():
+        if segments:
+            table.add_row()
+            table.add_row(Text(f"per {tag}", style="dim"))
+        for segment in segments:
+            table.add_row(*_cells(words.plain(segment.name), segment))
     assert comparison.floors is not None, "rows with a verifier have floors"
     legend = (
-        f"floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back; "
-        "p: exact McNemar, adjusted by Holm within task, audience and benefit"
+        "▲ better, ▼ worse, no mark: not shown. p: exact McNemar, adjusted by Holm within task, audience, benefit. "
+        f"Floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back."
     )
-    return Group(*said, Text(), table, Text(legend, style="dim"))
+    return Group(*said, Text(), table, Text(), Text(legend, style="dim"))
+
+
+def _cells(name: str, segment: Segment) -> list[Text]:
+    """A group's line of the table: 80 columns wide with the others."""
+    from rich.text import Text
+
+    from honed.evaluate import words
+
+    mark = {"better": Text("▲", style="green"), "worse": Text("▼", style="red"), "not shown": Text()}[segment.verdict]
+    change = f"{words.signed(100 * segment.difference)} ({words.span(segment.interval)})"
+    return [
+        Text(name),
+        Text(str(segment.n)),
+        *(Text(f"{100 * rate.rate:.0f}") for rate in (segment.base, segment.tuned)),
+        *(Text(f"{100 * segment.floors[floor].rate:.0f}", style="dim") for floor in ("constant", "echo")),
+        Text(change),
+        mark,
+        Text(words.chance(segment.p_adjusted, "")),
+    ]

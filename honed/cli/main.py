@@ -113,7 +113,8 @@ def _surprise(error: Exception, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet as well
         return 0
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _end(f"{error.filename or 'output'}: the disk is full", "Free space and try again.", as_json, 1)
+        where = error.filename or "output"  # stdout has no name, and can't take a document either
+        return _end(f"{where}: the disk is full", "Free space and try again.", as_json and where != "output", 1)
     if os.environ.get("HONED_TRACEBACK") == "1":
         traceback.print_exception(error)
         where = "the lines above"
@@ -127,6 +128,7 @@ def _surprise(error: Exception, as_json: bool) -> int:
 
 def _end(message: str, hint: str, as_json: bool, code: int) -> int:
     """Say what went wrong in two lines (and as a document under ``--json``) and return the exit code."""
+    message, hint = " ".join(message.splitlines()), " ".join(hint.splitlines())
     sign = "" if code == 130 else "error: "
     click.echo(f"{sign}{message}", err=True)
     if hint:

@@ -57,7 +57,7 @@ def read(entry: object, path: Path) -> Turn:
     if not isinstance(entry, dict):
         hint = 'Write {"role": ..., "content": ...}.'
         raise BadTurnError(path, "wrong type", f"a turn is an object, not {kind_of(entry)}", hint)
-    if any(entry.get(key) for key in _TOOL_KEYS) or entry.get("role", entry.get("from")) in _TOOL_ROLES:
+    if _calls_tools(entry):
         hint = "honed trains on turns of text only."
         raise BadTurnError(path, "tool calls", "this row calls tools, which honed can't train on yet", hint)
     role_key, role = _either(entry, path, "role", "from")
@@ -99,6 +99,11 @@ def _order(turns: Sequence[Turn]) -> Iterator[Problem]:
     if turns and turns[-1].role != "assistant":
         message = f"roles out of order: the last turn is {turns[-1].role}, there is no answer to learn"
         yield Problem(turns[-1].path[:-1] or turns[-1].path, "roles out of order", message, hint)
+
+
+def _calls_tools(entry: Mapping[str, Any]) -> bool:
+    role = entry.get("role", entry.get("from"))
+    return (isinstance(role, str) and role in _TOOL_ROLES) or any(entry.get(key) for key in _TOOL_KEYS)
 
 
 def _either(entry: Mapping[str, Any], path: Path, first: str, second: str) -> tuple[str, Any]:

@@ -78,9 +78,12 @@ def headline(comparison: Comparison) -> str:
         if comparison.loss is None:
             return f"Nothing could be measured on these {comparison.rows} rows: none has a verifier or a loss."
         return f"{_loss(comparison.loss)} No row has a verifier, so nothing is said of pass rates."
+    parts = (whole.base.rate, whole.tuned.rate, whole.difference)
+    base, tuned, change = (round(100 * part) for part in parts)
+    digits = 0 if tuned - base == change else 1  # no reader should find that the sum is off by one
     return (
-        f"The tuned model passes {percent(whole.tuned.rate)} of {whole.n} {_kind(comparison)} instructions, the base "
-        f"{percent(whole.base.rate)}: {points(whole.difference)} "
+        f"The tuned model passes {percent(whole.tuned.rate, digits)} of {whole.n} {_kind(comparison)} instructions, "
+        f"the base {percent(whole.base.rate, digits)}: {points(whole.difference, digits)} "
         f"({_SURE} interval {span(whole.interval)}), {chance(whole.p_value)}."
     )
 

@@ -62,19 +62,19 @@ class ColumnLayer(DynamicLayer):  # type: ignore[misc]
         self.room = (fresh[0], fresh[1])
         self._use(width)
 
-    def copy_row(self, row: int, other: ColumnLayer, source: int, length: int) -> None:
-        """Write the last ``length`` columns of row ``source`` of ``other`` as the last ones of ``row``."""
-        assert self.room is not None and other.room is not None
-        for room, theirs in zip(self.room, other.room, strict=True):
-            room[row, :, self.used - length : self.used] = theirs[source, :, other.used - length : other.used]
-
-    def start_like(self, other: ColumnLayer, batch: int, width: int) -> None:
-        """Make empty buffers of ``batch`` rows with ``width`` columns in use, of the kind that ``other`` has."""
-        assert other.room is not None
-        keys, values = (room.new_zeros(batch, room.shape[1], width + _SPARE, room.shape[3]) for room in other.room)
+    def start(self, like: ColumnLayer, batch: int, width: int, spare: int = _SPARE) -> None:
+        """Make zeroed buffers of ``batch`` rows with ``width`` columns in use, of the kind that ``like`` has."""
+        assert like.room is not None
+        keys, values = (room.new_zeros(batch, room.shape[1], width + spare, room.shape[3]) for room in like.room)
         self.lazy_initialization(keys, values)
         self.room = (keys, values)
         self._use(width)
+
+    def copy(self, rows: slice, end: int, source: ColumnLayer, row: int, length: int) -> None:
+        """Write the last ``length`` columns of row ``row`` of ``source`` into ``rows``, ending at column ``end``."""
+        assert self.room is not None and source.room is not None
+        for room, theirs in zip(self.room, source.room, strict=True):
+            room[rows, :, end - length : end] = theirs[row, :, source.used - length : source.used]
 
     @property
     def full(self) -> bool:
@@ -96,6 +96,13 @@ def columns(config: Any) -> Cache:
             "honed can't generate with them yet; choose a model with attention in every layer.",
         )
     return Cache(layers=[ColumnLayer() for _ in range(text.num_hidden_layers)])
+
+
+def same_window(config: Any) -> bool:
+    """Whether every layer sees every earlier column, so that gaps between columns don't matter."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ())
+    return kinds <= {"full_attention"} and not getattr(text, "sliding_window", None)
 
 
 def rearrange(cache: Cache, rows: Sequence[int], batch: int, width: int) -> None:

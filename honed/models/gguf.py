@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from honed.errors import ModelError
-from honed.models import cache
+from honed.models import cache, gguf_llama
 from honed.models.quiet import quiet
 from honed.store.artifacts import sync_tree
 from honed.store.workspace import writing
@@ -56,25 +56,27 @@ def _make(file: Path, folder: Path) -> None:
 
 
 def _convert(file: Path, scratch: Path) -> None:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     try:
         with quiet():
-            # The tokenizer's own class and a ready config spare two of the three times that the file's 98,000 strings
-            # would be parsed otherwise.
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
-            config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-            model = AutoModelForCausalLM.from_pretrained(
-                file.parent, gguf_file=file.name, config=config, dtype=torch.float32
-            )
-            # What is in memory is plain float32 now; transformers won't save it while it calls itself quantized.
-            model.hf_quantizer = None
-            del model.config.quantization_config
-            model.save_pretrained(scratch)
-            tokenizer.save_pretrained(scratch)
-    except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, EOFError, struct.error) as error:
+            if not gguf_llama.convert(file, scratch):
+                _convert_any(file, scratch)
+            PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(scratch)
+    except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, struct.error) as error:
         raise ModelError(
             f"{file}: can't be read as a GGUF model: {str(error).splitlines()[0] if str(error) else 'damaged'}",
             "Fetch the file again, or use the model's safetensors folder instead.",
         ) from error
+
+
+def _convert_any(file: Path, scratch: Path) -> None:
+    """Let transformers read the file: it knows many architectures, and parses the vocabulary several times over."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    # What is in memory is plain float32 now; transformers won't save it while it calls itself quantized.
+    model.hf_quantizer = None
+    del model.config.quantization_config
+    model.save_pretrained(scratch)

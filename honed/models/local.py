@@ -21,8 +21,11 @@ from honed.models.pieces import Pieces
 from honed.models.sampling import Chooser
 from honed.records import Message
 
-_PREFILL_TOKENS = 8192
-"""Padded prompt tokens computed at once: bounds the memory of activations."""
+_PREFILL_TOKENS = 1024
+"""Padded prompt tokens computed at once: enough to keep the processor busy, and few rows of unequal length."""
+
+_PREFIX = 16
+"""A beginning that all prompts share is computed once if it has at least so many tokens."""
 
 _IDLE = 8
 """A batch is refilled or shrunk once an eighth of its rows has ended; each costs a copy or a small forward pass."""
@@ -133,6 +136,8 @@ class _Run:
         self._slots: list[_Row | None] = [None] * batch
         self._cache = columns.columns(loaded.model.config)
         self._width = 0
+        self._shared = _shared([row.ids for row in rows]) if columns.same_window(loaded.model.config) else 0
+        self._prefix = columns.columns(loaded.model.config)
 
     @property
     def over(self) -> bool:
@@ -166,34 +171,50 @@ class _Run:
         return self._take(rows, logits[[place for place, _ in rows]])
 
     def _join(self, free: list[int]) -> list[tuple[_Row, str]]:
-        """Compute the prompts of waiting rows and give each one of the free places."""
+        """Compute the prompts of waiting rows, behind the prefix they share, and give each one of the free places."""
+        if self._shared and not self._prefix.layers[0].used:
+            self._prefill([self._waiting[-1].ids[: self._shared]], self._prefix)
         rows = [self._waiting.pop()]
-        longest = len(rows[0].ids)
+        longest = len(rows[0].ids) - self._shared
         while self._waiting and len(rows) < len(free) and (len(rows) + 1) * longest <= _PREFILL_TOKENS:
             rows.append(self._waiting.pop())
-        device = self._model.device
-        ids = torch.tensor([[self._pad] * (longest - len(row.ids)) + row.ids for row in rows], device=device)
-        starts = torch.tensor([[longest - len(row.ids)] for row in rows], device=device)
-        places = torch.arange(longest, device=device)
         fresh = columns.columns(self._model.config)
-        logits = self._forward(ids, places >= starts, (places - starts).clamp(min=0), fresh)
+        if self._shared:
+            for layer, prefix in zip(fresh.layers, self._prefix.layers, strict=True):
+                layer.start(prefix, len(rows), self._shared, longest)
+                layer.copy(slice(None), self._shared, prefix, 0, self._shared)
+        logits = self._prefill([row.ids[self._shared :] for row in rows], fresh)
         taken = list(zip(free, rows, strict=False))
         result = self._take(taken, logits)
-        self._place(taken, fresh, longest)
+        self._place(taken, fresh, self._shared + longest)
         return result
 
+    def _prefill(self, rows: list[list[int]], cache: Any) -> torch.Tensor:
+        """Compute ``rows``, padded on the left, behind what ``cache`` holds; return the last column's logits."""
+        before, longest, device = cache.layers[0].used, max(map(len, rows)), self._model.device
+        ids = torch.tensor([[self._pad] * (longest - len(row)) + row for row in rows], device=device)
+        starts = torch.tensor([[longest - len(row)] for row in rows], device=device)
+        places = torch.arange(-before, longest, device=device)
+        mask = (places >= starts) | (places < 0)
+        return self._forward(ids, mask, before + (places[before:] - starts).clamp(min=0), cache)
+
     def _place(self, taken: list[tuple[int, _Row]], fresh: Any, longest: int) -> None:
+        """Copy the rows' keys and values to their places; a row that ended at its first token needs none."""
         if not self._width:
             self._width = longest
             for layer, theirs in zip(self._cache.layers, fresh.layers, strict=True):
-                layer.start_like(theirs, len(self._slots), longest)
+                layer.start(theirs, len(self._slots), longest)
         elif longest > self._width:
             self._arrange(self._slots, len(self._slots), longest)
         for source, (place, row) in enumerate(taken):
-            if not row.finish:
-                self._slots[place] = row
-                for layer, theirs in zip(self._cache.layers, fresh.layers, strict=True):
-                    layer.copy_row(place, theirs, source, len(row.ids))
+            if row.finish:
+                continue
+            self._slots[place] = row
+            own, at = len(row.ids) - self._shared, slice(place, place + 1)
+            for layer, theirs, prefix in zip(self._cache.layers, fresh.layers, self._prefix.layers, strict=True):
+                layer.copy(at, self._width, theirs, source, own)
+                if self._shared:
+                    layer.copy(at, self._width - own, prefix, 0, self._shared)
 
     def _arrange(self, rows: Sequence[_Row | None], batch: int, least: int = 1) -> None:
         """Make ``rows`` the batch's first ones, in buffers just as wide as they need."""
@@ -224,3 +245,13 @@ class _Run:
             if row.finish and place < len(self._slots) and self._slots[place] is row:
                 self._slots[place] = None
         return result
+
+
+def _shared(rows: Sequence[list[int]]) -> int:
+    """Length of the beginning that all rows share, if computing it once is worth it; every row keeps a token."""
+    if len(rows) < 2:
+        return 0
+    least, most = min(rows), max(rows)  # what the two extremes share, all that lie between them share
+    same = next((at for at, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(map(len, rows)))
+    same = min(same, min(map(len, rows)) - 1)
+    return same if same >= _PREFIX else 0

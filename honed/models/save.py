@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +31,21 @@ def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
     # A fresh one: what a base model's authors preferred for sampling was not measured on the tuned model.
     model.generation_config = GenerationConfig(eos_token_id=sorted(chat.stop_ids), pad_token_id=chat.pad_id)
     try:
-        with quiet(), writing(folder):
+        with quiet(), writing(folder), _os_errors():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     finally:
         model.generation_config = stated
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raise what the system said of a write to a safetensors file as the ``OSError`` that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(found[1]), str(error)) from error
+        raise

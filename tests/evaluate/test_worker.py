@@ -29,7 +29,7 @@ from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
 
-ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:28]
+ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:14]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +79,16 @@ def test_every_row_is_answered_judged_and_measured(evaluation: Callable[..., Job
     found = Outcome.model_validate(worker.work(job, never))
     made = answers(job)
     assert made.keys() == {row.id for row in ROWS}
-    assert (found.n, found.rows, found.loss_rows, found.unverified) == (28, 28, 28, 0)
+    assert (found.n, found.rows, found.loss_rows, found.unverified) == (14, 14, 14, 0)
     assert found.passed == sum(bool(answer.passed) for answer in made.values())
     assert found.tokens == sum(answer.tokens for answer in made.values())
     assert found.floors is not None
-    assert sum(cell.n for cell in found.segments["task"].values()) == 28
+    assert sum(cell.n for cell in found.segments["task"].values()) == 14
     assert found.loss is not None
     assert found.perplexity == pytest.approx(2.718281828459045**found.loss)
     assert (found.device, found.precision, found.batch_size) == ("cpu", "fp32", 4)
     steps = [event for event in job.events() if isinstance(event, Step) and event.stage == "answers"]
-    assert [step.step for step in steps] == list(range(1, 29))
+    assert [step.step for step in steps] == list(range(1, 15))
     assert "tokens_per_second" in steps[-1].values
 
 
@@ -113,7 +113,7 @@ def test_the_job_runs_in_its_own_process_and_after_a_kill_goes_on_to_the_same_sa
     assert job.status().state == "interrupted"
     result = outcome.result(worker.work(job, never))  # what the worker of `honed jobs resume` does
     assert result.data == data.ref
-    assert 3 <= result.resumed_answers == before.count(b"\n") < 28
+    assert 3 <= result.resumed_answers == before.count(b"\n") < 14
     assert samples.read_bytes().startswith(before)
     assert answers(job) == answers(whole)
     assert result.peak_rss_bytes > 50_000_000
@@ -126,12 +126,12 @@ def test_a_stopped_job_keeps_its_answers_and_makes_none_twice(evaluation: Callab
         worker.work(job, after(6))
     kept = (job.path / outcome.SAMPLES).read_bytes()
     with pytest.raises(Stopped):
-        worker.work(job, after(26))  # now within the losses
+        worker.work(job, after(12))  # now within the losses
     assert (job.path / outcome.LOSSES).exists()
     found = Outcome.model_validate(worker.work(job, never))
     assert (job.path / outcome.SAMPLES).read_bytes().startswith(kept)
-    assert (job.path / outcome.SAMPLES).read_bytes().count(b"\n") == 28
-    assert found.resumed_answers == 28
+    assert (job.path / outcome.SAMPLES).read_bytes().count(b"\n") == 14
+    assert found.resumed_answers == 14
     assert (found.passed, found.tokens) == (expected.passed, expected.tokens)
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
     assert answers(job) == answers(whole)
@@ -149,7 +149,7 @@ def test_the_loss_is_that_of_the_model_run_row_by_row() -> None:
     loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
     encoded, left_out = loss.encode(ROWS, chat, 512)
     assert left_out == ()
-    for batch_size in (1, 3, 28):
+    for batch_size in (1, 3, 14):
         found = {line.row: line for lines in loss.measure(loaded, encoded, batch_size) for line in lines}
         assert found.keys() == encoded.keys()
         for name, one in encoded.items():
@@ -220,8 +220,8 @@ def test_the_loss_can_be_left_out(evaluation: Callable[..., Job]) -> None:
 def test_a_number_of_rows_is_chosen_and_more_than_there_are_is_said(evaluation: Callable[..., Job]) -> None:
     assert Outcome.model_validate(worker.work(evaluation(rows=5), never)).n == 5
     job = evaluation(rows=500)
-    assert Outcome.model_validate(worker.work(job, never)).n == 28
-    assert "500 rows were asked for, and there are 28: all are used" in notes(job)
+    assert Outcome.model_validate(worker.work(job, never)).n == 14
+    assert "500 rows were asked for, and there are 14: all are used" in notes(job)
 
 
 def test_another_shipped_chat_template_is_used_when_asked_for(evaluation: Callable[..., Job]) -> None:

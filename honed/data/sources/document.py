@@ -68,7 +68,7 @@ class _Reader:
         yield from self._close("]")
 
     def object(self, inner: str) -> Iterator[Row]:
-        """Yield the rows of the array under the key ``inner``; another list beside it is a fault."""
+        """Yield the rows of the array under the key ``inner``; another list of objects beside it is a fault."""
         window, found = self._window, False
         window.pos += 1
         while window.peek() not in ("}", ""):
@@ -80,15 +80,24 @@ class _Reader:
             if window.peek() == "[" and key == inner and not found:
                 found = True
                 yield from self.array()
-            elif isinstance(self._value(), list):
-                problem = CutError(
-                    "two lists", f"beside {inner!r} there is another list, {key!r}", "Keep one list a file."
-                )
-                yield self._unreadable(problem)
+            else:
+                yield from self._beside(str(key), inner)
             if self._stuck:
                 break
-            window.pos += window.peek() == ","
+            if window.peek() == ",":
+                window.pos += 1
         yield from self._close("}")
+
+    def _beside(self, key: str, inner: str) -> Iterator[Row]:
+        """Step over the value of another key; rows in it would be left out, which is a fault."""
+        line, column = self._window.place()
+        value = self._value()
+        if self._stuck:
+            yield self._stop(f"the value of {key!r} is broken")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            words = f"beside {inner!r} there is another list of objects, {key!r}"
+            problem = CutError("two lists", words, "Keep one list of rows a file.")
+            yield unreadable(self._decoder.file, (line, f"column {column}"), problem, counts=False)
 
     def element(self) -> Row:
         """Return the row at the window and step behind it."""

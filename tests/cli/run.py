@@ -1,0 +1,84 @@
+"""Run ``honed`` as a user does: in a process of its own, at a terminal of its own where it matters."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# The launcher is told of the tests' own stage; all else is what the entry point runs.
+_ENTRY = "from honed.jobs import launch; launch.WORKER = 'tests.jobs.{stage}'; from honed.cli.main import main; main()"
+ROOT = Path(__file__).parents[2]
+
+
+def honed(*args: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``honed ARGS`` to its end, with pipes for stdout and stderr."""
+    return subprocess.run(
+        [sys.executable, "-c", _ENTRY, *map(str, args)],
+        cwd=cwd or ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Terminal:
+    """``honed ARGS`` at a terminal: what it shows is read, keys can be pressed."""
+
+    def __init__(self, *args: object) -> None:
+        self.shown = ""
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _ENTRY, *map(str, args)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_own_terminal,
+        )
+        os.close(slave)
+
+    def until(self, seen: Callable[[str], bool], seconds: float = 30.0) -> None:
+        """Read until ``seen(shown)``; fail the test after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while not seen(self.shown):
+            assert time.monotonic() < deadline, f"not seen in {self.shown!r}"
+            assert self._read(), f"ended before it was seen: {self.shown!r}"
+
+    def press(self, keys: bytes) -> None:
+        """Type ``keys``; ``b"\\x03"`` is Ctrl-C."""
+        os.write(self._master, keys)
+
+    def end(self) -> int:
+        """Read to the end and return the exit code."""
+        while self._read():
+            pass
+        os.close(self._master)
+        return self._process.wait(timeout=30)
+
+    def _read(self) -> bool:
+        if not select.select([self._master], [], [], 0.2)[0]:
+            return True
+        try:
+            piece = os.read(self._master, 65536)
+        except OSError:  # how a terminal says that its last process is gone
+            return False
+        self.shown += piece.decode(errors="replace")
+        return bool(piece)
+
+
+def _own_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

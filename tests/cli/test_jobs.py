@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from honed.cli import main
+from honed.jobs import launch
+from honed.jobs.job import Job
+
+
+def _run(capsys, job: Job, *args: str) -> tuple[int, str, str]:
+    code = main.run(["jobs", *args, "--workspace", str(job.workspace.path)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def _ended(job: Job) -> Job:
+    list(launch.follow(job))
+    return job
+
+
+def test_the_list_names_each_job_and_its_state(start, capsys) -> None:
+    done, failed = _ended(start()), _ended(start(fail="user"))
+    code, out, _ = _run(capsys, done, "list")
+    header, first, second = out.splitlines()
+    assert code == 0
+    assert header.split() == ["job", "state", "started", "took", "message"]
+    assert first.split()[:2] == [done.id, "done"]
+    assert second.split()[:2] == [failed.id, "failed"]
+    assert second.endswith("rows.json:3: answer: it is empty")
+    _, out, _ = _run(capsys, done, "list", "--json")
+    assert [(job["id"], job["state"]) for job in json.loads(out)["jobs"]] == [(done.id, "done"), (failed.id, "failed")]
+
+
+def test_show_tells_settings_progress_result_and_files(start, capsys) -> None:
+    job = _ended(start(steps=3))
+    code, out, _ = _run(capsys, job, "show", "last")
+    assert code == 0
+    for part in (job.id, "state    done", "steps    3", "count 3/3", "counting from 0", "counted", "checkpoint.txt"):
+        assert part in out, part
+    assert "log.txt\n" not in out.partition("files")[0]
+    _, out, _ = _run(capsys, job, "show", job.id, "--json")
+    document = json.loads(out)
+    assert document["settings"]["steps"] == 3
+    assert document["result"]["counted"] == 3
+    assert document["progress"][0]["step"] == 3
+    assert "events.jsonl" in document["files"]
+
+
+def test_show_of_a_failed_job_gives_the_end_of_its_log_and_the_way_on(start, capsys) -> None:
+    job = _ended(start(fail="own"))
+    _, out, _ = _run(capsys, job, "show", job.id)
+    assert "failed: honed failed: ValueError: a fault of our own" in out
+    assert "  ValueError: a fault of our own" in out
+    assert f"honed jobs resume {job.id}" in out
+
+
+def test_stop_then_resume_goes_on_where_it_was(start, capsys) -> None:
+    job = start(steps=40, seconds=0.05)
+    code, out, err = _run(capsys, job, "stop", "last")
+    assert code == 0
+    assert out == f"job {job.id} is stopped. Go on with: honed jobs resume {job.id}\n"
+    assert "saves its state first" in err
+    code, out, err = _run(capsys, job, "resume", "last", "--json")
+    assert code == 0
+    assert json.loads(out)["result"]["counted"] == 40
+    assert "counting from 0" not in err  # the first attempt's events aren't told again
+
+
+def test_follow_of_a_job_that_ended_tells_it_from_the_beginning(start, capsys) -> None:
+    job = _ended(start(steps=2))
+    code, out, err = _run(capsys, job, "follow", job.id)
+    assert code == 0
+    assert "counted" in out
+    assert "counting from 0" in err
+
+
+def test_a_killed_job_is_shown_as_interrupted_and_resumes(start, capsys) -> None:
+    job = start(steps=20, seconds=0.05)
+    os.kill(job.status().pid, signal.SIGKILL)
+    code, _, err = _run(capsys, job, "follow", job.id)
+    assert code == 1
+    assert err.endswith(f"  Go on with: honed jobs resume {job.id}\n")
+    _, out, _ = _run(capsys, job, "list")
+    assert "interrupted" in out
+    code, out, _ = _run(capsys, job, "resume", job.id)
+    assert code == 0
+
+
+@pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])
+def test_an_unknown_job_is_told(start, capsys, verb: str) -> None:
+    job = _ended(start())
+    code, out, err = _run(capsys, job, verb, "zebra")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: there is no job 'zebra'")
+
+
+@pytest.mark.parametrize("verb", ["stop", "resume"])
+def test_a_job_that_is_done_is_neither_stopped_nor_resumed(start, capsys, verb: str) -> None:
+    job = _ended(start())
+    code, _, err = _run(capsys, job, verb, job.id)
+    assert code == 1
+    assert "it is done" in err

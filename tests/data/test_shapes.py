@@ -1,0 +1,224 @@
+"""Every shape becomes the same conversation; every row that can't is named by field and reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from honed.data import shapes
+from honed.data.shapes import Shape
+from honed.records import Check, Conversation, Message
+from tests.data.files import alpaca, chat, faults, saved, taken
+
+TURN = {"role": "user", "content": "q"}
+ANSWER = {"role": "assistant", "content": "a"}
+PART = {"type": "text", "text": "q"}
+QA = (("user", "q"), ("assistant", "a"))
+
+
+def messages(row: dict[str, Any]) -> list[tuple[str, str]]:
+    shape = shapes.shape_of(row)
+    assert shape
+    found = shapes.read(row, shape)
+    assert found.row, found.problems
+    return [(message.role, message.content) for message in found.row.messages]
+
+
+@pytest.mark.parametrize(
+    ("shape", "row"),
+    [
+        ("alpaca", {"instruction": "q", "input": "", "output": "a"}),
+        ("alpaca", {"instruction": "q", "input": None, "output": "a"}),
+        ("alpaca", {"instruction": "q", "context": "", "response": "a", "category": "x"}),
+        ("prompt-response", {"prompt": "q", "response": "a"}),
+        ("prompt-response", {"prompt": "q", "completion": "a"}),
+        ("prompt-response", {"question": "q", "answer": "a", "system": ""}),
+        ("messages", chat(*QA)),
+        ("messages", {**chat(*QA), "prompt": "q", "response": "other"}),
+        ("messages", {"messages": [{"role": "user", "content": [PART]}, {**ANSWER, "tool_calls": None}]}),
+        ("sharegpt", {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}),
+        ("sharegpt", {"conversations": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
+    ],
+)
+def test_each_shape_is_told_and_read(shape: Shape, row: dict[str, Any]) -> None:
+    assert shapes.shape_of(row) == shape
+    assert messages(row) == [*QA]
+
+
+def test_the_input_of_an_alpaca_row_follows_its_instruction_on_a_new_line() -> None:
+    assert messages(alpaca(1, input="text"))[0] == ("user", "question 1\ntext")
+
+
+def test_a_system_field_comes_first_in_every_shape() -> None:
+    said = ("system", "be brief")
+    for row in (alpaca(1), {"prompt": "q", "response": "a"}, chat(*QA), {"conversations": chat(*QA)["messages"]}):
+        assert messages({**row, "system": "be brief"})[0] == said
+        assert messages({**row, "system": ""})[0][0] == "user"
+
+
+def test_texts_are_kept_to_the_last_blank() -> None:
+    assert messages({"prompt": " q\n", "response": "\ta \n"}) == [("user", " q\n"), ("assistant", "\ta \n")]
+
+
+def test_text_columns_become_tags_and_category_is_the_task() -> None:
+    found = shapes.read(alpaca(1, category="qa", source="web", language="", audience=3, rank=1), "alpaca")
+    assert found.row
+    assert dict(found.row.tags) == {"task": "qa", "source": "web"}
+    assert found.ignored == {"audience", "rank"}
+    both = shapes.read(alpaca(1, category="qa", task="t"), "alpaca").row
+    assert both
+    assert dict(both.tags) == {"task": "t", "category": "qa"}
+
+
+def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
+    rows = [alpaca(1, rank=1), alpaca(2, rank=2, tags=["x"]), {**alpaca(3), "check": True}]
+    intake, good, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))
+    assert len(good) == 3
+    assert intake.ignored == {"rank": 2, "tags": 1, "check": 1}
+    assert intake.unread() == "rows.json: not read: rank (2), tags (1), check (1)"
+
+
+def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
+    rows = [alpaca(number, input="x" if number % 3 else "") for number in range(999)]
+    intake, _, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))
+    said = "rows.json: JSON array, Alpaca: 999 of 999 rows have instruction and output, 666 have input too"
+    assert intake.detected() == said
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "kind"),
+    [
+        (alpaca(1, output=" \n"), "output", "empty answer"),
+        (alpaca(1, instruction=""), "instruction", "empty prompt"),
+        (alpaca(1, output=None), "output", "wrong type"),
+        (alpaca(1, input=3), "input", "wrong type"),
+        ({"instruction": "q"}, "output", "missing field"),
+        ({"output": "a"}, "instruction", "missing field"),
+        (chat(*QA), "messages", "two shapes"),
+        (alpaca(1, tags={"a": 1}), "tags.a", "wrong type"),
+        (alpaca(1, check={"name": "x"}), "check.verifier", "wrong type"),
+    ],
+)
+def test_each_fault_of_an_alpaca_row_is_named(row: dict[str, Any], field: str, kind: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [alpaca(8), alpaca(9), row])))
+    assert (3, field, kind) in faults(path)
+    assert {line for line, _, _ in faults(path)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("turns", "field", "kind"),
+    [
+        ([], "messages", "empty prompt"),
+        ("text", "messages", "wrong type"),
+        (["text", ANSWER], "messages[0]", "wrong type"),
+        ([TURN], "messages[0]", "roles out of order"),
+        ([TURN, TURN, ANSWER], "messages[1]", "roles out of order"),
+        ([ANSWER], "messages[0]", "roles out of order"),
+        ([TURN, ANSWER, ANSWER], "messages[2]", "roles out of order"),
+        ([TURN, {"role": "system", "content": "s"}, ANSWER], "messages[1]", "roles out of order"),
+        ([TURN, ANSWER, TURN], "messages[2]", "roles out of order"),
+        ([{"role": "system", "content": "s"}], "messages[0]", "roles out of order"),
+        ([TURN, {"role": "robot", "content": "a"}], "messages[1].role", "unknown role"),
+        ([TURN, {"role": 3, "content": "a"}], "messages[1].role", "unknown role"),
+        ([TURN, {"role": ["user"], "content": "a"}], "messages[1].role", "unknown role"),
+        ([TURN, {"content": "a"}], "messages[1]", "missing field"),
+        ([TURN, {"role": "assistant"}], "messages[1]", "missing field"),
+        ([TURN, {"role": "assistant", "content": None}], "messages[1].content", "wrong type"),
+        ([TURN, {"role": "assistant", "content": ""}], "messages[1].content", "empty answer"),
+        ([{"role": "system", "content": " "}, TURN, ANSWER], "messages[0].content", "empty system turn"),
+        ([{"role": "user", "content": [{"type": "image"}]}, ANSWER], "messages[0].content[0]", "wrong type"),
+        ([TURN, {**ANSWER, "weight": -1}], "messages[1].weight", "wrong type"),
+        ([TURN, {**ANSWER, "weight": True}], "messages[1].weight", "wrong type"),
+        ([TURN, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}], "messages[1]", "tool calls"),
+        ([TURN, {"role": "tool", "content": "3"}, ANSWER], "messages[1]", "tool calls"),
+    ],
+)
+def test_each_fault_of_a_chat_row_is_named(turns: Any, field: str, kind: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [chat(*QA), {"messages": turns}])))
+    assert faults(path) == [(2, field, kind)]
+
+
+def test_every_fault_of_a_row_is_named_and_tools_once(tmp_path: Path) -> None:
+    tool = {"from": "function_call", "value": "{}"}
+    rows = [
+        {"conversations": [{"from": "human", "value": "q"}, tool, tool, {"from": "gpt", "value": "a"}]},
+        {"conversations": [{"from": "human"}, {"from": "robot", "value": "a"}]},
+        {"conversations": [{"from": "human", "value": ""}, {"from": "gpt", "value": ""}]},
+    ]
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    assert [(line, kind) for line, _, kind in faults(path)] == [
+        (1, "tool calls"),
+        (2, "missing field"),
+        (2, "unknown role"),
+        (3, "empty prompt"),
+        (3, "empty answer"),
+    ]
+
+
+def test_two_shapes_in_one_file_are_both_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [alpaca(1), chat(*QA), alpaca(2)])))
+    (fault,) = taken(path)[2]
+    assert str(fault) == "rows.jsonl:2: messages: two shapes in one file: this row is messages, the file is Alpaca"
+
+
+def test_the_shape_of_a_file_is_that_of_most_of_its_first_rows(tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [chat(*QA), alpaca(1), alpaca(2)])))
+    assert faults(path) == [(1, "messages", "two shapes")]
+
+
+def test_rows_of_no_known_shape_are_named_with_their_fields(tmp_path: Path) -> None:
+    (fault,) = taken(saved(tmp_path, "rows.jsonl", '{"text": "x", "id": 3}'))[2]
+    assert (fault.kind, "text, id" in fault.message) == ("no known shape", True)
+
+
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+conversations = st.builds(
+    lambda system, pairs, tags, check: Conversation(
+        messages=(
+            *([Message(role="system", content=system)] if system else []),
+            *(
+                Message(role=role, content=content, weight=weight)
+                for user, answer, weight in pairs
+                for role, content, weight in (("user", user, 1.0), ("assistant", answer, weight))
+            ),
+        ),
+        tags=tags,
+        check=check,
+    ),
+    st.none() | words,
+    st.lists(st.tuples(words, words, st.floats(0, 10)), min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(["task", "category", "mine"]), st.text(st.characters(exclude_categories=["Cs"]))),
+    st.none()
+    | st.builds(Check, verifier=words, params=st.dictionaries(words, st.integers(0, 9) | st.lists(words), max_size=2)),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(conversations)
+def test_our_own_rows_come_back_as_they_were(row: Conversation) -> None:
+    assert shapes.read(json.loads(row.model_dump_json()), "messages").row == row
+
+
+names = st.sampled_from(
+    ["messages", "conversations", "instruction", "input", "output", "prompt", "response", "system", "tags", "check"]
+)
+keys = names | st.sampled_from(["role", "content", "from", "value", "weight", "tool_calls", "type", "text", "verifier"])
+scalars = st.none() | st.booleans() | st.floats(allow_nan=False) | st.sampled_from(["user", "gpt", "", "text", "\0"])
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(names, anything), st.sampled_from(shapes.SHAPES))
+def test_a_row_of_any_values_is_read_or_its_problems_named(row: dict[str, Any], shape: Shape) -> None:
+    found = shapes.read(row, shape)
+    assert (found.row is None) == bool(found.problems)
+    if found.row:
+        assert found.row.answer.strip()
+        assert found.row.prompt
