@@ -30,7 +30,7 @@ demo: setup
 	@$(BIN)/honed demo
 
 test: dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: dev
 	@./check

@@ -60,32 +60,37 @@ class Chat:
         return (*([honed.Message(role="system", content=self.system)] if self.system else []), *side.turns)
 
     def ask(self, text: str) -> None:
-        """Let every side answer ``text``, one after the other; Ctrl-C ends an answer and keeps what came of it."""
+        """Let every side answer ``text``, one after the other; Ctrl-C ends the turn and keeps what came of it.
+
+        A turn that can't be answered is taken back whole.
+        """
         turn: dict[str, Any] = {"prompt": text, "system": self.system, "answers": []}
         # A turn's number is part of the seed: with a temperature, asking again gives another answer.
         sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + len(self.asked)})
+        lengths = [len(side.turns) for side in self.sides]
         self.asked.append(turn)
-        for side in self.sides:
-            side.turns.append(honed.Message(role="user", content=text))
-        for side in self.sides:
-            if len(self.sides) > 1:
-                self.write(f"[{side.label}]\n")
-            pieces: list[str] = []
-            try:
-                for piece in side.engine.stream(self.prompt(side), sampling):
-                    pieces.append(piece)
-                    self.write(piece)
-            finally:  # stopped or not, the turn is part of the conversation
-                self.write("\n")
-                side.turns.append(honed.Message(role="assistant", content="".join(pieces)))
-                turn["answers"].append({"model": side.label, "text": "".join(pieces)})
+        try:
+            for side in self.sides:
+                if len(self.sides) > 1:
+                    self.write(f"[{side.label}]\n")
+                turn["answers"].append({"model": side.label, "text": self._answer(side, text, sampling)})
+        except HonedError:
+            self.asked.pop()
+            for side, length in zip(self.sides, lengths, strict=True):
+                del side.turns[length:]
+            raise
 
-    def forget(self) -> None:
-        """Take back the last turn, which could not be answered."""
-        self.asked.pop()
-        for side in self.sides:
-            last = max(place for place, message in enumerate(side.turns) if message.role == "user")
-            del side.turns[last:]
+    def _answer(self, side: Side, text: str, sampling: Sampling) -> str:
+        side.turns.append(Message(role="user", content=text))
+        pieces: list[str] = []
+        try:
+            for piece in side.engine.stream(self.prompt(side), sampling):
+                pieces.append(piece)
+                self.write(piece)
+        finally:  # stopped or not, what came is part of the conversation
+            self.write("\n")
+            side.turns.append(Message(role="assistant", content="".join(pieces)))
+        return "".join(pieces)
 
     def reset(self) -> None:
         """Start a new conversation with every side."""
@@ -191,7 +196,9 @@ def converse(chat: Chat, lines: Iterator[str], interactive: bool) -> None:
         except StopIteration:
             return
         except KeyboardInterrupt:
-            if interrupted or not interactive:
+            if not interactive:
+                raise
+            if interrupted:
                 return
             interrupted = True
             say("(stopped; Ctrl-C again ends the chat)")
@@ -205,11 +212,7 @@ def _turn(chat: Chat, line: str, lines: Iterator[str]) -> None:
     if line.startswith("/"):
         _command(chat, line, lines)
     elif line.strip():
-        try:
-            chat.ask(line.strip())
-        except HonedError:
-            chat.forget()
-            raise
+        chat.ask(line.strip())
 
 
 def _command(chat: Chat, line: str, lines: Iterator[str]) -> None:

@@ -13,7 +13,7 @@ from honed.store.workspace import Workspace
 
 @click.command()
 @click.argument("model")
-@click.option("--data", required=True, metavar="NAME", help="Dataset whose rows are answered: name or name@vN.")
+@click.option("--data", metavar="NAME", help="Dataset whose rows are answered: name or name@vN.")
 @click.option("--split", type=click.Choice(["heldout", "train"]), help="Which rows.  [default: heldout]")
 @click.option("--rows", type=int, metavar="N", help="How many rows, chosen by hash.  [default: all]")
 @click.option("--max-tokens", type=int, metavar="N", help="Longest answer.  [default: 256]")

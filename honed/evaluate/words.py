@@ -116,11 +116,10 @@ def _shown(whole: Segment) -> str:
 
 
 def _loss(loss: LossChange) -> str:
-    way = "fell" if loss.difference < 0 else "rose"
-    if loss.interval.low <= 0 <= loss.interval.high:
-        way = "went, within what chance may do,"
+    way = "fell" if loss.difference < 0 else "rose" if loss.difference > 0 else "went"
+    luck = "; chance may do that" if loss.interval.low <= 0 <= loss.interval.high else ""
     change = f"{signed(loss.difference, 3)}, {_SURE} interval {span(loss.interval, 1, 3)}"
-    return f"Held-out loss {way} from {loss.base:.3f} to {loss.tuned:.3f} nats per supervised token ({change})."
+    return f"Held-out loss {way} from {loss.base:.3f} to {loss.tuned:.3f} nats per supervised token ({change}{luck})."
 
 
 def _kind(comparison: Comparison) -> str:

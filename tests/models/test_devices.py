@@ -1,0 +1,83 @@
+"""What the machine is, and what is chosen for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from honed.errors import ModelError
+from honed.models import devices
+
+
+def test_the_machine_is_described_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    machine = devices.describe(tmp_path / "new" / "folder")
+    assert machine.cores >= 1
+    assert machine.memory >= machine.memory_free > 0
+    assert machine.disk_free > 0
+    assert machine.cpu
+    assert machine.torch is not None
+    assert machine.torch.version == torch.__version__
+    assert machine.torch.threads == torch.get_num_threads()
+
+
+def test_the_machines_facts_need_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from honed.models import devices;"
+        f"devices.hardware(Path({str(tmp_path)!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_containers_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    machine = devices.hardware(tmp_path)
+    assert (machine.memory, machine.cores) == (1_000_000, 1)
+    assert machine.memory_free <= 1_000_000
+
+
+def test_a_container_without_limits_has_the_whole_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    assert devices.hardware(tmp_path).memory > 1_000_000
+
+
+def test_auto_takes_the_first_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert devices.choose_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices.choose_device("auto") == "cuda"
+
+
+def test_a_device_that_is_not_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="sees no cuda device"):
+        devices.choose_device("cuda")
+
+
+def test_a_device_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(ModelError, match="no device 'gpu'") as error:
+        devices.choose_device("gpu")
+    assert "auto, cuda, mps, cpu" in error.value.hint
+
+
+def test_the_faster_precision_is_measured_and_says_so() -> None:
+    start = time.perf_counter()
+    precision, why = devices.faster_precision("cpu")
+    assert time.perf_counter() - start < 10  # under a second on an idle machine
+    assert precision in ("fp32", "bf16")
+    assert "fp32" in why and "bf16" in why and "GFLOP/s" in why
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(2.0e11, "bf16"), (1.1e11, "fp32"), (0.2e11, "fp32")])
+def test_bf16_is_taken_only_if_it_is_clearly_faster(bf16: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_rate", lambda _, dtype: bf16 if dtype == torch.bfloat16 else 1.0e11)
+    assert devices.faster_precision("cpu")[0] == chosen
