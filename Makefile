@@ -41,6 +41,9 @@ clean:
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(if $(PYTHON),,echo 'error: there is no Python 3.11 or newer with its venv module here'; \
 		echo '  On Debian or Ubuntu: apt install python3 python3-venv; or: make PYTHON=/path/to/python3'; exit 1)
+	@$(if $(filter system,$(TORCH)),$(PYTHON) -c 'import torch' 2>/dev/null,true) || { \
+		echo 'error: TORCH=system, but $(PYTHON) has no torch'; \
+		echo '  Install one for it, or name the interpreter that has it: make PYTHON=/path/to/python3'; exit 1; }
 	@echo 'Setting up $(VENV) with $(PYTHON), once: some 400 MB to download, then a minute ...'
 	@$(if $(TORCH_INDEX)$(filter system,$(TORCH)),true,command -v nvidia-smi >/dev/null) || \
 		echo 'No GPU here: if pip would fetch CUDA builds (gigabytes), point TORCH_INDEX at the CPU builds of PyTorch.'

@@ -57,10 +57,11 @@ def build(model: type[C], values: Mapping[str, Any], where: str) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        given = f", not {first['input']!r}" if first["loc"] and first["type"] != "missing" else ""
+        given = f", not {first['input']!r}" if first["loc"] else ""
         field = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
         hint = f"{key}: {field.description}" if field and field.description else ""
-        raise ConfigError(f"{where}: {key}: {first['msg']}{given}", hint) from error
+        what = "this setting is required" if first["type"] == "missing" else f"{first['msg']}{given}"
+        raise ConfigError(f"{where}: {key}: {what}", hint) from error
 
 
 def save(config: Config, path: Path) -> None:

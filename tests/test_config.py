@@ -103,6 +103,15 @@ def test_a_value_out_of_range_says_what_is_allowed_and_what_the_key_means(item: 
     assert description in raised.value.hint
 
 
+def test_a_required_setting_that_is_missing_is_told_with_its_meaning() -> None:
+    class Order(config.Config):
+        table: int = Field(description="number of the table")
+
+    with pytest.raises(ConfigError, match="order: table: this setting is required") as raised:
+        config.load(Order, "order", None, (), {})
+    assert raised.value.hint == "table: number of the table"
+
+
 def test_set_without_an_equals_sign_says_how_to_write_it() -> None:
     with pytest.raises(ConfigError, match="--set cups: there is no '='") as raised:
         _load(("cups",))

@@ -81,7 +81,7 @@ class Chat:
             raise
 
     def _answer(self, side: Side, text: str, sampling: Sampling) -> str:
-        side.turns.append(Message(role="user", content=text))
+        side.turns.append(honed.Message(role="user", content=text))
         pieces: list[str] = []
         try:
             for piece in side.engine.stream(self.prompt(side), sampling):
@@ -89,7 +89,7 @@ class Chat:
                 self.write(piece)
         finally:  # stopped or not, what came is part of the conversation
             self.write("\n")
-            side.turns.append(Message(role="assistant", content="".join(pieces)))
+            side.turns.append(honed.Message(role="assistant", content="".join(pieces)))
         return "".join(pieces)
 
     def reset(self) -> None:
@@ -128,7 +128,7 @@ class Chat:
             path.parent.mkdir(exist_ok=True)
             with path.open("a") as file:
                 file.write(json.dumps({"messages": row}, ensure_ascii=False) + "\n")
-            rows = sum(1 for line in path.open() if line.strip())
+            rows = len(path.read_bytes().splitlines())
         self.saved.append(path)
         return path, rows
 

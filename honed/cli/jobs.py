@@ -58,7 +58,8 @@ def show(id_: str, workspace: Workspace, as_json: bool) -> None:
     status = document["status"]
     head = [("job", document["id"]), ("folder", document["path"]), ("state", _state(status))]
     click.echo(facts([*head, ("started", moment(status["started"])), ("took", _took(status))]))
-    _section("settings", facts([(key, short(value)) for key, value in document["settings"].items()]))
+    settings = document["settings"].items()
+    _section("settings", facts([(key, "not given" if value is None else short(value)) for key, value in settings]))
     _section("progress", "\n".join(f"{at['stage']} {at['step']}/{at['total']}" for at in document["progress"]))
     _section("notes", "\n".join(document["notes"]))
     _section("result", facts([(key, short(value)) for key, value in (document["result"] or {}).items()]))

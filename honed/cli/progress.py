@@ -19,6 +19,7 @@ from honed.errors import JobError
 from honed.jobs import events, launch
 from honed.jobs.job import Job, Status
 
+_WATCHED = ("loss", "tokens_per_second")
 _LINE_SECONDS = 5.0
 _LINE_SHARE = 0.1
 _SAVE_SECONDS = 600.0
@@ -145,8 +146,8 @@ def _text(event: events.Event) -> str:
 
 
 def _values(values: Mapping[str, float]) -> str:
-    """The first three values of a step: ``loss 1.234  tokens/s 280``."""
-    shown = list(values.items())[:3]
+    """The values that a person watches, of those a step has: ``loss 1.234  tokens/s 280``."""
+    shown = [(key, values[key]) for key in _WATCHED if key in values]
     return "  ".join(f"{key.replace('_per_second', '/s').replace('_', ' ')} {value:.4g}" for key, value in shown)
 
 

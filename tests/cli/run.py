@@ -10,6 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 # The launcher is told of the tests' own stage; all else is what the entry point runs.
 _ENTRY = "from honed.jobs import launch; launch.WORKER = 'tests.jobs.{stage}'; from honed.cli.main import main; main()"
@@ -48,23 +51,31 @@ class Terminal:
         )
         os.close(slave)
 
-    def until(self, seen: Callable[[str], bool], seconds: float = 30.0) -> None:
-        """Read until ``seen(shown)``; fail the test after ``seconds``."""
+    def until(self, seen: Callable[[str], bool], seconds: float = 60.0) -> None:
+        """Read until ``seen(shown)``; fail the test when that doesn't come within ``seconds``."""
         deadline = time.monotonic() + seconds
         while not seen(self.shown):
-            assert time.monotonic() < deadline, f"not seen in {self.shown!r}"
-            assert self._read(), f"ended before it was seen: {self.shown!r}"
+            if time.monotonic() > deadline or not self._read():
+                self._give_up("not seen")
 
     def press(self, keys: bytes) -> None:
         """Type ``keys``; ``b"\\x03"`` is Ctrl-C."""
         os.write(self._master, keys)
 
-    def end(self) -> int:
-        """Read to the end and return the exit code."""
+    def end(self, seconds: float = 60.0) -> int:
+        """Read to the end and return the exit code; fail the test when the end doesn't come within ``seconds``."""
+        deadline = time.monotonic() + seconds
         while self._read():
-            pass
+            if time.monotonic() > deadline:
+                self._give_up("not ended")
         os.close(self._master)
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=seconds)
+
+    def _give_up(self, what: str) -> NoReturn:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+        pytest.fail(f"{what}: {self.shown!r}")
 
     def _read(self) -> bool:
         if not select.select([self._master], [], [], 0.2)[0]:

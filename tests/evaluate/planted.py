@@ -22,6 +22,28 @@ SPOILS: tuple[Callable[[str], str], ...] = (
     lambda ideal: ideal[: len(ideal) // 2],
 )
 
+RAN: Mapping[str, Any] = {
+    "template_hash": "0123456789abcdef",
+    "data": "company@v1",
+    "data_hash": "feedfacecafe" * 5,
+    "split": "heldout",
+    "repeated": 0,
+    "segments": {},
+    "left_out": (),
+    "max_tokens": 256,
+    "resumed_answers": 0,
+    "cut": 0,
+    "tokens_per_second": 287.0,
+    "machine": "an invented processor, 2 cores, 8 GB",
+    "device": "cpu",
+    "precision": "fp32",
+    "batch_size": 32,
+    "peak_rss_bytes": 1_234_000_000,
+    "stages": {"load": 1.5, "answers": 63.0, "loss": 9.0},
+    "seconds": 73.5,
+}
+"""What every made-up evaluation says of how it ran."""
+
 
 def evaluation(
     rows: Sequence[Conversation], skill: Mapping[str, float] | float, *, name: str, seed: int = 0, **changed: Any
@@ -53,38 +75,21 @@ def evaluation(
     whole = outcome.rate(passed) if passed else None
     loss = sum(line.nats for line in losses.values()) / sum(line.tokens for line in losses.values())
     values = {
+        **RAN,
         "model": name,
         "model_hash": name.encode().hex() * 8,
-        "template_hash": "0123456789abcdef",
-        "data": "company@v1",
-        "data_hash": "feedfacecafe" * 5,
-        "split": "heldout",
         "rows": len(rows),
-        "repeated": 0,
         "unverified": len(rows) - len(passed),
         "n": len(passed),
         "passed": sum(passed),
         "pass_rate": whole.rate if whole else None,
         "interval": whole.interval if whole else None,
-        "segments": {},
         "floors": floors,
         "loss": loss,
         "perplexity": 2.718281828**loss,
         "loss_rows": len(rows),
-        "left_out": (),
-        "max_tokens": 256,
         "answers": len(answers),
-        "resumed_answers": 0,
-        "cut": 0,
         "tokens": sum(answer.tokens for answer in answers.values()),
-        "tokens_per_second": 287.0,
-        "machine": "an invented processor, 2 cores, 8 GB",
-        "device": "cpu",
-        "precision": "fp32",
-        "batch_size": 32,
-        "peak_rss_bytes": 1_234_000_000,
-        "stages": {"load": 1.5, "answers": 63.0, "loss": 9.0},
-        "seconds": 73.5,
     }
     return Evaluation(f"evaluate-{name}", Outcome.model_validate({**values, **changed}), answers, losses)
 
