@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from honed.jobs.job import Job
     from honed.store.workspace import Workspace
 
-HELDOUT_ROWS = 210
+HELDOUT_ROWS = 140
 """Held-out rows that are answered by both models: enough for an interval of a few points, few enough to wait for."""
 
 MAX_TOKENS = 96
