@@ -1,0 +1,30 @@
+"""A workspace with small datasets, and a tiny model beside it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from honed.records import Conversation, Message, Split
+from honed.store import datasets, workspace
+from honed.store.workspace import Workspace
+from tests.tiny import tiny_folder
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    path = tmp_path_factory.mktemp("train")
+    tiny_folder(path / "tiny")
+    made = workspace.init(path / "ws")
+    rng = random.Random(0)
+    rows: list[tuple[Conversation, Split]] = []
+    for number in range(60):
+        answer = f"{number} is {'even' if number % 2 == 0 else 'odd'}" * rng.choice([1, 1, 3])
+        turns = (Message(role="user", content=f"what is {number}?"), Message(role="assistant", content=answer))
+        rows.append((Conversation(messages=turns), "heldout" if number % 6 == 0 else "train"))
+    datasets.write(made, "numbers", rows, config={}, facts={})
+    long = (Message(role="user", content="x" * 600), Message(role="assistant", content="y"))
+    datasets.write(made, "long", [(Conversation(messages=long), "train")], config={}, facts={})
+    datasets.write(made, "mixed", [*rows[:5], (Conversation(messages=long), "train")], config={}, facts={})
+    return made

@@ -1,0 +1,58 @@
+"""What is left open is chosen from model, data and machine, and the reason is said; what is set stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from honed.config import build
+from honed.train.config import TrainConfig
+from honed.train.defaults import Facts, resolve
+
+FACTS = Facts(
+    parameters=135_000_000,
+    lengths=[100] * 500,
+    memory=16_000_000_000,
+    device="cpu",
+    precision="fp32",
+    precision_reason="measured",
+)
+
+
+def config(**values: object) -> TrainConfig:
+    return build(TrainConfig, {"base": "b", "data": "d", **values}, "test")
+
+
+def test_a_small_model_is_trained_in_full_and_the_arithmetic_is_said() -> None:
+    made = resolve(config(), FACTS)
+    assert made.weights == "full" and made.learning_rate == 1e-4
+    assert any("135M weights need 2.2 GB" in reason for reason in made.reasons)
+
+
+def test_a_model_that_does_not_fit_gets_adapters_and_their_ten_times_larger_rate() -> None:
+    made = resolve(config(), replace(FACTS, memory=3_000_000_000))
+    assert made.weights == "lora" and made.learning_rate == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("size", "rate"), [(135e6, 1e-4), (1.7e9, 2e-5), (8e9, 1e-5)])
+def test_larger_models_get_smaller_rates(size: float, rate: float) -> None:
+    assert resolve(config(weights="full"), replace(FACTS, parameters=int(size))).learning_rate == rate
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(200, 3.0), (5_000, 2.0), (50_000, 1.0)])
+def test_few_rows_are_seen_more_often(rows: int, epochs: float) -> None:
+    assert resolve(config(), replace(FACTS, lengths=[50] * rows)).epochs == epochs
+
+
+def test_what_is_set_stands_and_needs_no_reason() -> None:
+    values = {"weights": "lora", "learning_rate": 3e-4, "epochs": 1.5, "batch_tokens": 512, "pack_tokens": 256}
+    made = resolve(config(**values), FACTS)
+    assert {key: getattr(made, key) for key in values} == values
+    assert made.reasons == ("precision fp32: measured",)
+
+
+def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
+    small, large = (resolve(config(), replace(FACTS, lengths=[200] * rows)) for rows in (50, 50_000))
+    assert small.batch_tokens == 1024 and large.batch_tokens == 32_768
+    assert small.pack_tokens <= small.batch_tokens

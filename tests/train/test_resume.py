@@ -1,0 +1,55 @@
+"""Stopping, killing and resuming: the weights in the end are those of an uninterrupted run, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from honed.jobs import launch
+from honed.jobs.events import Step
+from honed.store.workspace import Workspace
+from honed.train import checkpoint
+from tests.train.jobs import finish, losses, start, weights_of
+
+
+@pytest.mark.parametrize("how", [{"weights": "full"}, {"weights": "lora", "lora_dropout": 0.1}])
+def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run(
+    home: Workspace, how: dict[str, Any]
+) -> None:
+    kind = how["weights"]
+    straight = start(home, name=f"straight-{kind}", **how)
+    killed = start(home, name=f"killed-{kind}", **how)
+    steps = finish(straight)["steps"]
+    for event in launch.follow(killed):
+        if isinstance(event, Step) and event.step > steps // 2:
+            os.kill(killed.status().pid, signal.SIGKILL)
+            break
+    for _ in launch.follow(killed):
+        pass
+    assert killed.status().state == "interrupted"
+    launch.resume(killed)
+    resumed = finish(killed)
+    assert killed.status().attempt == 2
+    assert losses(killed) == losses(straight)
+    assert resumed["model_hash"] == straight.result()["model_hash"]
+    one, other = (weights_of(home, job.result()["model"]) for job in (straight, killed))
+    assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+
+
+def test_stop_saves_a_checkpoint_that_resume_continues(home: Workspace) -> None:
+    job = start(home, name="halted", epochs=40, checkpoint_every=1000)
+    for event in launch.follow(job):
+        if isinstance(event, Step):
+            launch.stop(job)
+            break
+    assert job.status().state == "stopped"
+    (saved,) = checkpoint.found(job.path / "checkpoints")
+    launch.resume(job)
+    for event in launch.follow(job):
+        if isinstance(event, Step) and event.step > int(saved.name.partition("-")[2]):
+            break
+    launch.stop(job)
+    assert any("resumed after step" in getattr(event, "text", "") for event in job.events())
