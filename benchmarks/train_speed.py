@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--peer-python")
+    parser.add_argument("--peer-precisions", default="fp32,bf16", help="which to try; the peer's best counts")
     parser.add_argument("--json", action="store_true", help="print the document alone, without progress")
     options = parser.parse_args()
     pairs = [
@@ -58,7 +59,7 @@ def main() -> None:
         peers = {}
         if options.peer_python:
             (Path(folder) / "rows.json").write_text(json.dumps(pairs))
-            for precision in ("fp32", "bf16"):
+            for precision in options.peer_precisions.split(","):
                 peers[precision] = _peer(Path(folder) / "rows.json", weights, precision, options)
     best = min(peers.values(), key=lambda peer: peer["seconds"], default=None)
     machine = hardware(Path.cwd())

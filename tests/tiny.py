@@ -60,8 +60,10 @@ def tiny_model(
     return model.eval()
 
 
-def tiny_folder(path: Path, *, seed: int = 0, template: str | None = TEMPLATE, tied: bool = True) -> Path:
+def tiny_folder(
+    path: Path, *, seed: int = 0, template: str | None = TEMPLATE, tied: bool = True, context: int = 512
+) -> Path:
     """Save model and tokenizer as a Hugging Face folder at ``path`` and return it."""
-    tiny_model(seed, tied=tied).save_pretrained(path)
+    tiny_model(seed, tied=tied, context=context).save_pretrained(path)
     tiny_tokenizer(template).save_pretrained(path)
     return path

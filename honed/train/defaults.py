@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
         pack_tokens=pack,
         device=facts.device,
         precision=facts.precision,
-        eval_every=config.eval_every or max(1, round(steps / 5)),
+        eval_every=config.eval_every or math.ceil(steps / 5),
         checkpoint_every=config.checkpoint_every,
         keep_checkpoints=config.keep_checkpoints,
         reasons=tuple(
