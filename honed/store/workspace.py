@@ -39,8 +39,9 @@ class Workspace:
         return self.path / "jobs"
 
 
-def init(path: Path) -> Workspace:
+def init(path: Path | str) -> Workspace:
     """Make ``path`` a workspace, or return the one that is there. Raises ``StoreError`` if it can't be written."""
+    path = Path(path)
     if (path / MARKER).exists():
         return open_at(path)
     with writing(path):
@@ -50,8 +51,9 @@ def init(path: Path) -> Workspace:
     return Workspace(path.resolve())
 
 
-def open_at(path: Path) -> Workspace:
+def open_at(path: Path | str) -> Workspace:
     """Open the workspace at ``path``. Raises ``StoreError`` if there is none, or it is of a newer version."""
+    path = Path(path)
     marker = path / MARKER
     if not marker.exists():
         raise StoreError(f"{path}: no workspace here", f"Make one: honed init {path}")
