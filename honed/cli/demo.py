@@ -114,7 +114,7 @@ class _Lap:
         next_commands = [
             f"{program} chat {made['model']} --against {made['base']} {where}",
             f"{program} data show {made['data']} --model {made['base']} {where}",
-            f"{program} init my-desk && cd my-desk && {program} data import YOUR_FILE.jsonl --as mine",
+            f"{program} init my-desk && {program} data import YOUR_FILE.jsonl --as mine --workspace my-desk",
         ]
         page = report.write(
             self.workspace.path / "report",
