@@ -5,7 +5,8 @@
     ├── DataError              a file or a row can't be used as instruction data
     ├── ModelError             a model, tokenizer or chat template can't be used
     ├── StoreError             the workspace or an artifact in it is missing, damaged, newer or full
-    └── JobError               a job can't be started, found, stopped or resumed
+    ├── JobError               a job can't be started, found, stopped or resumed
+    └── RequestError           a request to the server can't be honoured; carries HTTP's status
 
 Translated only at three edges: the CLI (two lines, exit 1, no traceback), the web (an OpenAI-shaped
 body) and the worker (``status.json`` + the traceback in ``log.txt``).
@@ -47,3 +48,17 @@ class StoreError(HonedError):
 
 class JobError(HonedError):
     """A job can't be started, found, stopped or resumed."""
+
+
+class RequestError(HonedError):
+    """A request to the server can't be honoured.
+
+    ``status`` is HTTP's (400 to 499), ``code`` a short word for programs, ``param`` the field that is wrong.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, status: int = 400, code: str = "", param: str = "") -> None:
+        super().__init__(message, hint)
+        assert 400 <= status < 500
+        self.status = status
+        self.code = code
+        self.param = param

@@ -3,9 +3,14 @@
 Message        one turn: who says what
 Check          which verifier judges an answer, and with what parameters
 Conversation   turns whose assistant messages are the ideal responses; one training or held-out row
+Preference     two answers to one prompt, one of them preferred
+Rating         an answer and whether it was found good
 Sample         one answer that a model gave to a conversation's prompt
 Score          what a verifier said of an answer, and why
 Fault          what is wrong with a row, and where
+Interaction    one answer that a served model gave to a person
+FeedbackEvent  what a person said of it
+Consent        what a person allows their words to be used for
 """
 
 from __future__ import annotations
@@ -46,11 +51,13 @@ class Conversation(Record):
     """One instruction row: turns that end in an assistant message, which is the ideal response.
 
     ``tags`` say what the row is (``task``, ``benefit``, ``audience``, ``source`` ...); metrics are grouped by them.
+    ``events`` are the ids of the interactions and feedback that the row was derived from; an imported row has none.
     """
 
     messages: tuple[Message, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
+    events: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -71,6 +78,99 @@ class Conversation(Record):
     def prompt_id(self) -> str:
         """Content hash of the prompt: rows that differ only in their answer share it."""
         return digest([[m.role, m.content] for m in self.prompt])
+
+
+class Preference(Record):
+    """Two answers to one prompt, of which ``chosen`` was preferred to ``rejected``; ``events`` as in ``Conversation``."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    tags: Mapping[str, str] = {}
+    events: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Content hash of prompt and both answers (16 hex digits)."""
+        return digest([[[m.role, m.content] for m in self.prompt], self.chosen, self.rejected])
+
+    @property
+    def prompt_id(self) -> str:
+        """Content hash of the prompt, the same as that of a ``Conversation`` with this prompt."""
+        return digest([[m.role, m.content] for m in self.prompt])
+
+    def row(self, answer: str) -> Conversation:
+        """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
+        turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in self.prompt)
+        return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=self.tags)
+
+
+class Rating(Record):
+    """An answer that a person found good or not, and why; ``events`` as in ``Conversation``."""
+
+    prompt: tuple[Message, ...]
+    answer: str
+    good: bool
+    reason: str = ""
+    tags: Mapping[str, str] = {}
+    events: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Content hash of prompt, answer and verdict (16 hex digits)."""
+        return digest([[[m.role, m.content] for m in self.prompt], self.answer, self.good])
+
+
+class Interaction(Record):
+    """One answer that a served model gave, as it was stored before it was acknowledged.
+
+    ``model`` is the exact version (``name@vN``) even when an alias was asked for; ``subject`` is a pseudonym;
+    ``segments`` are attributes that the operator declared and the person stated; ``pair`` is the id that two answers
+    shown side by side share, or empty; ``simulated`` says that no person was there. ``created`` is Unix time.
+    """
+
+    id: str
+    created: float
+    prompt: tuple[Message, ...]
+    answer: str
+    finish: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int
+    tokens: int
+    model: str
+    model_hash: str
+    template_hash: str
+    sampling: Mapping[str, Any]
+    subject: str
+    segments: Mapping[str, str] = {}
+    pair: str = ""
+    simulated: bool = False
+
+
+class FeedbackEvent(Record):
+    """What a person said of an answer.
+
+    A ``thumb`` has ``good`` and perhaps a ``reason``; an ``edit`` has the better ``text``; a ``choice`` prefers
+    ``interaction`` to the interaction ``rejected``, shown beside it.
+    """
+
+    id: str
+    created: float
+    kind: Literal["thumb", "edit", "choice"]
+    interaction: str
+    subject: str
+    good: bool | None = None
+    reason: str = ""
+    text: str = ""
+    rejected: str = ""
+
+
+class Consent(Record):
+    """What a person allowed, or no longer allows. The newest one for a subject and purpose holds."""
+
+    subject: str
+    purpose: Literal["train"]
+    granted: bool
+    created: float
 
 
 class Score(Record):

@@ -9,7 +9,7 @@ from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
 from honed.models import embedded
-from honed.store import artifacts
+from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 
 
@@ -27,7 +27,8 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
 
 
 def _pinned(workspace: Workspace, model: str) -> str:
-    """Return a name as its newest version, and a path as one that means the same from any folder."""
+    """Return an alias as the model it names, a name as its newest version, and a path as one that means the same from any folder."""
+    model = aliases.resolve(workspace, model)
     if model.partition("@")[0] in {artifact.manifest.name for artifact in artifacts.listing(workspace, "models")}:
         return artifacts.resolve(workspace, "models", model).ref
     path = Path(model).expanduser()

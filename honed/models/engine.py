@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from honed.errors import HonedError
 from honed.records import Message, Record
 
 
@@ -25,7 +26,8 @@ class Completion(Record):
 
     text: str
     tokens: int
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -42,4 +44,25 @@ class Engine(Protocol):
 
     def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """Yield the answer in pieces of whole characters; joined, they are what ``generate`` returns."""
+        ...
+
+
+Deliver = Callable[[str | Completion | HonedError], None]
+"""Takes what becomes of a request, on the engine's own thread: pieces of text, then one ``Completion`` or an error."""
+
+
+class LiveEngine(Protocol):
+    """Answers requests that come and go at any time, batched together."""
+
+    def submit(self, prompt: Sequence[Message], sampling: Sampling, deliver: Deliver) -> Callable[[], None]:
+        """Queue a request and return at once, with a function that cancels it.
+
+        ``deliver`` gets text in pieces of whole characters, then exactly one ``Completion`` (whose text is all of
+        them; ``cancelled`` if it was) or ``HonedError``. Raises ``ModelError`` if the prompt leaves no room in the
+        context, before anything is queued.
+        """
+        ...
+
+    def close(self) -> None:
+        """Cancel what is running and end the engine's thread."""
         ...

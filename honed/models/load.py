@@ -13,7 +13,7 @@ from honed.errors import ModelError, StoreError
 from honed.models import cache, embedded, gguf, hub
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
-from honed.store import artifacts
+from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def _silent(_: str) -> None:
 def locate(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> Located:
     """Return where the files of ``spec`` are on this machine, fetching and de-quantizing them if need be.
 
-    ``spec`` is, in this order: a model of the workspace (``name`` or ``name@vN``), ``smollm2-135m``, a folder, a
-    ``.gguf`` file, or a hub id ``org/name``. ``say`` is told of anything that takes a while. Raises ``ModelError``
-    if it is none of them, or its files are missing, damaged or pickles.
+    ``spec`` is, in this order: a model of the workspace (``name``, ``name@vN`` or an alias such as ``live``),
+    ``smollm2-135m``, a folder, a ``.gguf`` file, or a hub id ``org/name``. ``say`` is told of anything that takes a
+    while. Raises ``ModelError`` if it is none of them, or its files are missing, damaged or pickles.
     """
     if (artifact := _artifact(spec, workspace)) is not None:
         return Located(artifact.ref, _checked(artifact.path), artifact.manifest.hash, "workspace")
@@ -139,6 +139,8 @@ def context_of(config: Any, chat: ChatFormat) -> int:
 
 
 def _artifact(spec: str, workspace: Workspace | None) -> artifacts.Artifact | None:
+    if workspace is not None:
+        spec = aliases.resolve(workspace, spec)
     name, at, _ = spec.partition("@")
     if workspace is None or name not in _names(workspace):
         if at and "/" not in spec:

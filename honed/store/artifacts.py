@@ -1,4 +1,4 @@
-"""Immutable folders with a manifest, named ``name@vN``: how datasets and models are kept.
+"""Immutable folders with a manifest, named ``name@vN``: how datasets, models and rounds are kept.
 
 An artifact is filled in a scratch folder, its manifest is written last and synced, then the folder is renamed into
 place: a folder that is there is whole, and a crash or a full disk leaves nothing but the scratch folder behind.
@@ -25,7 +25,7 @@ from honed.errors import StoreError
 from honed.store.workspace import Workspace, writing
 from honed.version import __version__
 
-Kind = Literal["datasets", "models"]
+Kind = Literal["datasets", "models", "rounds"]
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -1,4 +1,4 @@
-"""The workspace: one folder that holds datasets, models and jobs. Passed explicitly, never ambient."""
+"""The workspace: one folder that holds datasets, models, rounds and jobs. Passed explicitly, never ambient."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Workspace:
     def models(self) -> Path:
         """Folder of models: ``models/<name>/v<N>/``."""
         return self.path / "models"
+
+    @property
+    def rounds(self) -> Path:
+        """Folder of rounds: ``rounds/<name>/v<N>/``; made by the first."""
+        return self.path / "rounds"
 
     @property
     def jobs(self) -> Path:

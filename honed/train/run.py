@@ -7,7 +7,7 @@ import re
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.store import artifacts
+from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 
@@ -18,8 +18,9 @@ def run(workspace: Workspace, config: TrainConfig) -> Job:
     Raises ``StoreError`` if there is no such dataset, before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
-    name = config.name or _name(config.base, dataset.manifest.name)
-    job = jobs.create(workspace, "train", config.model_copy(update={"data": dataset.ref, "name": name}))
+    base = aliases.resolve(workspace, config.base)  # now: an alias may have moved when the job is resumed
+    name = config.name or _name(base, dataset.manifest.name)
+    job = jobs.create(workspace, "train", config.model_copy(update={"base": base, "data": dataset.ref, "name": name}))
     launch.start(job)
     return job
 

@@ -62,6 +62,17 @@ class Terminal:
         """Type ``keys``; ``b"\\x03"`` is Ctrl-C."""
         os.write(self._master, keys)
 
+    def idle(self) -> None:
+        """Wait until the process has slept for a while: a Ctrl-C just before it reads would wait for the next key."""
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        states: list[str] = []
+
+        def asleep(_: str) -> bool:
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+            return states[-3:] == ["S"] * 3
+
+        self.until(asleep)
+
     def end(self, seconds: float = 60.0) -> int:
         """Read to the end and return the exit code; fail the test when the end doesn't come within ``seconds``."""
         deadline = time.monotonic() + seconds

@@ -211,6 +211,7 @@ def test_at_a_terminal_one_types_and_quits(model: str) -> None:
     terminal.until(lambda shown: "> " in shown, seconds=60)
     terminal.press(b"hello\n")
     terminal.until(lambda shown: shown.count("> ") == 2, seconds=60)
+    terminal.idle()
     terminal.press(b"\x03")
     terminal.until(lambda shown: "Ctrl-C again" in shown and shown.endswith("> "), seconds=60)
     terminal.press(b"/quit\n")
