@@ -81,7 +81,7 @@ class Conversation(Record):
 
 
 class Preference(Record):
-    """Two answers to one prompt, of which ``chosen`` was preferred to ``rejected``; ``events`` as in ``Conversation``."""
+    """Two answers to one prompt, ``chosen`` preferred to ``rejected``; ``events`` as in ``Conversation``."""
 
     prompt: tuple[Message, ...]
     chosen: str

@@ -29,8 +29,8 @@ class DataConfig(Config):
     heldout: float | None = Field(
         default=None,
         ge=0,
-        lt=1,
-        description=f"share of rows held out, from 0 to under 1; {HELDOUT} if neither this nor heldout_file is given",
+        le=1,
+        description=f"share of rows held out; 1 holds out all; {HELDOUT} if neither this nor heldout_file is given",
     )
     heldout_file: str | None = Field(
         default=None, description="file of the held-out rows; training rows with a prompt of it are left out"

@@ -70,6 +70,7 @@ class Answering:
         return self.made_tokens / self.seconds if self.made_tokens else None
 
     def _keep(self, row: Conversation, completion: Completion, why: str = "") -> None:
+        assert completion.finish != "cancelled", "nobody cancels an evaluation's answers"
         score = scoring.judge(row, completion.text, self._known)
         answer = Answer(
             row=row.id,

@@ -27,7 +27,7 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
 
 
 def _pinned(workspace: Workspace, model: str) -> str:
-    """Return an alias as the model it names, a name as its newest version, and a path as one that means the same from any folder."""
+    """Return an alias or a name as a model's version, and a path as one that means the same from any folder."""
     model = aliases.resolve(workspace, model)
     if model.partition("@")[0] in {artifact.manifest.name for artifact in artifacts.listing(workspace, "models")}:
         return artifacts.resolve(workspace, "models", model).ref

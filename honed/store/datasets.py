@@ -43,7 +43,7 @@ _PREFERENCES = pa.schema([*_TRACED, ("chosen", pa.string()), ("rejected", pa.str
 _RATINGS = pa.schema([*_TRACED, ("answer", pa.string()), ("good", pa.bool_()), ("reason", pa.string())])
 
 
-def write(
+def write(  # noqa: PLR0913 - each is a part of the artifact
     workspace: Workspace,
     name: str,
     rows: Iterable[tuple[Conversation, Split]],

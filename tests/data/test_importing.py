@@ -168,7 +168,7 @@ def test_a_missing_file_and_a_bad_name_are_told_with_nothing_written(workspace: 
         ({"heldout": 0.1, "heldout_file": "x"}, "can't both be given"),
         ({"files": ("builtin", "x")}, "'builtin' has its own"),
         ({"files": ("builtin",), "heldout": 0.2}, "'builtin' has its own"),
-        ({"heldout": 1.0}, "heldout"),
+        ({"heldout": 1.1}, "heldout"),
         ({"files": ()}, "files"),
         ({"shap": "alpaca"}, "unknown key 'shap'"),
     ],
