@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Sequence
 
 from pydantic import Field, ValidationError
 
@@ -23,11 +24,12 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 class Move(Record):
-    """One step of an alias: which model it names from ``time`` (Unix) on, and why."""
+    """One step of an alias: which model it names from ``time`` (Unix) on, and why. ``back``: it undoes a step."""
 
     model: str
     why: str
     round: str = ""
+    back: bool = False
     time: float = Field(default_factory=time.time)
 
 
@@ -61,24 +63,65 @@ def history(workspace: Workspace, name: str) -> list[Move]:
     return moves
 
 
-def move(workspace: Workspace, name: str, model: str, *, why: str, round_: str = "") -> Artifact:
+def move(
+    workspace: Workspace, name: str, model: str, *, why: str, round_: str = "", left: str | None = None
+) -> Artifact:
     """Let ``name`` name ``model`` (``name@vN``, or a name for its newest version) and return that model.
 
-    Raises ``StoreError`` if there is no such model, or the alias can't be a name, or a model has it already.
+    ``left``, if given, is the model that the alias must name until now. Raises ``StoreError`` if it names another by
+    now, if there is no such model, or if the alias can't be a name or a model has it already.
     """
     if not _NAME.fullmatch(name):
         raise StoreError(f"{name!r} can't be an alias", "Use lower-case letters, digits and '-'; 32 at most.")
     if (workspace.models / name).exists():
         raise StoreError(f"{name!r} is a model of {workspace.path}", "Choose another name for the alias.")
     found = artifacts.resolve(workspace, "models", model)
+    _append(workspace, name, Move(model=found.ref, why=why, round=round_), left)
+    return found
+
+
+def standing(moves: Sequence[Move]) -> list[Move]:
+    """Return the moves that weren't taken back, oldest first: the last one names the alias's model now."""
+    stack: list[Move] = []
+    for one in moves:
+        if one.back and len(stack) > 1:
+            stack.pop()
+        elif not stack or stack[-1].model != one.model:
+            stack.append(one)
+    return stack
+
+
+def move_back(workspace: Workspace, name: str, *, why: str = "") -> tuple[Move, Move]:
+    """Let ``name`` name the model that it named before, a second time the one before that; return both moves.
+
+    The first is the move that was taken back, the second the one that did it. Raises ``StoreError`` if there is no
+    such alias, or its model is the first it ever named, or the one before is gone.
+    """
+    steps = standing(history(workspace, name))
+    if not steps:
+        known = f"Aliases: {', '.join(names(workspace)) or 'none yet'}."
+        raise StoreError(f"there is no alias {name!r} in {workspace.path}", known)
+    if len(steps) == 1:
+        raise StoreError(
+            f"{name!r} named no model before {steps[0].model}, so there is none to go back to",
+            f"Name another one: honed promote MODEL --alias {name} --why TEXT",
+        )
+    last, before = steps[-1], artifacts.resolve(workspace, "models", steps[-2].model)
+    back = Move(model=before.ref, why=why or f"back from {last.model}", back=True)
+    _append(workspace, name, back, last.model)
+    return last, back
+
+
+def _append(workspace: Workspace, name: str, step: Move, left: str | None) -> None:
     folder = workspace.path / "aliases"
     with writing(folder):
         folder.mkdir(exist_ok=True)
         with (folder / f"{name}.jsonl").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            line = Move(model=found.ref, why=why, round=round_).model_dump_json().encode() + b"\n"
+            if left is not None and (now := target(workspace, name)) != left:
+                raise StoreError(f"{name!r} names {now} by now, no longer {left}", "See: honed models list")
+            line = step.model_dump_json().encode() + b"\n"
             whole = file.tell() == 0 or (folder / f"{name}.jsonl").read_bytes().endswith(b"\n")
             file.write(line if whole else b"\n" + line)
             file.flush()
             os.fsync(file.fileno())
-    return found
