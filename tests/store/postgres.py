@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.needs import missing
+
 _FOLDERS = "/usr/lib/postgresql/*/bin"
 
 
@@ -66,5 +68,5 @@ def _programs() -> Path:
     on_path = shutil.which("initdb")
     found = [Path(on_path).parent] if on_path else sorted(Path("/").glob(_FOLDERS.removeprefix("/")))
     if not found:
-        pytest.fail(f"PostgreSQL's programs are in neither PATH nor {_FOLDERS}: apt-get install postgresql")
+        missing(f"PostgreSQL (neither in PATH nor in {_FOLDERS})", "postgresql")
     return found[-1]
