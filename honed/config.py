@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,7 +30,8 @@ C = TypeVar("C", bound=Config)
 def load(model: type[C], stage: str, path: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) -> C:
     """Return the settings of ``stage`` from a YAML file, then ``--set`` overrides, then flags that were given.
 
-    ``sets`` are ``key=value`` or ``stage.key=value`` strings whose values are YAML. Raises ``ConfigError`` for a
+    ``sets`` are ``key=value`` or ``stage.key=value`` strings whose values are YAML; ``key.inner=value`` sets one key of
+    a setting that has keys itself. Raises ``ConfigError`` for a
     missing or malformed file, an unknown key (naming the nearest) or a value out of range.
     """
     values = _read(path, stage) if path else {}
@@ -38,7 +39,7 @@ def load(model: type[C], stage: str, path: Path | None, sets: Sequence[str], fla
         key, eq, value = item.partition("=")
         if not eq:
             raise ConfigError(f"--set {item}: there is no '='", f"Write --set {stage}.KEY=VALUE.")
-        values[key.removeprefix(f"{stage}.")] = _parse(value, f"--set {item}")
+        _place(model, values, key.removeprefix(f"{stage}."), _parse(value, f"--set {item}"))
     values.update({key: value for key, value in flags.items() if value is not None})
     return build(model, values, str(path) if path else stage)
 
@@ -47,21 +48,67 @@ def build(model: type[C], values: Mapping[str, Any], where: str) -> C:
     """Return ``model(**values)``, or raise ``ConfigError`` that says which key of ``where`` is wrong and why."""
     for key in values:
         if key not in model.model_fields:
-            near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.5)
-            known = ", ".join(sorted(model.model_fields))
-            raise ConfigError(
-                f"{where}: unknown key {key!r}", f"Did you mean {near[0]!r}?" if near else f"Known keys: {known}."
-            )
+            raise _unknown(model, str(key), str(key), where)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        given = f", not {first['input']!r}" if first["loc"] else ""
-        field = model.model_fields.get(str(first["loc"][0])) if first["loc"] else None
-        hint = f"{key}: {field.description}" if field and field.description else ""
-        what = "this setting is required" if first["type"] == "missing" else f"{first['msg']}{given}"
-        raise ConfigError(f"{where}: {key}: {what}", hint) from error
+        raise _wrong(model, error, where) from error
+
+
+def _wrong(model: type[Config], error: ValidationError, where: str) -> ConfigError:
+    """Say the first thing that is wrong, in the words of the field that it is about."""
+    first = error.errors()[0]
+    loc = first["loc"]
+    key = ".".join(str(part) for part in loc) or "settings"
+    home, name = _innermost(model, loc)
+    if first["type"] == "extra_forbidden":
+        return _unknown(home, name, key, where)
+    given = f", not {first['input']!r}" if loc and not isinstance(first["input"], Mapping) else ""
+    field = home.model_fields.get(name)
+    hint = f"{name}: {field.description}" if field and field.description else ""
+    message = first["msg"].removeprefix("Value error, ")
+    what = "this setting is required" if first["type"] == "missing" else f"{message}{given}"
+    return ConfigError(f"{where}: {key}: {what}", hint)
+
+
+def _unknown(model: type[BaseModel], name: str, key: str, where: str) -> ConfigError:
+    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
+    known = ", ".join(sorted(model.model_fields))
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {known}."
+    return ConfigError(f"{where}: unknown key {key!r}", hint)
+
+
+def _innermost(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[type[BaseModel], str]:
+    """Return the model that holds (or lacks) the field that ``loc`` leads to, and the field's name."""
+    name = ""
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        if name:
+            inner = _nested(model.model_fields[name].annotation) if name in model.model_fields else None
+            if inner is None:
+                break
+            model = inner
+        name = part
+    return model, name
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """Return the first model inside an annotation such as ``tuple[Inner, ...]``, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _nested(inner))), None)
+
+
+def _place(model: type[BaseModel] | None, values: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``outer.inner`` inside the mapping ``outer``; a key whose first part names no setting stays whole."""
+    outer, dot, rest = key.partition(".")
+    inner = values.get(outer)
+    if not dot or (model and outer not in model.model_fields) or not isinstance(inner, dict | None):
+        values[key] = value
+        return
+    values[outer] = dict(inner or {})
+    _place(None, values[outer], rest, value)
 
 
 def save(config: Config, path: Path) -> None:

@@ -19,7 +19,7 @@ from honed.errors import JobError
 from honed.jobs import events, launch
 from honed.jobs.job import Job, Status
 
-_WATCHED = ("loss", "tokens_per_second")
+_WATCHED = ("loss", "margin", "accuracy", "tokens_per_second")
 _LINE_SECONDS = 5.0
 _LINE_SHARE = 0.1
 _SAVE_SECONDS = 600.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from honed.store.workspace import Workspace
 )
 @click.option("--data", metavar="NAME", help="Dataset: name, or name@vN.")
 @click.option("--name", metavar="NAME", help="Name of the model that is made.")
+@click.option(
+    "--objective", type=click.Choice(["sft", "dpo"]), help="Learn the rows (sft), or preferences between answers (dpo)."
+)
 @click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
@@ -32,6 +36,7 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
 
     \b
     honed train --base smollm2-135m --data helpdesk
+    honed train --base live --data desk-feedback --objective dpo
     honed train --config train.yaml --set train.learning_rate=1e-4
     """
     from honed.cli.progress import follow
@@ -45,10 +50,21 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
     if as_json:
         emit_json({"job": job.id, **result})
         return
-    ran = result["ran"]
-    say(
-        f"{result['model']}: {result['rows']} rows, {result['steps']} steps, "
-        f"held-out loss {result['heldout_loss']:.3f}, {result['tokens_per_second']:.0f} tokens/s, "
-        f"peak {result['peak_rss_bytes'] / 1e9:.1f} GB ({ran['weights']}, {ran['precision']} on {ran['device']})"
-    )
+    say(_line(result))
     say(f"next: honed evaluate {result['model']} --data {result['data']}  |  honed chat {result['model']}")
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    """What came of a training, in one line."""
+    ran, heldout = result["ran"], result["heldout_loss"]
+    dpo = ran["objective"] == "dpo"
+    parts = [
+        f"{result['rows']} {'pairs' if dpo else 'rows'}, {result['steps']} steps",
+        f"margin {result['margin']:.2f}, {100 * result['accuracy']:.0f} % preferred rightly"
+        if "margin" in result
+        else "",
+        f"held-out loss {heldout:.3f}" if heldout is not None else "",
+        f"{result['tokens_per_second']:.0f} tokens/s, peak {result['peak_rss_bytes'] / 1e9:.1f} GB",
+    ]
+    how = f"{ran['objective']}, {ran['weights']}, {ran['precision']} on {ran['device']}"
+    return f"{result['model']}: {', '.join(part for part in parts if part)} ({how})"

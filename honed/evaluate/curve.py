@@ -12,7 +12,10 @@ from honed.store.workspace import Workspace
 
 
 class Curve(Record):
-    """Losses while a model was trained, as (step, nats per supervised token)."""
+    """Losses while a model was trained, as (step, nats per supervised token).
+
+    ``train`` is empty for a model that learned preferences: its loss is in nats per pair, on another scale.
+    """
 
     train: tuple[tuple[int, float], ...]
     heldout: tuple[tuple[int, float], ...] = ()
@@ -23,7 +26,12 @@ def of_job(job: Job) -> Curve:
     train: dict[int, float] = {}
     heldout: dict[int, float] = {}
     for event in job.events():
-        if isinstance(event, Step) and event.stage == "train" and "loss" in event.values:
+        if (
+            isinstance(event, Step)
+            and event.stage == "train"
+            and "loss" in event.values
+            and "margin" not in event.values
+        ):
             train[event.step] = event.values["loss"]
         elif isinstance(event, Metric) and event.name == "heldout_loss":
             heldout[event.step] = event.value

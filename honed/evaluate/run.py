@@ -20,13 +20,13 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     same rows. Raises ``StoreError`` if there is no such dataset, before anything is written.
     """
     data = artifacts.resolve(workspace, "datasets", config.data).ref
-    config = config.model_copy(update={"data": data, "model": _pinned(workspace, config.model)})
+    config = config.model_copy(update={"data": data, "model": pinned(workspace, config.model)})
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job
 
 
-def _pinned(workspace: Workspace, model: str) -> str:
+def pinned(workspace: Workspace, model: str) -> str:
     """Return an alias or a name as a model's version, and a path as one that means the same from any folder."""
     model = aliases.resolve(workspace, model)
     if model.partition("@")[0] in {artifact.manifest.name for artifact in artifacts.listing(workspace, "models")}:

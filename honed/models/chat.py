@@ -48,6 +48,11 @@ class Encoded:
     weights: tuple[float, ...]
 
     @property
+    def rows(self) -> tuple[Encoded, ...]:
+        """The row itself: the smallest example to learn from (a preference is an example of two rows)."""
+        return (self,)
+
+    @property
     def supervised(self) -> int:
         """Number of tokens that carry a loss."""
         return sum(weight > 0 for weight in self.weights)

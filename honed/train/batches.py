@@ -41,6 +41,16 @@ class Pack:
     weights: Tensor
     row: Tensor
 
+    @property
+    def weight(self) -> float:
+        """What the pack weighs in its step's mean: its loss weights, which are its supervised tokens."""
+        return float(self.weights.sum())
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return sum(self.lengths)
+
     def to(self, device: str) -> Pack:
         """Return the pack on ``device``."""
         moved = (tensor.to(device) for tensor in (self.ids, self.positions, self.at, self.targets, self.weights))

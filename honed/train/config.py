@@ -16,8 +16,12 @@ class TrainConfig(Config):
         description="model to start from: smollm2-135m, a workspace model, a folder, a .gguf file, a hub id"
     )
     data: str = Field(description="dataset of the workspace: name (newest version) or name@vN")
-    name: str | None = Field(None, description="name of the model that is made; default: <base>-<data>")
-    rows: int | None = Field(None, gt=0, description="train on the first N training rows only")
+    name: str | None = Field(None, description="name of the model that is made; default: <base>-<data>, dpo: ...-dpo")
+    objective: Literal["sft", "dpo"] = Field(
+        "sft", description="learn the dataset's rows (sft), or its preferences between two answers (dpo)"
+    )
+    dpo_beta: float = Field(0.1, gt=0, description="dpo: how strongly the model is held to the base's answers")
+    rows: int | None = Field(None, gt=0, description="train on the first N training rows (dpo: preferences) only")
     weights: Literal["auto", "full", "lora"] = Field("auto", description="train all weights, or LoRA adapters")
     lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters, on every linear layer but the head")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")

@@ -12,6 +12,10 @@ from honed.train.config import TrainConfig
 BYTES_PER_WEIGHT = 16
 """Full training: weight, gradient and two AdamW moments in fp32 (or bf16 weight and gradient plus fp32 master)."""
 
+RATE_SHARE = {"sft": 1.0, "dpo": 0.1}
+"""Learning rate of an objective beside that of supervised fine-tuning. DPO moves a model that can already do its task:
+Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -101,13 +105,16 @@ def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[flo
     if config.learning_rate:
         return config.learning_rate, ""
     full = next(rate for size, rate in ((3e8, 1e-4), (2e9, 2e-5), (float("inf"), 1e-5)) if facts.parameters < size)
-    rate = full if weights == "full" else 10 * full
-    return rate, f"learning_rate {rate:g}: usual for {weights} training of {facts.parameters / 1e6:.0f}M weights"
+    rate = (full if weights == "full" else 10 * full) * RATE_SHARE[config.objective]
+    by = "" if config.objective == "sft" else f" by {config.objective}"
+    return rate, f"learning_rate {rate:g}: usual for {weights} training{by} of {facts.parameters / 1e6:.0f}M weights"
 
 
 def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     if config.epochs:
         return config.epochs, ""
+    if config.objective == "dpo":
+        return 1.0, "epochs 1: pairs seen again are soon learned by heart, and answers drift away from both"
     rows = len(facts.lengths)
     epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"

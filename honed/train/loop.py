@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,36 +16,59 @@ from honed.errors import HonedError
 from honed.jobs.events import ArtifactMade, Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
-from honed.models.chat import Encoded
 from honed.train import checkpoint
-from honed.train.batches import Pack, StepRows
+from honed.train.batches import StepRows
 from honed.train.defaults import Settings
+from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
 
 CHECKPOINT_SECONDS = 300.0
 
 
-class Objective(Protocol):
-    """What is minimised: how rows become a pack, and the pack's summed loss."""
+class Batch(Protocol):
+    """Examples that share one forward and backward pass."""
 
-    def collate(self, rows: Sequence[Encoded]) -> Pack:
-        """Lay rows end to end."""
+    @property
+    def weight(self) -> float:
+        """What they weigh in their step's mean: supervised tokens, or pairs."""
         ...
 
-    def loss(self, model: PreTrainedModel, pack: Pack) -> Tensor:
-        """Return the weighted sum of the losses, a scalar; the loop divides by the step's total weight."""
+    @property
+    def tokens(self) -> int:
+        """Tokens that go through the model."""
+        ...
+
+    def to(self, device: str) -> Self:
+        """Return the batch on ``device``."""
+        ...
+
+
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
+B = TypeVar("B", bound=Batch)
+
+
+class Objective(Protocol[E_contra, B]):
+    """What is minimised: how examples become a batch, and what the batch adds to its step."""
+
+    def collate(self, examples: Sequence[E_contra], /) -> B:
+        """Lay examples end to end."""
+        ...
+
+    def sums(self, model: PreTrainedModel, batch: B) -> Mapping[str, Tensor]:
+        """Return ``loss``, and whatever else is worth seeing, as sums; the loop divides by the step's total weight."""
         ...
 
 
 @dataclass
-class Training:
-    """What a run needs: the model as it is to be trained, the rows, the order, the settings and where to report."""
+class Training(Generic[E, B]):
+    """What a run needs: the model as it is to be trained, the examples, the order, the settings, where to report."""
 
     model: PreTrainedModel
-    objective: Objective
-    rows: Sequence[Encoded]
+    objective: Objective[E, B]
+    examples: Sequence[E]
     names: Sequence[str]
-    heldout: Sequence[Encoded]
+    heldout: HeldOut
     steps: Sequence[StepRows]
     settings: Settings
     job: Job
@@ -53,10 +76,10 @@ class Training:
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
-    def run(self) -> float:
-        """Train from the last checkpoint, or the start, to the end; return the last held-out loss (nan without rows).
+    def run(self) -> float | None:
+        """Train from the last checkpoint, or the start, to the end; return the last held-out loss (None without rows).
 
-        Raises ``Stopped`` behind a checkpoint when asked to stop, ``HonedError`` naming the rows of a step whose
+        Raises ``Stopped`` behind a checkpoint when asked to stop, ``HonedError`` naming the examples of a step whose
         loss isn't a number.
         """
         optimizer = Optimizer(
@@ -64,7 +87,7 @@ class Training:
             weight_decay=self.settings.weight_decay,
         )
         first = self._resume(optimizer)
-        heldout_loss = self._evaluate(0) if first == 0 else math.nan
+        heldout_loss = self._evaluate(first) if first in (0, len(self.steps)) else None
         saved = time.monotonic()
         for number in range(first, len(self.steps)):
             self._step(number, optimizer)
@@ -81,17 +104,18 @@ class Training:
     def _step(self, number: int, optimizer: Optimizer) -> None:
         start = time.perf_counter()
         step = self.steps[number]
-        packs = [self.objective.collate([self.rows[index] for index in pack]) for pack in step.packs]
+        batches = [self.objective.collate([self.examples[index] for index in pack]) for pack in step.packs]
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191).
-        weight = sum(float(pack.weights.sum()) for pack in packs)
+        weight = sum(batch.weight for batch in batches)
         self.model.train()
-        loss = 0.0
-        for pack in packs:
-            part = self.objective.loss(self.model, pack.to(self.settings.device)) / weight
-            part.backward()
+        means: defaultdict[str, float] = defaultdict(float)
+        for batch in batches:
+            sums = self.objective.sums(self.model, batch.to(self.settings.device))
+            (sums["loss"] / weight).backward()
             optimizer.accumulate()
-            loss += part.item()
-        if not math.isfinite(loss):
+            for name, value in sums.items():
+                means[name] += (value.detach() / weight).item()
+        if not math.isfinite(means["loss"]):
             self._not_finite(number, step)
         rate = learning_rate(
             number,
@@ -102,25 +126,17 @@ class Training:
         )
         norm = optimizer.step(rate, self.settings.clip_norm)
         seconds = time.perf_counter() - start
-        tokens = sum(sum(pack.lengths) for pack in packs)
+        tokens = sum(batch.tokens for batch in batches)
         self.tokens += tokens
         self.seconds += seconds
-        values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
+        values = {**means, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
         self.job.log.write(Step(stage="train", step=number + 1, total=len(self.steps), values=values))
 
-    @torch.no_grad()
-    def _evaluate(self, step: int) -> float:
-        """Held-out loss in nats a supervised token: one sum over one weight, so batches play no part."""
-        if not self.heldout:
-            return math.nan
-        self.model.eval()
-        total = weight = 0.0
-        for start in range(0, len(self.heldout), 8):
-            pack = self.objective.collate(self.heldout[start : start + 8]).to(self.settings.device)
-            total += float(self.objective.loss(self.model, pack))
-            weight += float(pack.weights.sum())
-        self.job.log.write(Metric(name="heldout_loss", value=total / weight, step=step))
-        return total / weight
+    def _evaluate(self, step: int) -> float | None:
+        loss = self.heldout.loss(self.model)
+        if loss is not None:
+            self.job.log.write(Metric(name="heldout_loss", value=loss, step=step))
+        return loss
 
     def _resume(self, optimizer: Optimizer) -> int:
         saved = checkpoint.found(self.job.path / "checkpoints")

@@ -1,46 +1,79 @@
-"""Training rows as token ids, and those that can't be used: named, counted, listed, never cut or dropped silently."""
+"""What is learned from, as token ids, and what can't be: named, counted, listed, never cut or dropped silently."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from honed.errors import DataError
 from honed.jobs.job import Job
 from honed.models.chat import ChatFormat, Encoded, Unusable
-from honed.records import Conversation
+from honed.records import Conversation, Preference
 from honed.store.artifacts import Artifact
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows as token ids, with their content ids; ``left_out`` says why each of the others can't be used."""
+class Example(Protocol):
+    """What an objective learns from: one row of token ids, or several that belong together."""
 
-    encoded: tuple[Encoded, ...]
+    @property
+    def rows(self) -> tuple[Encoded, ...]:
+        """The rows that go through the model, always in the same pass."""
+        ...
+
+
+E = TypeVar("E", bound=Example)
+R = TypeVar("R", Conversation, Preference)
+
+
+@dataclass(frozen=True)
+class Rows(Generic[E]):
+    """Examples as token ids, with their content ids; ``left_out`` says why each of the others can't be used.
+
+    ``unit`` is the word for several of them.
+    """
+
+    encoded: tuple[E, ...]
     names: tuple[str, ...]
     left_out: tuple[dict[str, str], ...]
+    unit: str = "rows"
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each example, all its rows together."""
+        return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
 
 
-def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: int) -> Rows:
+def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: int) -> Rows[Encoded]:
     """Turn rows into ids; those that can't be trained on, or are longer than ``limit`` tokens, are set aside, named."""
-    encoded: list[Encoded] = []
+    return collect(rows, lambda row: encode_row(row, chat, limit), "rows")
+
+
+def encode_row(row: Conversation, chat: ChatFormat, limit: int) -> Encoded:
+    """Return a row's ids and loss weights. Raises ``Unusable`` as ``ChatFormat.encode``, or if it is too long."""
+    encoded = chat.encode(row)
+    if len(encoded.ids) > limit:
+        raise Unusable("too long", f"{len(encoded.ids)} tokens, and at most {limit} fit", "Raise max_length.")
+    return encoded
+
+
+def collect(records: Iterable[R], encode_one: Callable[[R], E], unit: str) -> Rows[E]:
+    """Encode every record; those for which ``encode_one`` raises ``Unusable`` are set aside, named."""
+    encoded: list[E] = []
     names: list[str] = []
     left_out: list[dict[str, str]] = []
-    for row in rows:
+    for record in records:
         try:
-            one = chat.encode(row)
-            if len(one.ids) > limit:
-                raise Unusable("too long", f"{len(one.ids)} tokens, and at most {limit} fit", "Raise max_length.")
+            encoded.append(encode_one(record))
         except Unusable as error:
-            left_out.append({"row": row.id, "kind": error.kind, "message": error.message})
+            left_out.append({"row": record.id, "kind": error.kind, "message": error.message})
             continue
-        encoded.append(one)
-        names.append(row.id)
-    return Rows(tuple(encoded), tuple(names), tuple(left_out))
+        names.append(record.id)
+    return Rows(tuple(encoded), tuple(names), tuple(left_out), unit)
 
 
-def report_left_out(job: Job, rows: Rows, dataset: Artifact) -> None:
+def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
     """List the rows that were set aside in ``left_out.jsonl`` and say so; ``DataError`` if no row remains."""
     path = job.path / "left_out.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows.left_out))
@@ -48,10 +81,10 @@ def report_left_out(job: Job, rows: Rows, dataset: Artifact) -> None:
     if not rows.encoded:
         why = f"; row {first['row']}: {first['message']}" if first else ""
         raise DataError(
-            f"{dataset.ref}: none of its {len(rows.left_out)} training rows can be used{why}",
+            f"{dataset.ref}: none of its {len(rows.left_out)} training {rows.unit} can be used{why}",
             f"See {path}, and: honed data show {dataset.ref}" if first else "Import more rows, or hold out fewer.",
         )
     if first:
         kinds = sorted({one["kind"] for one in rows.left_out})
         counts = ", ".join(f"{sum(o['kind'] == kind for o in rows.left_out)} {kind}" for kind in kinds)
-        job.log.note(f"{len(rows.left_out)} rows are left out ({counts}); each is listed in {path}")
+        job.log.note(f"{len(rows.left_out)} {rows.unit} are left out ({counts}); each is listed in {path}")

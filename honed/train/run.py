@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from honed.errors import DataError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.store import aliases, artifacts
+from honed.store import aliases, artifacts, datasets
+from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 
@@ -15,16 +17,29 @@ from honed.train.config import TrainConfig
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
-    Raises ``StoreError`` if there is no such dataset, before anything is written.
+    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has no preferences and dpo is to learn from
+    them; before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
+    if config.objective == "dpo":
+        _check_preferences(dataset)
     base = aliases.resolve(workspace, config.base)  # now: an alias may have moved when the job is resumed
-    name = config.name or _name(base, dataset.manifest.name)
+    name = config.name or _name(base, dataset.manifest.name, config.objective)
     job = jobs.create(workspace, "train", config.model_copy(update={"base": base, "data": dataset.ref, "name": name}))
     launch.start(job)
     return job
 
 
-def _name(base: str, data: str) -> str:
+def _check_preferences(dataset: Artifact) -> None:
+    if next(datasets.preferences(dataset, 1), None) is None:
+        raise DataError(
+            f"{dataset.ref} has no preferences, and dpo learns from nothing else",
+            "They come from feedback: edited answers, and choices between two. To learn its rows, use objective sft.",
+        )
+
+
+def _name(base: str, data: str, objective: str) -> str:
     stem = base.rstrip("/").rpartition("/")[2].partition("@")[0].removesuffix(".gguf")
-    return re.sub(r"[^a-z0-9._-]+", "-", f"{stem}-{data}".lower()).strip("-.")[:64]
+    end = "" if objective == "sft" else f"-{objective}"
+    name = re.sub(r"[^a-z0-9._-]+", "-", f"{stem}-{data}".lower()).strip("-.")
+    return name[: 64 - len(end)] + end

@@ -1,7 +1,9 @@
 """Cross entropy at supervised positions only, in chunks: the full T x V logits never exist.
 
-The gradient with respect to the logits is (softmax - one-hot) x weight, known as soon as the loss is; so each
-chunk's share of the gradients is computed in the forward pass and its logits are dropped at once.
+The gradient with respect to the logits is (softmax - one-hot) x weight. Where the loss is their plain sum
+(``weighted_nll``), it is known as soon as the loss is: each chunk's share of the gradients is computed in the forward
+pass and its logits are dropped at once. Where what follows decides each token's weight (``token_logps``), a frozen
+head allows the same, scaled afterwards; a head that learns has its chunks computed again in the backward pass.
 """
 
 from __future__ import annotations
@@ -18,21 +20,8 @@ CHUNK_BYTES = 64 * 1024 * 1024
 class _WeightedNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        losses = torch.empty_like(weights)
-        size = chunk_size(head.shape[0])
-        for start in range(0, hidden.shape[0], size):
-            part = slice(start, start + size)
-            logits = (hidden[part] @ head.T).float()
-            losses[part] = _chunk(logits, targets[part], weights[part])  # logits become their gradient, in place
-            if grad_hidden is not None:
-                gradient = logits.to(hidden.dtype)
-                grad_hidden[part] = gradient @ head
-                if grad_head is not None:
-                    grad_head.addmm_(gradient.T, hidden[part]) if grad_head.dtype == hidden.dtype else grad_head.add_(
-                        gradient.T @ hidden[part]
-                    )
+        grad_hidden, grad_head = _gradients(hidden, head, ctx.needs_input_grad)
+        losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head)
         ctx.save_for_backward(grad_hidden, grad_head)
         ctx.head_dtype = head.dtype
         return losses
@@ -48,6 +37,58 @@ class _WeightedNll(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _TokenNll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+        learns, head_learns = ctx.needs_input_grad[:2]
+        ones = torch.ones(len(targets), dtype=_wide(hidden), device=hidden.device)
+        each = torch.empty_like(hidden) if learns and not head_learns else None
+        losses = _sweep(hidden, head, targets, ones, each, None)
+        ctx.save_for_backward(*((hidden, head, targets) if head_learns else (each,)))
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (upstream,) = grads
+        if len(ctx.saved_tensors) == 1:
+            (each,) = ctx.saved_tensors
+            return (each * upstream[:, None]).to(each.dtype), None, None
+        hidden, head, targets = ctx.saved_tensors
+        grad_hidden, grad_head = _gradients(hidden, head, ctx.needs_input_grad)
+        _sweep(hidden, head, targets, upstream.contiguous(), grad_hidden, grad_head)
+        return grad_hidden, grad_head.to(head.dtype) if grad_head is not None else None, None
+
+
+def _gradients(hidden: Tensor, head: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
+    """Room for the gradients that are needed; the head's is a sum over all positions, so it is fp32 at least."""
+    return (
+        torch.empty_like(hidden) if needed[0] else None,
+        torch.zeros_like(head, dtype=_wide(head)) if needed[1] else None,
+    )
+
+
+def _sweep(
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, grad_hidden: Tensor | None, grad_head: Tensor | None
+) -> Tensor:
+    """Return the weighted losses (P,), chunk by chunk, and fill in the gradients of their sum where there is room."""
+    losses = torch.empty_like(weights)
+    size = chunk_size(head.shape[0])
+    for start in range(0, hidden.shape[0], size):
+        part = slice(start, start + size)
+        logits = (hidden[part] @ head.T).to(_wide(hidden))
+        losses[part] = _chunk(logits, targets[part], weights[part])  # logits become their gradient, in place
+        if grad_hidden is None and grad_head is None:
+            continue
+        gradient = logits.to(hidden.dtype)
+        if grad_hidden is not None:
+            grad_hidden[part] = gradient @ head
+        if grad_head is not None:
+            grad_head.addmm_(gradient.T, hidden[part]) if grad_head.dtype == hidden.dtype else grad_head.add_(
+                gradient.T @ hidden[part]
+            )
+    return losses
 
 
 def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -73,6 +114,21 @@ def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor)
     return losses.sum()
 
 
+def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """Return log softmax(hidden[p] . head)[targets[p]] for every p, shape (P,), fp32 at least.
+
+    Anything may be made of them: the gradients of ``hidden`` and ``head`` are exact for any upstream gradient. A head
+    that learns costs a fourth product P x D x V, in the backward pass. Shapes as in ``weighted_nll``.
+    """
+    losses: Tensor = _TokenNll.apply(hidden, head, targets)  # type: ignore[no-untyped-call]
+    return -losses
+
+
 def chunk_size(vocabulary: int) -> int:
     """Return how many positions' logits fit into ``CHUNK_BYTES``."""
     return max(1, CHUNK_BYTES // (4 * vocabulary))
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """The type that losses are computed in: fp32, or fp64 for fp64."""
+    return torch.promote_types(tensor.dtype, torch.float32)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from honed.models.chat import Encoded
 from honed.train import attention, batches, token_loss
-from honed.train.objectives.sft import Sft, head_is_plain, packing_is_exact
+from honed.train.likelihood import head_is_plain, packing_is_exact
+from honed.train.objectives.sft import Sft
 from tests.numerics.rows import close, gradients, packed_model, reference_loss, uneven
 from tests.tiny import tiny_model
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from honed.records import Conversation, Message, Split
+from honed.records import Conversation, Message, Preference, Split
 from honed.store import datasets, workspace
 from honed.store.workspace import Workspace
 from tests.tiny import tiny_folder
@@ -27,4 +27,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     long = (Message(role="user", content="x" * 600), Message(role="assistant", content="y"))
     datasets.write(made, "long", [(Conversation(messages=long), "train")], config={}, facts={})
     datasets.write(made, "mixed", [*rows[:5], (Conversation(messages=long), "train")], config={}, facts={})
+    ask = lambda text: (Message(role="user", content=text),)  # noqa: E731
+    pairs = [
+        Preference(prompt=ask(f"what is {n}?"), chosen=f"{n} is good" * rng.choice([1, 2]), rejected=f"{n}: bad")
+        for n in range(40)
+    ]
+    datasets.write(made, "liked", rows[:12], config={}, facts={}, preferences=pairs)
+    unusable = [
+        Preference(prompt=ask("same"), chosen="yes", rejected="yes"),
+        Preference(prompt=ask("long"), chosen="yes", rejected="n" * 600),
+    ]
+    datasets.write(made, "liked-in-part", [], config={}, facts={}, preferences=[*pairs[:12], *unusable])
     return made

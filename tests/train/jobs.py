@@ -36,4 +36,4 @@ def weights_of(home: Workspace, ref: str) -> dict[str, Any]:
 
 
 def losses(job: Job) -> dict[int, float]:
-    return {event.step: event.values["loss"] for event in job.events() if isinstance(event, Step)}
+    return {e.step: e.values["loss"] for e in job.events() if isinstance(e, Step) and e.stage == "train"}

@@ -45,6 +45,13 @@ def test_few_rows_are_seen_more_often(rows: int, epochs: float) -> None:
     assert resolve(config(), replace(FACTS, lengths=[50] * rows)).epochs == epochs
 
 
+def test_preferences_are_learned_once_at_a_tenth_of_the_rate() -> None:
+    for weights, rate in (("full", 1e-5), ("lora", 1e-4)):
+        made = resolve(config(objective="dpo", weights=weights), FACTS)
+        assert made.learning_rate == pytest.approx(rate) and made.epochs == 1.0
+        assert any(f"usual for {weights} training by dpo" in reason for reason in made.reasons)
+
+
 def test_what_is_set_stands_and_needs_no_reason() -> None:
     values = {"weights": "lora", "learning_rate": 3e-4, "epochs": 1.5, "batch_tokens": 512, "pack_tokens": 256}
     made = resolve(config(**values), FACTS)

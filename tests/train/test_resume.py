@@ -14,17 +14,23 @@ from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from tests.train.jobs import finish, losses, start, weights_of
 
+DPO = {"objective": "dpo", "data": "liked"}
 
-@pytest.mark.parametrize("how", [{"weights": "full"}, {"weights": "lora", "lora_dropout": 0.1}])
+
+@pytest.mark.parametrize(
+    "how",
+    [{"weights": "full"}, {"weights": "lora", "lora_dropout": 0.1}, {**DPO, "weights": "full"}],
+    ids=["sft-full", "sft-lora", "dpo-full"],
+)
 def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run(
     home: Workspace, how: dict[str, Any]
 ) -> None:
-    kind = how["weights"]
+    kind = "-".join([how.get("objective", "sft"), how["weights"]])
     straight = start(home, name=f"straight-{kind}", **how)
     killed = start(home, name=f"killed-{kind}", **how)
     steps = finish(straight)["steps"]
     for event in launch.follow(killed):
-        if isinstance(event, Step) and event.step > steps // 2:
+        if isinstance(event, Step) and event.stage == "train" and event.step > steps // 2:
             os.kill(killed.status().pid, signal.SIGKILL)
             break
     for _ in launch.follow(killed):
@@ -37,6 +43,8 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
     assert resumed["model_hash"] == straight.result()["model_hash"]
     one, other = (weights_of(home, job.result()["model"]) for job in (straight, killed))
     assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+    made = [event for event in killed.events() if isinstance(event, Step) and event.stage == "reference"]
+    assert sum(event.step == event.total for event in made) == ("objective" in how)  # once: the second attempt reads it
 
 
 def test_stop_saves_a_checkpoint_that_resume_continues(home: Workspace) -> None:

@@ -1,0 +1,92 @@
+"""How likely a model finds packed rows, computed at their supervised positions only; every objective is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from honed.train.attention import Segments
+from honed.train.batches import Pack
+from honed.train.token_loss import chunk_size, token_logps, weighted_nll
+
+
+def nll(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
+    """Return the weighted sum of negative log-likelihoods in nats, a scalar.
+
+    ``fused`` says that the head is a plain matrix on the decoder's last hidden states (see ``head_is_plain``).
+    """
+    if fused:
+        return weighted_nll(_hidden(model, pack), _head(model), pack.targets, pack.weights)
+    total = torch.zeros((), device=pack.ids.device)
+    for part, losses in _nll_by_model(model, pack):
+        total = total + (losses * pack.weights[part]).sum()
+    return total
+
+
+def row_logps(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
+    """Return each row's log-likelihood in nats, weighted by token: as many as the pack has rows, ``fused`` as above."""
+    if fused:
+        logps = token_logps(_hidden(model, pack), _head(model), pack.targets)
+    else:
+        logps = -torch.cat([losses for _, losses in _nll_by_model(model, pack)])
+    # Tokens lie in the order of their rows. Sums over slices are the same in every run; index_add on a GPU is not.
+    counts = torch.bincount(pack.row, minlength=len(pack.lengths)).tolist()
+    return torch.stack([part.sum() for part in (logps * pack.weights).split(counts)])
+
+
+def head_is_plain(model: PreTrainedModel, pack: Pack) -> bool:
+    """Return whether logits are hidden states times the head's matrix, found out by computing both on one pack."""
+    head = model.get_output_embeddings()
+    if head is None or getattr(head, "bias", None) is not None:
+        return False
+    few = pack.at[:4]
+    with torch.no_grad():
+        ours = model.base_model(**_inputs(pack)).last_hidden_state[0, few] @ head.weight.T
+        theirs = model(**_inputs(pack), logits_to_keep=few).logits[0]
+    return bool(torch.allclose(ours.float(), theirs.float(), rtol=1e-4, atol=1e-4))
+
+
+def packing_is_exact(model: PreTrainedModel, pack: Pack) -> bool:
+    """Return whether every layer of the model mixes tokens through our attention, so that rows stay apart."""
+    inputs = _inputs(pack)
+    with torch.no_grad():
+        model.base_model(**inputs)
+    segments = inputs["segments"]
+    assert isinstance(segments, Segments)
+    return bool(segments.calls == model.config.get_text_config().num_hidden_layers)
+
+
+def _inputs(pack: Pack) -> dict[str, object]:
+    segments = Segments(pack.lengths)
+    return {"input_ids": pack.ids, "position_ids": pack.positions, "use_cache": False, "segments": segments}
+
+
+def _hidden(model: PreTrainedModel, pack: Pack) -> Tensor:
+    """The decoder's last hidden states at supervised positions, P x D."""
+    hidden: Tensor = model.base_model(**_inputs(pack)).last_hidden_state[0, pack.at]
+    return hidden
+
+
+def _head(model: PreTrainedModel) -> Tensor:
+    weight: Tensor = model.get_output_embeddings().weight
+    return weight
+
+
+def _nll_by_model(model: PreTrainedModel, pack: Pack) -> Iterator[tuple[slice, Tensor]]:
+    """Each chunk of positions with its losses, through the model's own head, whatever it does to the logits.
+
+    Only the logits themselves are kept for the backward pass (P x V, in the model's precision), nothing in fp32.
+    """
+    logits = model(**_inputs(pack), logits_to_keep=pack.at).logits[0]
+    size = chunk_size(logits.shape[-1])
+    for start in range(0, len(pack.at), size):
+        part = slice(start, start + size)
+        yield part, checkpoint(_nll, logits[part], pack.targets[part], use_reentrant=False)
+
+
+def _nll(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")

@@ -1,0 +1,113 @@
+"""What a run leaves behind: the model as an artifact, and what really ran, went in and came of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from honed.jobs.events import ArtifactMade, Step
+from honed.jobs.job import Job
+from honed.models import save as saving
+from honed.store import artifacts
+from honed.store.artifacts import Artifact
+from honed.train import lora
+from honed.train.batches import StepRows
+from honed.train.objectives.table import OBJECTIVES
+from honed.train.prepare import Prepared
+
+_LAST = 0.1
+"""Share of the steps over which the numbers of the end are means: a single step has few examples."""
+
+_OF_THE_STEP = ("learning_rate", "gradient_norm", "tokens_per_second")
+
+
+def publish(run: Prepared) -> Artifact:
+    """Save the model, adapters merged, as the next version of its name; PEFT can read the adapters beside it."""
+    job, config, base = run.job, run.config, run.base
+    assert config.name is not None, "run.py resolves it"
+    with artifacts.draft(job.workspace, "models", config.name) as scratch:
+        if run.settings.weights == "lora":
+            lora.save(
+                base.model,
+                scratch / "adapter",
+                base=base.ref,
+                rank=config.lora_rank,
+                alpha=config.lora_alpha,
+                dropout=config.lora_dropout,
+            )
+            lora.merge(base.model)
+        saving.save(base.model, base.chat, scratch)
+        made = artifacts.publish(
+            scratch,
+            "models",
+            parents={base.ref: base.hash, run.dataset.ref: run.dataset.manifest.hash},
+            config=config.model_dump(mode="json"),
+            facts={
+                "job": job.id,
+                "template_hash": base.chat.hash,
+                "weights": run.settings.weights,
+                "objective": config.objective,
+            },
+        )
+    job.log.write(ArtifactMade(name=made.ref, path=str(made.path)))
+    return made
+
+
+def source(run: Prepared, steps: Sequence[StepRows]) -> dict[str, Any]:
+    """What went in: the model, the data, and how much of it, each example as often as it was seen."""
+    seen = [index for step in steps for pack in step.packs for index in pack]
+    lengths = run.train.lengths
+    return {
+        "base": run.base.ref,
+        "base_hash": run.base.hash,
+        "template_hash": run.base.chat.hash,
+        "data": run.dataset.ref,
+        "rows": len(run.train.encoded),
+        "left_out": len(run.train.left_out),
+        "epochs": run.settings.epochs,
+        "steps": len(steps),
+        "dataset_tokens": sum(lengths[index] for index in seen),
+        "supervised_tokens": sum(row.supervised for index in seen for row in run.train.encoded[index].rows),
+    }
+
+
+def ended(job: Job, steps: int) -> dict[str, float]:
+    """The loss, and what else the objective tells, as means over the last tenth of ``steps``.
+
+    Read from the events, so that a run which was resumed says the same as one which wasn't.
+    """
+    first = steps - max(1, round(_LAST * steps)) + 1
+    seen = {event.step: event.values for event in job.events() if isinstance(event, Step) and event.stage == "train"}
+    last = [values for step, values in seen.items() if step >= first]
+    names = [name for name in next(reversed(last), {}) if name not in _OF_THE_STEP]
+    return {name: fmean(values[name] for values in last) for name in names}
+
+
+def ran(run: Prepared, *, adapters: int, trainable: int, packing: bool, fused: bool) -> dict[str, Any]:
+    """What really ran, whatever was asked for."""
+    config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
+    reference = {"reference": f"{run.base.ref}, computed before the first step"} if entry.reference else {}
+    return {
+        "objective": config.objective,
+        **entry.settings(config),
+        **reference,
+        "weights": settings.weights,
+        "adapters": adapters,
+        "trainable_parameters": trainable,
+        "device": settings.device,
+        "precision": settings.precision,
+        "attention": "sdpa per row",
+        "packing": packing,
+        "head": "supervised positions, fused" if fused else "supervised positions, the model's own",
+        "learning_rate": settings.learning_rate,
+        "batch_tokens": settings.batch_tokens,
+        "pack_tokens": settings.pack_tokens,
+        "ranks": 1,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
