@@ -13,7 +13,6 @@ from honed.cli.tables import bytes_, clock, columns, facts, moment, short
 from honed.store.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LOG_LINES = 15
 _STOP_SECONDS = 600.0
 
 
@@ -36,8 +35,9 @@ def command() -> None:
 def list_(workspace: Workspace, as_json: bool) -> None:
     """List the workspace's jobs, oldest first."""
     from honed.jobs import job as jobs
+    from honed.jobs.describe import summary
 
-    rows = [{"id": job.id, **job.status().model_dump()} for job in jobs.listing(workspace)]
+    rows = [summary(job) for job in jobs.listing(workspace)]
     if as_json:
         emit_json({"jobs": rows})
     elif not rows:
@@ -51,7 +51,10 @@ def list_(workspace: Workspace, as_json: bool) -> None:
 @_job_options
 def show(id_: str, workspace: Workspace, as_json: bool) -> None:
     """Show a job: its settings, how far it is, what came of it, its files."""
-    document = _describe(id_, workspace)
+    from honed.jobs import job as jobs
+    from honed.jobs.describe import describe
+
+    document = describe(jobs.find(workspace, id_))
     if as_json:
         emit_json(document)
         return
@@ -120,34 +123,6 @@ def _finish(id_: str, result: dict[str, Any], as_json: bool) -> None:
         emit_json({"id": id_, "result": result})
     else:
         click.echo(facts([(key, short(value)) for key, value in result.items()]))
-
-
-def _describe(id_: str, workspace: Workspace) -> dict[str, Any]:
-    """Return all that a job's folder says, as one document."""
-    import yaml
-
-    from honed.jobs import job as jobs
-    from honed.jobs.events import Note, Step
-
-    job = jobs.find(workspace, id_)
-    seen = job.events()
-    latest = {event.stage: event.model_dump() for event in seen if isinstance(event, Step)}
-    log = job.path / "log.txt"
-    return {
-        "id": job.id,
-        "path": str(job.path),
-        "status": job.status().model_dump(),
-        "settings": yaml.safe_load((job.path / "config.yaml").read_text()),
-        "progress": list(latest.values()),
-        "notes": [event.text for event in seen if isinstance(event, Note)],
-        "result": job.result() if (job.path / "result.json").exists() else None,
-        "files": {
-            str(path.relative_to(job.path)): path.stat().st_size
-            for path in sorted(job.path.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        },
-        "log": log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else [],
-    }
 
 
 def _state(status: dict[str, Any]) -> str:
