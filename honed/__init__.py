@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from honed.evaluate.run import run as start_evaluation
     from honed.jobs.job import Job
     from honed.jobs.launch import wait
-    from honed.records import Check, Conversation, Message, Score
+    from honed.records import Check, Conversation, Message, Preference, Score
+    from honed.rounds.config import RoundConfig
+    from honed.rounds.lineage import explain
+    from honed.rounds.promote import promote, rollback
+    from honed.rounds.run import run as start_round
     from honed.store.workspace import Workspace
     from honed.store.workspace import init as init_workspace
     from honed.store.workspace import open_at as open_workspace
@@ -34,14 +38,20 @@ _HOMES = {
     "HonedError": "honed.errors:HonedError",
     "Job": "honed.jobs.job:Job",
     "Message": "honed.records:Message",
+    "Preference": "honed.records:Preference",
+    "RoundConfig": "honed.rounds.config:RoundConfig",
     "Score": "honed.records:Score",
     "TrainConfig": "honed.train.config:TrainConfig",
     "Workspace": "honed.store.workspace:Workspace",
     "compare_jobs": "honed.evaluate.compare:compare_jobs",
+    "explain": "honed.rounds.lineage:explain",
     "init_workspace": "honed.store.workspace:init",
     "open_workspace": "honed.store.workspace:open_at",
+    "promote": "honed.rounds.promote:promote",
+    "rollback": "honed.rounds.promote:rollback",
     "start_evaluation": "honed.evaluate.run:run",
     "start_import": "honed.data.run:run",
+    "start_round": "honed.rounds.run:run",
     "start_training": "honed.train.run:run",
     "wait": "honed.jobs.launch:wait",
 }
@@ -58,11 +68,17 @@ __all__ = [  # noqa: RUF022 - in the order of the loop
     "EvaluateConfig",
     "start_evaluation",
     "compare_jobs",
+    "RoundConfig",
+    "start_round",
+    "promote",
+    "rollback",
+    "explain",
     "wait",
     "Job",
     "Message",
     "Check",
     "Conversation",
+    "Preference",
     "Score",
     "HonedError",
 ]

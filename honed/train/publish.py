@@ -44,7 +44,7 @@ def publish(run: Prepared) -> Artifact:
         made = artifacts.publish(
             scratch,
             "models",
-            parents={base.ref: base.hash, run.dataset.ref: run.dataset.manifest.hash},
+            parents={base.ref: base.hash, f"datasets/{run.dataset.ref}": run.dataset.manifest.hash},
             config=config.model_dump(mode="json"),
             facts={
                 "job": job.id,

@@ -1,0 +1,34 @@
+"""``honed promote MODEL``: put a model in use by hand, the first one above all."""
+
+from __future__ import annotations
+
+import click
+
+from honed.cli.options import emit_json, json_option, workspace_option
+from honed.store.workspace import Workspace
+
+
+@click.command()
+@click.argument("model")
+@click.option("--alias", default="live", show_default=True, metavar="NAME", help="The alias that moves.")
+@click.option("--why", required=True, metavar="TEXT", help="The reason, which is kept.")
+@workspace_option
+@json_option
+def command(model: str, alias: str, why: str, workspace: Workspace, as_json: bool) -> None:
+    """Let an alias name MODEL (`name@vN`, or `name` for the newest), without a round.
+
+    The first `live` is set like this; after that, rounds move it when their gate lets a candidate through.
+
+    \b
+    honed promote helpdesk --why 'the first one'
+    """
+    from honed.rounds.promote import promote
+
+    moved = promote(workspace, model, alias, why)
+    if as_json:
+        emit_json(moved.model_dump())
+        return
+    was = f", it was {moved.before}" if moved.before else ""
+    click.echo(
+        f"{moved.alias} is {moved.now}{was}. Take it back: honed rollback" if was else f"{alias} is {moved.now}."
+    )

@@ -1,0 +1,11 @@
+"""The round's own worker, whose jobs are the quick stages beside this file."""
+
+from __future__ import annotations
+
+from honed.jobs import launch
+from honed.jobs.worker import main
+from honed.rounds.worker import work
+
+if __name__ == "__main__":
+    launch.WORKER = "tests.rounds.fakes.{stage}"
+    main(work)
