@@ -97,7 +97,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
-    text = f"there is no {request.method} {request.url.path}." if status in (404, 405) else _sentence(str(error.detail))
+    text = (
+        f"there is no {request.method} {request.scope['path']}."
+        if status in (404, 405)
+        else _sentence(str(error.detail))
+    )
     if status == 404 and wants_page(request):
         return page("error.html", status=404, here="", title="Not found", message=f"T{text[1:]}", hint="")
     code = _STATUS_CODES.get(status, "invalid_request")
@@ -107,7 +111,7 @@ async def _http(request: Request, error: Exception) -> Response:
 def wants_page(request: HTTPConnection) -> bool:
     """Whether a browser asks for a page, to be told by one what is wrong; programs are told in JSON."""
     reads = request.scope["method"] == "GET" and "text/html" in request.headers.get("accept", "")
-    return reads and not request.url.path.startswith(("/api/", "/v1/"))
+    return reads and not request.scope["path"].startswith(("/api/", "/v1/"))
 
 
 def _param(place: Sequence[str | int]) -> str:

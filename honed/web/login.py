@@ -28,7 +28,7 @@ def router(token: str | None) -> APIRouter:
             return page("login.html", here="login", wrong=True, status=403)
         response = RedirectResponse("/", 303)
         if token is not None:
-            secure = request.url.scheme == "https"
+            secure = request.scope["scheme"] == "https"
             response.set_cookie(
                 LOGIN_COOKIE, login_value(token), max_age=_MONTH, httponly=True, samesite="strict", secure=secure
             )
