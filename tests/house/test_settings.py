@@ -12,7 +12,13 @@ from honed.cli import main
 from honed.config import Config
 from tests.house.tree import ROOT, parsed, python_files
 
-_COMMANDS = {"data": ["data", "import"], "train": ["train"], "evaluate": ["evaluate"], "rounds": ["round", "run"]}
+_COMMANDS = {
+    "data": ["data", "import"],
+    "train": ["train"],
+    "evaluate": ["evaluate"],
+    "serve": ["serve"],
+    "rounds": ["round", "run"],
+}
 _STAGES = sorted(path.parent.name for path in (ROOT / "honed").glob("*/config.py"))
 
 

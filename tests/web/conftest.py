@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,9 +11,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from honed.models.engine import Sampling
 from honed.records import Message
 from honed.store.workspace import Workspace
+from tests.needs import missing
 from tests.web.site import Site, serving
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or ""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +29,8 @@ SEGMENTS = {"audience": ["beginner", "expert"]}
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        missing("the browser", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

@@ -66,7 +66,7 @@ def _kind(workspace: Workspace, ref: str, hash_: str) -> str:
     kinds: tuple[tuple[artifacts.Kind, str], ...] = (("models", "model"), ("datasets", "dataset"))
     for kind, word in kinds:
         try:
-            if artifacts.resolve(workspace, kind, ref).manifest.hash == hash_:
+            if artifacts.resolve(workspace, kind, ref.removeprefix(f"{kind}/")).manifest.hash == hash_:
                 return word
         except StoreError:
             continue
