@@ -1,8 +1,9 @@
-"""The ground of every test: one thread a process, no hub, no workspace but its own."""
+"""The ground of every test: one thread a process, no hub, no workspace but its own, Ctrl-C heard."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from honed.store.workspace import Workspace
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HONED_WORKSPACE", None)
+
+# A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -153,8 +153,8 @@ def _values(values: Mapping[str, float]) -> str:
 
 def _halt(job: Job) -> None:
     """Stop the worker as the user asked: by its checkpoint, or at once on a second Ctrl-C."""
-    say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
     try:
+        say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
         launch.stop(job, timeout=_SAVE_SECONDS)
     except KeyboardInterrupt:
         launch.stop(job, timeout=0)

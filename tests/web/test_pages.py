@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from honed.cli import main
-from honed.jobs.events import Note, Step
+from honed.jobs.events import Metric, Note, Step
 from honed.rounds.outcome import SuiteOutcome
 from honed.store.workspace import Workspace
 from tests.house.tree import ROOT
@@ -62,6 +62,25 @@ def test_steps_that_a_resume_did_again_count_once(page: Page, site: Site) -> Non
         job.log.write(Step(stage="train", step=9, total=40, values={"loss": 5.0}))
         page.wait_for_function("() => document.getElementById('plot').data[0].y[8] === 5")
         assert _points(page) == list(range(1, 13))
+
+
+def test_a_rounds_jobs_have_curves_of_their_own(page: Page, site: Site) -> None:
+    job = add_job(site.workspace, state="running", steps=0, total=0)
+    with job.held():
+        for step in (1, 2):
+            job.log.write(Step(stage="sft: train", step=step, total=2, values={"loss": 3.0 - step}))
+        job.log.write(Metric(name="sft heldout_loss", value=2.5, step=2))
+        for step in (1, 2, 3):
+            job.log.write(Step(stage="dpo: train", step=step, total=3, values={"loss": 0.69, "margin": 0.1 * step}))
+        job.log.write(Metric(name="dpo heldout_loss", value=2.4, step=3))
+        page.goto(f"{site.url}/jobs/{job.id}")
+        _wait_for_step(page, 2)
+        expect(page.locator("#curve-title")).to_have_text("Sft loss")
+        names = "() => document.getElementById('plot').data.map(line => line.name)"
+        assert page.evaluate(names) == ["each step", "running mean", "held out"]
+        page.get_by_role("button", name="dpo loss").click()
+        _wait_for_step(page, 3)
+        assert page.evaluate(names) == ["each step", "running mean"], "nats a token have no place beside nats a pair"
 
 
 def test_a_job_that_ends_shows_its_result(page: Page, site: Site) -> None:

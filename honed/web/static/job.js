@@ -28,9 +28,18 @@ function take(event) {
     const again = stage.recent.length && stage.recent.at(-1).step >= event.step;
     stage.recent = [...(again ? [] : stage.recent.slice(-30)), { step: event.step, time: event.time }];
     stages.set(event.stage, Object.assign(stage, { step: event.step, total: event.total }));
-    for (const [name, value] of Object.entries(event.values)) put(curves, name, event.step, value);
+    for (const [name, value] of Object.entries(event.values)) put(curves, partOf(event.stage) + name, event.step, value);
   } else if (event.type === "metric") put(heldout, event.name, event.step, event.value);
   else if (event.type === "note") notes.push(event.text);
+}
+
+/** A round tells of its jobs' stages as "sft: train": their values are curves of their own, "sft loss". */
+const partOf = (stage) => (stage.includes(": ") ? `${stage.split(": ")[0]} ` : "");
+
+/** What is measured on held-out rows beside a curve; a loss per pair isn't on the scale of theirs. */
+function heldoutOf(name) {
+  const part = name.slice(0, name.lastIndexOf(" ") + 1);
+  return curves.has(`${part}margin`) ? [] : (heldout.get(`${part}heldout_${name.slice(part.length)}`) ?? []);
 }
 
 function put(all, name, step, value) {
@@ -76,7 +85,7 @@ function traces(colour) {
     made.push(line(points, { name: "each step", line: { color: colour("--faint"), width: 1 }, opacity: 0.55 }));
     made.push(line(points.map((p, i) => [p[0], mean[i]]), { name: "running mean", line: { color: colour("--after"), width: 2.5 } }));
   }
-  const held = sorted(heldout.get(`heldout_${shown}`) ?? []);
+  const held = sorted(heldoutOf(shown));
   if (held.length) {
     made.push(line(held, { name: "held out", mode: "lines+markers", line: { color: colour("--before"), width: 2, dash: "dot" }, marker: { size: 8, symbol: "diamond" } }));
   }
@@ -86,7 +95,7 @@ function traces(colour) {
 function drawCurve() {
   const names = [...curves.keys()];
   if (!names.length || !window.Plotly) return;
-  shown ??= names.includes("loss") ? "loss" : names[0];
+  shown ??= names.find((name) => name === "loss" || name.endsWith(" loss")) ?? names[0];
   at("curve").hidden = false;
   at("curve-title").textContent = words(shown).replace(/^./, (letter) => letter.toUpperCase());
   at("choices").replaceChildren(
