@@ -14,6 +14,7 @@ from honed.store.workspace import Workspace
 # Set before anything loads torch or huggingface_hub, and inherited by the workers that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the tests' own stages
 os.environ.pop("HONED_WORKSPACE", None)
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.

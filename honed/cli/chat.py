@@ -15,6 +15,7 @@ import click
 
 import honed  # its public names load when they are used, so --help needn't wait for pydantic
 from honed.cli.options import emit_json, json_option, say
+from honed.cli.tables import plain
 from honed.errors import HonedError, StoreError
 from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace, writing
@@ -292,7 +293,7 @@ def _piped() -> Iterator[str]:
 
 
 def _to_stdout(piece: str) -> None:
-    click.echo(piece, nl=False)
+    click.echo(plain(piece) if sys.stdout.isatty() else piece, nl=False)
 
 
 def _to_stderr(piece: str) -> None:

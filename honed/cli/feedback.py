@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from honed.cli.options import emit_json, json_option, say, workspace_option
-from honed.cli.tables import columns, facts, moment, short
+from honed.cli.tables import columns, facts, moment, plain, short
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def show(id_: str, workspace: Workspace, database: str | None, as_json: bool) ->
     for name, value in answer["segments"].items():
         click.echo(facts([(f"  {name}", value)]))
     for turn in (*answer["prompt"], {"role": "assistant", "content": answer["answer"]}):
-        click.echo(f"\n{turn['role']}\n  " + turn["content"].replace("\n", "\n  "))
+        click.echo(f"\n{turn['role']}\n  " + plain(turn["content"]).replace("\n", "\n  "))
     for event in document["feedback"]:
         click.echo(f"\n{event['kind']}  {moment(event['created'])}  {event['id']}")
-        click.echo("  " + event["what"].replace("\n", "\n  "))
+        click.echo("  " + plain(event["what"]).replace("\n", "\n  "))
 
 
 @command.command()
@@ -95,8 +95,8 @@ def show(id_: str, workspace: Workspace, database: str | None, as_json: bool) ->
 def export(out: Path, derived: bool, workspace: Workspace, database: str | None, as_json: bool) -> None:
     """Write the answers that something was said of to OUT.jsonl, a chat a line, which `honed data import` reads.
 
-    The answers are as the model gave them, with what was said beside; --derived writes the better answers that people
-    wrote. Only people who allow training are in either.
+    The answers are as the model gave them, disliked ones too, with what was said beside; --derived writes the better
+    answers that people wrote. Only people who allow training are in either.
     """
     from honed.feedback.export import export as export_answers
     from honed.feedback.export import export_derived

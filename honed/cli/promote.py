@@ -28,7 +28,8 @@ def command(model: str, alias: str, why: str, workspace: Workspace, as_json: boo
     if as_json:
         emit_json(moved.model_dump())
         return
-    was = f", it was {moved.before}" if moved.before else ""
-    click.echo(
-        f"{moved.alias} is {moved.now}{was}. Take it back: honed rollback" if was else f"{alias} is {moved.now}."
-    )
+    if moved.before is None:
+        click.echo(f"{alias} is {moved.now}.")
+        return
+    back = "honed rollback" + ("" if alias == "live" else f" --alias {alias}")
+    click.echo(f"{alias} is {moved.now}, it was {moved.before}. Take it back: {back}")

@@ -121,8 +121,9 @@ def _verdict(found: RoundOutcome) -> list[Text]:
     from rich.text import Text
 
     if found.verdict == "promoted":
-        head = Text(f"Promoted: {found.alias} is {found.candidate}, it was {found.before}.", style="bold green")
+        head = Text(f"Promoted: {found.candidate} became {found.alias}, which was {found.before}.", style="bold green")
         then = f"next: honed chat {found.candidate} --against {found.before}  |  to take it back: honed rollback"
+        then += "" if found.alias == "live" else f" --alias {found.alias}"
     else:
         head = Text(f"Held: {found.alias} stays {found.before}.", style="bold yellow")
         then = f"next: honed explain {found.candidate}  |  honed round show {found.ref}" if found.candidate else ""

@@ -46,6 +46,9 @@ def command(
     MODEL is an alias such as live, name@vN, smollm2-135m, a folder or a .gguf file. An alias is followed: when a
     round promotes a model, the next answers are its own. Every answer is stored before it is acknowledged.
 
+    Whoever may use the API speaks for the people whom its requests name as user: a program that serves several people
+    must keep their tokens and their consent apart. On the chat page each browser is a person.
+
     \b
     honed serve live
     honed serve live helpdesk@v1 --segment audience=beginner,expert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from unicodedata import category
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -50,7 +51,16 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
+def plain(text: str) -> str:
+    """Return ``text`` with its control characters but line ends and tabs made visible: a terminal would obey them."""
+    return "".join(char if char in "\n\t" or category(char) != "Cc" else _shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    return chr(0x2400 + ord(char)) if ord(char) < 32 else "\ufffd"
+
+
 def short(value: object, limit: int = 100) -> str:
-    """Return ``value`` as text, cut after ``limit`` characters."""
-    text = str(value)
+    """Return ``value`` as text, cut after ``limit`` characters; control characters are made visible."""
+    text = plain(str(value))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from honed.evaluate.config import EvaluateConfig
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.models import embedded
-from honed.store import aliases, artifacts
+from honed.models.load import pinned
+from honed.store import artifacts
 from honed.store.workspace import Workspace
 
 
@@ -24,12 +22,3 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job
-
-
-def pinned(workspace: Workspace, model: str) -> str:
-    """Return an alias or a name as a model's version, and a path as one that means the same from any folder."""
-    model = aliases.resolve(workspace, model)
-    if model.partition("@")[0] in {artifact.manifest.name for artifact in artifacts.listing(workspace, "models")}:
-        return artifacts.resolve(workspace, "models", model).ref
-    path = Path(model).expanduser()
-    return str(path.resolve()) if model != embedded.NAME and path.exists() else model

@@ -2,7 +2,7 @@
 
     edit           an SFT row whose answer is the edit, and a preference of the edit to the answer
     choice         a preference of the chosen answer to the other
-    a lone thumb   a rating
+    a lone thumb   a rating (one beside an edit of the same answer says less than the edit)
 
 Only of people who allow training; a person's last word on an answer holds; every record names its events; everything
 that isn't used is listed with its reason. The same input gives the same output, in whatever order it comes.

@@ -69,7 +69,12 @@ def _answer(answer: Interaction, said: list[FeedbackEvent]) -> dict[str, Any]:
     turns = (*answer.prompt, Message(role="assistant", content=answer.answer))
     return {
         "messages": [turn.model_dump(include={"role", "content"}) for turn in turns],
-        "tags": {**answer.segments, "source": "served", "model": answer.model, "feedback": ", ".join(kinds)},
+        "tags": {
+            **answer.segments,
+            "source": "simulated" if answer.simulated else "served",
+            "model": answer.model,
+            "feedback": ", ".join(kinds),
+        },
         "events": [answer.id, *(event.id for event in said)],
         "feedback": [event.model_dump() for event in said],
     }

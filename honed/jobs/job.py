@@ -66,10 +66,15 @@ class Job:
 
     def status(self) -> Status:
         """The status now; a ``running`` job whose worker is gone is ``interrupted``."""
-        status = Status.model_validate_json((self.path / "status.json").read_bytes())
+        status = self._written()
         if status.state == "running" and not self._held():
-            return status.model_copy(update={"state": "interrupted"})
+            status = self._written()  # the worker may have ended in order between the two looks
+            if status.state == "running":
+                return status.model_copy(update={"state": "interrupted"})
         return status
+
+    def _written(self) -> Status:
+        return Status.model_validate_json((self.path / "status.json").read_bytes())
 
     def set_status(self, status: Status) -> None:
         """Replace ``status.json`` whole."""

@@ -28,9 +28,10 @@ def start(job: Job) -> None:
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
+    # -P: the folder that a user happens to be in, a downloaded model say, must not bring modules of its own.
     with writing(job.path), (job.path / "log.txt").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", WORKER.format(stage=status.stage), str(job.path)],
+            [sys.executable, "-P", "-m", WORKER.format(stage=status.stage), str(job.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

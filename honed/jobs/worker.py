@@ -71,7 +71,17 @@ def _words(error: Exception, job: Job) -> tuple[str, str]:
         return error.message, error.hint
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{job.path}: the disk is full", f"Free space, then: honed jobs resume {job.id}"
-    if isinstance(error, MemoryError):
+    if _out_of_memory(error):
         return "out of memory", "Lower pack_tokens, or train LoRA weights (--weights lora)."
     log = job.path / "log.txt"
     return f"honed failed: {type(error).__name__}: {error}", f"That is our fault; please report it with {log}"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch has words and a class of its own for it, and no worker's edge may load torch."""
+    said = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said))
+    )

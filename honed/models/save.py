@@ -31,7 +31,7 @@ def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
     # A fresh one: what a base model's authors preferred for sampling was not measured on the tuned model.
     model.generation_config = GenerationConfig(eos_token_id=sorted(chat.stop_ids), pad_token_id=chat.pad_id)
     try:
-        with quiet(), writing(folder), _os_errors():
+        with quiet(), writing(folder), os_errors():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     finally:
@@ -39,7 +39,7 @@ def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
+def os_errors() -> Iterator[None]:
     """Raise what the system said of a write to a safetensors file as the ``OSError`` that it is."""
     from safetensors import SafetensorError
 

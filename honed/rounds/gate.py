@@ -142,7 +142,8 @@ def _overall(one: Measured, gate: GateConfig) -> tuple[Finding, str]:
     sure = f"a fall of {_margin(one.margin)} or more"
     interval = f"95{words.GAP}% interval of the difference {words.span(whole.interval, digits=1)}"
     if whole.interval.low > -one.margin:
-        return "pass", f"Suite {one.name} did not fall: {_change(whole)}; {sure} is ruled out ({interval})."
+        kept = "fell by less than its margin" if whole.difference < 0 and whole.p_value < gate.alpha else "did not fall"
+        return "pass", f"Suite {one.name} {kept}: {_change(whole)}; {sure} is ruled out ({interval})."
     which = "fell" if whole.difference < 0 and whole.p_value < gate.alpha else "may have fallen"
     return "fail", f"Suite {one.name} {which}: {_change(whole)}; {sure} can't be ruled out ({interval})."
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from honed.errors import ConfigError, StoreError
-from honed.evaluate.run import pinned
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
+from honed.models.load import pinned
 from honed.rounds import plan
 from honed.rounds.config import RoundConfig
 from honed.store import aliases, artifacts

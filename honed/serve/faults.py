@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from honed.errors import HonedError, RequestError
+from honed.errors import HonedError, RequestError, StoreError
 
 _TYPES = {401: "authentication_error", 403: "permission_error"}
 
@@ -14,10 +14,10 @@ class UnavailableError(HonedError):
 
 
 def status_of(error: HonedError) -> int:
-    """Return HTTP's status of an error: a request's own, 503 if this side failed, else 400."""
+    """Return HTTP's status of an error: a request's own, 503 if this side failed (a full disk, say), else 400."""
     if isinstance(error, RequestError):
         return error.status
-    return 503 if isinstance(error, UnavailableError) else 400
+    return 503 if isinstance(error, UnavailableError | StoreError) else 400
 
 
 def body(message: str, *, status: int, code: str = "", param: str = "") -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Pool:
             if name in self._names:
                 return self._names[name]
             refs = {served.ref: served for served in self._names.values()}
-            bare = {ref.partition("@")[0]: served for ref, served in refs.items()}
+            bare = {ref.partition("@")[0]: refs[ref] for ref in sorted(refs, key=_version)}  # the newest comes last
             if (found := refs.get(name) or bare.get(name)) is not None:
                 return found
             known = sorted({*self._names, *refs})
@@ -126,11 +126,16 @@ class Pool:
 
     def _watch(self) -> None:
         while not self._closing.wait(_POLL_SECONDS):
-            for name in self._aliases:
-                target = aliases.target(self._workspace, name)
-                if target and target not in (self._names[name].ref, self._failed.get(name)):
-                    self._follow(name, target)
-            self._release()
+            try:
+                for name in self._aliases:
+                    target = aliases.target(self._workspace, name)
+                    if target == self._names[name].ref:
+                        self._failed.pop(name, None)
+                    elif target and target != self._failed.get(name):
+                        self._follow(name, target)
+                self._release()
+            except Exception:  # noqa: BLE001 - out of file handles, say: the next look may succeed
+                _log.exception("the aliases can't be followed now")
 
     def _follow(self, name: str, target: str) -> None:
         """Load an alias's new model beside the old one, then let the name mean it."""
@@ -154,3 +159,8 @@ class Pool:
             self._leaving = [s for s in self._leaving if s.ref not in named and self._users[s.ref]]
         for served in done:
             served.engine.close()
+
+
+def _version(ref: str) -> tuple[str, int]:
+    name, _, version = ref.partition("@v")
+    return name, int(version) if version.isdecimal() else 0

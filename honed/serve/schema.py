@@ -80,7 +80,7 @@ class TextFormat(Part):
 class ChatRequest(Part):
     """The body of ``POST /v1/chat/completions``."""
 
-    model: Annotated[str, Field(min_length=1), AfterValidator(_unicode)]
+    model: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_unicode)]
     messages: Annotated[list[Turn], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None

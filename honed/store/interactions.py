@@ -76,9 +76,13 @@ class Interactions:
 
     def set_consent(self, consent: Consent) -> None:
         """Store what a person allows, or no longer allows, from now on. What they said before is kept as history."""
-        values = _values(consent)
+        table, values = tables.consents, _values(consent)
+        said = select(func.max(table.c.created)).where(table.c.subject == consent.subject)
         with self._database.writing() as connection:
-            connection.execute(insert(tables.consents), values)
+            # A clock that was set back must not put a refusal before the consent that it takes back.
+            last = connection.execute(said.where(table.c.purpose == consent.purpose)).scalar()
+            values["created"] = consent.created if last is None else max(consent.created, last)
+            connection.execute(insert(table), values)
 
     def consent_of(self, subject: str, purpose: str) -> bool | None:
         """Return whether a person allows ``purpose``, or None if they were never asked.

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from honed.errors import ModelError
+
 NAME = "honed_packed"
 
 
@@ -44,7 +46,12 @@ def packed_attention(
     segments: Segments = options["segments"]
     segments.calls += 1
     window = options.get("sliding_window")
-    assert window is None or max(segments.lengths) <= window, "rows longer than the window: checked by the worker"
+    assert window is None or max(segments.lengths) <= window, "rows longer than the window: prepare.py leaves them out"
+    if options.get("softcap") or options.get("s_aux") is not None:
+        raise ModelError(
+            "this model's attention caps its scores or has sinks, which packed training doesn't compute",
+            "Choose a model with plain softmax attention.",
+        )
     scale, dropout = options.get("scaling"), options.get("dropout", 0.0)
     grouped = key.shape[1] != query.shape[1]
     parts = [

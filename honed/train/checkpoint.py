@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from honed.models.save import os_errors
 from honed.store.artifacts import sync_tree
 from honed.store.workspace import writing
 from honed.train.optim import Optimizer
@@ -28,7 +29,8 @@ def save(folder: Path, step: int, optimizer: Optimizer, keep: int) -> Path:
             random = {"random.cpu": torch.get_rng_state()}
             if torch.cuda.is_available():
                 random["random.cuda"] = torch.cuda.get_rng_state()
-            save_file({**optimizer.state(), **random}, scratch / "state.safetensors")
+            with os_errors():
+                save_file({**optimizer.state(), **random}, scratch / "state.safetensors")
             (scratch / "checkpoint.json").write_text(json.dumps({"step": step}))
             sync_tree(scratch)
         except BaseException:

@@ -125,6 +125,8 @@ class Training(Generic[E, B]):
             schedule=self.settings.schedule,
         )
         norm = optimizer.step(rate, self.settings.clip_norm)
+        if not math.isfinite(norm):
+            self._not_finite(number, step, "gradient")
         seconds = time.perf_counter() - start
         tokens = sum(batch.tokens for batch in batches)
         self.tokens += tokens
@@ -154,10 +156,10 @@ class Training(Generic[E, B]):
         path = checkpoint.save(self.job.path / "checkpoints", done, optimizer, self.settings.keep_checkpoints)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
 
-    def _not_finite(self, number: int, step: StepRows) -> None:
+    def _not_finite(self, number: int, step: StepRows, what: str = "loss") -> None:
         rows = [self.names[index] for pack in step.packs for index in pack]
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
         raise HonedError(
-            f"the loss of step {number + 1} is not a number; its rows: {listed}",
+            f"the {what} of step {number + 1} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",
         )

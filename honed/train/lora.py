@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from honed.models.save import os_errors
+from honed.store.workspace import writing
+
 
 class LoraLinear(nn.Module):
     """``base(x) + scale * B(A(dropout(x)))`` with the base frozen; A is rank x in, B is out x rank."""
@@ -76,7 +79,8 @@ def save(model: PreTrainedModel, folder: Path, *, base: str, rank: int, alpha: f
         tensors[f"base_model.model.{name}.lora_A.weight"] = module.lora_A.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = module.lora_B.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    with writing(folder), os_errors():
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

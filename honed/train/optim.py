@@ -29,14 +29,17 @@ class Optimizer:
     def accumulate(self) -> None:
         """Move the gradients of the last backward pass to the masters, in fp32; call it after every pass."""
         for parameter, master in self._copied:
-            assert parameter.grad is not None
+            if parameter.grad is None:  # this pass doesn't use it: an expert that no token chose, say
+                continue
             gradient = parameter.grad.float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
     def step(self, learning_rate: float, clip_norm: float) -> float:
-        """Clip, update, clear the gradients; return their norm before clipping."""
+        """Clip, update and clear the gradients; return their norm before. Nothing is updated unless it is finite."""
         norm = float(nn.utils.clip_grad_norm_(self.masters, clip_norm))
+        if not math.isfinite(norm):
+            return norm
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()
@@ -60,6 +63,8 @@ class Optimizer:
         for name, parameter, master in zip(self.names, self.parameters, self.masters, strict=True):
             master.copy_(tensors[f"master.{name}"])
             parameter.data.copy_(master)
+            if f"step.{name}" not in tensors:  # it never had a gradient
+                continue
             self._adamw.state[master] = {
                 key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu").clone()
                 for key in ("step", "exp_avg", "exp_avg_sq")

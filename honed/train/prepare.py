@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from honed import config as settings_file
@@ -16,11 +17,17 @@ from honed.models.chat import Encoded
 from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
+from honed.store.workspace import write_whole
 from honed.train import attention
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.rows import Rows, encode, report_left_out
+
+CHOSEN = "chosen.json"
+"""What the first attempt found out about the machine, in the job's folder."""
+
+_NO_WINDOW = 2**31
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -43,7 +50,7 @@ def prepare(job: Job) -> Prepared:
 
     Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
     """
-    config = settings_file.read(TrainConfig, job.path / "config.yaml")
+    config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=_chosen(job))
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
     precision, why = (
@@ -60,7 +67,7 @@ def prepare(job: Job) -> Prepared:
         attention=attention.NAME,
         template=config.template,
     )
-    limit = min(config.max_length or base.context, base.context)
+    limit = min(config.max_length or base.context, base.context, _window(base.model.config))
     train = OBJECTIVES[config.objective].read(dataset, base.chat, limit, config.rows)
     report_left_out(job, train, dataset)
     facts = Facts(
@@ -72,10 +79,28 @@ def prepare(job: Job) -> Prepared:
         precision_reason=why,
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
-    return Prepared(job, config, resolve(config, facts), base, dataset, train, heldout)
+    settings = resolve(config, facts)
+    choice = {"device": device, "precision": precision, "weights": settings.weights}
+    write_whole(job.path / CHOSEN, json.dumps(choice))
+    return Prepared(job, config, settings, base, dataset, train, heldout)
+
+
+def _chosen(job: Job) -> dict[str, str]:
+    """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
+    path = job.path / CHOSEN
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _window(config: Any) -> int:
+    """Return how many tokens every layer of a model can look back: packed attention knows no shorter windows."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ())
+    window = getattr(text, "sliding_window", None)
+    slides = "sliding_attention" in kinds if kinds else getattr(text, "use_sliding_window", True)
+    return int(window) if window and slides else _NO_WINDOW
 
 
 def _free_memory(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return int(psutil.virtual_memory().available)
+    return devices.hardware(Path.cwd()).memory_free  # a container's limit counts

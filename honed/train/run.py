@@ -8,7 +8,8 @@ from honed.errors import DataError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.store import aliases, artifacts, datasets
+from honed.models.load import pinned
+from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
@@ -23,7 +24,7 @@ def run(workspace: Workspace, config: TrainConfig) -> Job:
     dataset = artifacts.resolve(workspace, "datasets", config.data)
     if config.objective == "dpo":
         _check_preferences(dataset)
-    base = aliases.resolve(workspace, config.base)  # now: an alias may have moved when the job is resumed
+    base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
     job = jobs.create(workspace, "train", config.model_copy(update={"base": base, "data": dataset.ref, "name": name}))
     launch.start(job)

@@ -110,6 +110,8 @@ def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor)
 
     Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32.
     """
+    if not torch.is_grad_enabled():  # a leaf asks for its gradient even then, and the head's is the size of the head
+        hidden, head = hidden.detach(), head.detach()
     losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
     return losses.sum()
 

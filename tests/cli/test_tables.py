@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from honed.cli.tables import bytes_, clock, columns, facts, moment, short
+from honed.cli.tables import bytes_, clock, columns, facts, moment, plain, short
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() -> None:
@@ -40,3 +40,8 @@ def test_no_moment_is_no_text() -> None:
 def test_a_long_value_is_cut_visibly() -> None:
     assert short("x" * 200, 10) == "x" * 9 + "…"
     assert short([1, 2]) == "[1, 2]"
+
+
+def test_what_a_terminal_would_obey_is_shown_instead() -> None:
+    assert plain("a\x1b]0;title\x07b\r\x9bc\n\td é\u00a0") == "a␛]0;title␇b␍\ufffdc\n\td é\u00a0"
+    assert short("\x1b[2J") == "␛[2J"

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from honed.errors import StoreError
 from honed.feedback.routes import router
 from honed.records import Message
 from honed.store.database import open_database
@@ -314,3 +315,16 @@ def test_consent_of_nobody_or_for_nothing_is_a_400(
     assert response.status_code == 400, response.text
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert list(store.consents()) == []
+
+
+def test_feedback_that_cannot_be_stored_is_our_fault_and_its_token_still_works(
+    client: TestClient, store: Interactions, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"token": token, "kind": "thumb", "good": True}
+    with monkeypatch.context() as patch:
+        full = StoreError("honed.db: the database can't be written: the disk is full", "Free space.")
+        patch.setattr(store, "add_feedback", lambda *_: (_ for _ in ()).throw(full))
+        response = client.post("/v1/feedback", json=body)
+    assert response.status_code == 503
+    assert "the disk is full" in response.json()["error"]["message"]
+    assert client.post("/v1/feedback", json=body).status_code == 201

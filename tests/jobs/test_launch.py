@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +164,11 @@ def test_a_worker_is_in_a_session_of_its_own_so_that_it_outlives_the_terminal(wo
     pid = job.status().pid
     assert os.getsid(pid) == pid != os.getsid(0)
     launch.stop(job)
+
+
+def test_a_worker_takes_no_module_from_the_folder_that_the_user_is_in(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pydantic.py").write_text("raise SystemExit('a module of a downloaded folder ran')")
+    monkeypatch.chdir(tmp_path)
+    assert launch.wait(_start(workspace, steps=1))["counted"] == 1

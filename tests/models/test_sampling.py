@@ -48,3 +48,8 @@ def test_the_numbers_follow_from_seed_and_prompt() -> None:
     assert draws(1, [5]) == draws(1, [5])
     assert draws(1, [5]) != draws(2, [5])
     assert draws(1, [5]) != draws(1, [6])
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": 1.0, "top_p": 1e-300}, {"temperature": 1e-40, "top_p": 0.5}])
+def test_the_smallest_settings_still_draw_the_likeliest_token(sampling: dict[str, float]) -> None:
+    assert Chooser(Sampling(**sampling), [1]).choose(ODDS.log(), 0) == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.models.chat import Encoded
-from honed.train import attention, batches, token_loss
+from honed.train import attention, batches, heldout, token_loss
 from honed.train.likelihood import head_is_plain, packing_is_exact
 from honed.train.objectives.sft import Sft
 from tests.numerics.rows import close, gradients, packed_model, reference_loss, uneven
@@ -18,6 +18,20 @@ from tests.tiny import tiny_model
 def test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients() -> None:
     model, rows = packed_model(), uneven(8)
     close(gradients(model, rows, [range(8)]), gradients(model, rows, [[i] for i in range(8)]))
+
+
+@pytest.mark.parametrize("together", [1, 3, 8])
+def test_the_held_out_loss_does_not_depend_on_how_many_rows_share_a_pass(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = packed_model(), uneven(8)
+    tokens = sum(row.supervised for row in rows)
+    with torch.no_grad():
+        expected = sum(float(reference_loss(model, row.unweighted)) for row in rows) / tokens
+    monkeypatch.setattr(heldout, "_TOGETHER", together)
+    for packed in (True, False):
+        loss = heldout.HeldOut(rows, Sft(fused=True), packed, "cpu").loss(model)
+        assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_gradient_is_that_of_the_plain_loss_over_all_logits() -> None:

@@ -53,7 +53,7 @@ def test_a_round_ends_in_a_table_a_verdict_and_its_reasons(
         "✓",
     ]
     assert [line.split()[0] for line in lines[4:6]] == ["expert", "novice"]
-    assert "Promoted: live is desk@v1, it was first@v1." in lines
+    assert "Promoted: desk@v1 became live, which was first@v1." in lines
     assert "  Suite bills improved: from 0 % to 100 % of 12 rows" in out and "honed rollback" in lines[-1]
     assert "sft: job train-" in err
 

@@ -61,12 +61,38 @@ def test_a_model_is_found_by_alias_version_and_bare_name(desk: Workspace, models
     assert all(engine.closed for engine in models.engines.values())
 
 
+def test_a_bare_name_means_the_newest_version_that_is_served(desk: Workspace, models: Models) -> None:
+    aliases.move(desk, "live", "desk@v2", why="better")
+    pool = Pool(models, desk, ["live", "desk@v1"])
+    assert pool.get("desk").ref == "desk@v2"
+    pool.close()
+
+
+def test_aliases_are_followed_again_after_a_look_that_failed(
+    desk: Workspace, models: Models, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, look, failed = Pool(models, desk, ["live"]), aliases.target, threading.Event()
+
+    def no_handles(workspace: Workspace, name: str) -> str | None:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(24, "Too many open files")
+        return look(workspace, name)
+
+    monkeypatch.setattr(aliases, "target", no_handles)
+    assert failed.wait(WAIT)
+    aliases.move(desk, "live", "desk@v2", why="better")
+    until(lambda: pool.get("live").ref == "desk@v2")
+    assert "can't be followed now" in caplog.text
+    pool.close()
+
+
 def test_an_alias_that_moves_leaves_its_old_model_to_those_who_use_it(desk: Workspace, models: Models) -> None:
     pool = Pool(models, desk, ["live"])
     with pool.using("live") as old:
         aliases.move(desk, "live", "desk@v2", why="better")
         until(lambda: pool.get("live").ref == "desk@v2")
-        until(lambda: not pool._leaving or pool._users["desk@v1"])
+        pool._release()
         assert old.ref == "desk@v1"
         assert not models.engines["desk@v1"].closed
     until(lambda: models.engines["desk@v1"].closed)

@@ -15,12 +15,16 @@ from honed.train.config import TrainConfig
 from honed.train.run import run
 
 
-def start(home: Workspace, **values: Any) -> Job:
-    settings = {
+def settings(home: Workspace, **values: Any) -> TrainConfig:
+    given = {
         "base": str(home.path.parent / "tiny"), "data": "numbers", "batch_tokens": 100, "pack_tokens": 60, "epochs": 3,
         "learning_rate": 1e-3, "precision": "fp32", "weights": "full", "checkpoint_every": 7, "eval_rows": 4, **values,
     }  # fmt: skip
-    return run(home, build(TrainConfig, settings, "test"))
+    return build(TrainConfig, given, "test")
+
+
+def start(home: Workspace, **values: Any) -> Job:
+    return run(home, settings(home, **values))
 
 
 def finish(job: Job) -> dict[str, Any]:

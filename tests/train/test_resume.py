@@ -7,12 +7,15 @@ import signal
 from typing import Any
 
 import pytest
+import torch
 
+from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Step
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
-from tests.train.jobs import finish, losses, start, weights_of
+from honed.train.prepare import CHOSEN, prepare
+from tests.train.jobs import finish, losses, settings, start, weights_of
 
 DPO = {"objective": "dpo", "data": "liked"}
 
@@ -61,3 +64,11 @@ def test_stop_saves_a_checkpoint_that_resume_continues(home: Workspace) -> None:
             break
     launch.stop(job)
     assert any("resumed after step" in getattr(event, "text", "") for event in job.events())
+
+
+def test_a_resume_keeps_what_the_first_attempt_chose_by_measuring_the_machine(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="kept", weights="auto", precision="auto"))
+    (job.path / CHOSEN).write_text('{"device": "cpu", "precision": "bf16", "weights": "lora"}')
+    found = prepare(job)
+    assert (found.settings.weights, found.settings.precision) == ("lora", "bf16")
+    assert found.base.model.dtype == torch.bfloat16

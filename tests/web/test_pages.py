@@ -136,7 +136,7 @@ def test_a_promoted_and_a_held_round_show_their_verdicts_and_numbers(page: Page,
     furnish(site.workspace)
     page.goto(f"{site.url}/rounds")
     page.get_by_role("link", name="support@v1").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Promoted: support@v2 is now live")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Promoted: support@v2 became live")
     row = page.get_by_role("row").filter(has_text="house-rule").first
     for words in ("140 rows", "6 %", "72 %", "+66 points", "< 0.001", "pass"):
         expect(row).to_contain_text(

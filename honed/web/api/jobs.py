@@ -35,7 +35,7 @@ def router(workspace: Workspace) -> APIRouter:
 
     @routes.get("/{id_}/events")
     async def live(id_: str, request: Request, last_event_id: str = Header(default="0")) -> StreamingResponse:
-        if not last_event_id.isdecimal():
+        if not last_event_id.isdecimal() or len(last_event_id) > 18:
             raise RequestError("Last-Event-ID isn't a position in events.jsonl", param="Last-Event-ID")
         job = await asyncio.to_thread(find, workspace, id_)
         quiet = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

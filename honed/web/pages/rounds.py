@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from honed.store import aliases
 from honed.store.workspace import Workspace
 from honed.web.api import rounds
 from honed.web.render import page
@@ -20,6 +21,7 @@ def router(workspace: Workspace) -> APIRouter:
 
     @routes.get("/rounds/{ref}")
     def one(ref: str) -> HTMLResponse:
-        return page("round.html", here="rounds", round=rounds.find(workspace, ref))
+        found = rounds.find(workspace, ref)
+        return page("round.html", here="rounds", round=found, now=aliases.target(workspace, found.alias))
 
     return routes
