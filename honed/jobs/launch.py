@@ -36,7 +36,7 @@ def start(job: Job) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**_short_spins(), **os.environ, "PYTHONUNBUFFERED": "1"},
         )
     try:
         while worker.poll() is None and job.status().state == "queued":
@@ -95,6 +95,15 @@ def resume(job: Job) -> None:
     if state not in ("stopped", "interrupted", "failed", "queued"):
         raise JobError(f"job {job.id} can't be resumed: it is {state}", "See: honed jobs list")
     start(job)
+
+
+def _short_spins() -> dict[str, str]:
+    """Let threads that wait for one another sleep soon, unless the user has said how they are to wait.
+
+    By default they spin so long that a worker whose cores are wanted by another process too gets slower twentyfold and
+    more (docs/results.md). It matters to programs with GNU's OpenMP, as torch's builds for Linux are.
+    """
+    return {} if os.environ.get("OMP_WAIT_POLICY") else {"GOMP_SPINCOUNT": "20000"}
 
 
 def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
