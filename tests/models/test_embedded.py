@@ -26,7 +26,7 @@ def unreached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answer(code: int, errors: str):
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        assert command[:3] == [sys.executable, "-m", "pip"]
+        assert command[:4] == [sys.executable, "-P", "-m", "pip"]
         assert embedded.PACKAGE in command
         return subprocess.CompletedProcess(command, code, "", errors)
 
