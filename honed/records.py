@@ -16,7 +16,7 @@ Consent        what a person allows their words to be used for
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import orjson
@@ -72,12 +72,12 @@ class Conversation(Record):
     @property
     def id(self) -> str:
         """Content hash of the turns (16 hex digits): equal rows have equal ids, whatever their tags."""
-        return digest([[m.role, m.content] for m in self.messages])
+        return turns_id(self.messages)
 
     @property
     def prompt_id(self) -> str:
         """Content hash of the prompt: rows that differ only in their answer share it."""
-        return digest([[m.role, m.content] for m in self.prompt])
+        return turns_id(self.prompt)
 
 
 class Preference(Record):
@@ -97,7 +97,7 @@ class Preference(Record):
     @property
     def prompt_id(self) -> str:
         """Content hash of the prompt, the same as that of a ``Conversation`` with this prompt."""
-        return digest([[m.role, m.content] for m in self.prompt])
+        return turns_id(self.prompt)
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
@@ -192,6 +192,11 @@ class Fault(Record):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.field}: {self.message}"
+
+
+def turns_id(turns: Iterable[Message]) -> str:
+    """Return the content hash (16 hex digits) of who says what in ``turns``; weights play no part."""
+    return digest([[turn.role, turn.content] for turn in turns])
 
 
 def digest(value: object) -> str:

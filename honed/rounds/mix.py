@@ -8,12 +8,12 @@ what people allow now, so that a consent that was withdrawn holds for every late
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from honed.evaluate import scoring
-from honed.records import Conversation, Fault, Message, Preference, Rating, digest
+from honed.records import Conversation, Fault, Preference, Rating, turns_id
 
 SEED = 0
 """Decides with a row's text whether it is replayed: the same rows in every round."""
@@ -104,14 +104,10 @@ class _Guard:
 def _prompts(record: Conversation | Preference | Rating) -> Iterator[str]:
     """Yield the id of the record's prompt and of every prompt that it answers on the way."""
     turns = record.messages if isinstance(record, Conversation) else record.prompt
-    yield _id(record.prompt)
+    yield turns_id(record.prompt)
     for place, turn in enumerate(turns):
         if turn.role == "assistant":
-            yield _id(turns[:place])
-
-
-def _id(turns: Sequence[Message]) -> str:
-    return digest([[turn.role, turn.content] for turn in turns])
+            yield turns_id(turns[:place])
 
 
 def _merged(records: Iterable[R]) -> list[R]:
