@@ -1,13 +1,20 @@
-"""Attention over packed rows: every row attends to itself only, and no T x T mask is ever built.
+"""Attention over packed rows that share prefixes: each token sees its own row only, and no T x T mask is ever built.
 
-transformers lets an attention function be registered by name; the model's code stays as it is. The lengths of
-the rows travel as a keyword argument of the forward pass, and the function counts its calls, so that a model
-whose layers don't come here (and would mix neighbouring rows) is found before training, not after.
+A pack is a forest of segments, laid out depth first. A segment attends to itself causally and to all of its ancestors
+in full; since what descends from a segment lies right behind it, that is one product for each segment and one more for
+each segment with descendants. The parts of a softmax are joined by their log-sum-exp (Milakov & Gimelshein 2018,
+"Online normalizer calculation for softmax"; Dao et al. 2022, "FlashAttention", section 3.1).
+
+transformers lets an attention function be registered by name; the model's code stays as it is. The segments travel
+as a keyword argument of the forward pass and count their calls, so that a model whose layers don't come here (and would
+mix neighbouring rows) is found before training, not after.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,13 +25,47 @@ from honed.errors import ModelError
 
 NAME = "honed_packed"
 
+Span = tuple[int, int, int]
+"""Where a segment starts and ends, and where the last of its descendants ends."""
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
 
 @dataclass
 class Segments:
-    """Lengths of the rows in a packed sequence, and how often attention has been computed over them."""
+    """Lengths of the segments of a pack in depth-first order, the index of each one's parent (-1: none).
+
+    ``calls`` counts how often attention has been computed over them. Without ``parents`` no segment has one.
+    """
 
     lengths: tuple[int, ...]
+    parents: tuple[int, ...] = ()
     calls: int = 0
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """One span a segment."""
+        ends = [0] * len(self.lengths)
+        total = 0
+        for index, length in enumerate(self.lengths):
+            total += length
+            ends[index] = total
+        below = list(ends)
+        for index in reversed(range(len(self.parents))):
+            parent = self.parents[index]
+            if parent >= 0:
+                below[parent] = max(below[parent], below[index])
+        return tuple((end - length, end, last) for length, end, last in zip(self.lengths, ends, below, strict=True))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row: how far back a token may look."""
+        depth: list[int] = []
+        for index, length in enumerate(self.lengths):
+            parent = self.parents[index] if self.parents else -1
+            depth.append(length + (depth[parent] if parent >= 0 else 0))
+        return max(depth)
 
 
 def register() -> None:
@@ -46,26 +87,118 @@ def packed_attention(
     segments: Segments = options["segments"]
     segments.calls += 1
     window = options.get("sliding_window")
-    assert window is None or max(segments.lengths) <= window, "rows longer than the window: prepare.py leaves them out"
+    assert window is None or segments.longest <= window, "rows longer than the window: prepare.py leaves them out"
     if options.get("softcap") or options.get("s_aux") is not None:
         raise ModelError(
             "this model's attention caps its scores or has sinks, which packed training doesn't compute",
             "Choose a model with plain softmax attention.",
         )
-    scale, dropout = options.get("scaling"), options.get("dropout", 0.0)
-    grouped = key.shape[1] != query.shape[1]
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    scale = options.get("scaling") or query.shape[-1] ** -0.5
+    dropout = options.get("dropout", 0.0)
+    if dropout:  # training with it: prepare.py shares no prefixes then
+        return _rows_with_dropout(query, key, value, segments, scale, dropout).transpose(1, 2), None
+    attend = _TreeAttention.apply if query.device.type == "cpu" else attention_by_parts
+    return attend(query, key, value, segments.spans, scale).transpose(1, 2), None
+
+
+class _TreeAttention(torch.autograd.Function):
+    """Over torch's fused kernel for CPUs, part by part.
+
+    The kernel's backward pass takes a part's keys with the output and log-sum-exp of the whole softmax, so that its
+    gradients are the whole's share of that part, with nothing to be put right afterwards.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, spans: Sequence[Span], scale: float) -> Tensor:
+        out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=_wide(q.dtype))
+        for start, end, _ in spans:
+            own = slice(start, end)
+            out[:, :, own], lse[:, :, own] = _flash(
+                q[:, :, own], k[:, :, own], v[:, :, own], is_causal=True, scale=scale
+            )
+        for start, end, below in spans:
+            if below > end:
+                own, behind = slice(start, end), slice(end, below)
+                part, part_lse = _flash(q[:, :, behind], k[:, :, own], v[:, :, own], scale=scale)
+                out[:, :, behind], lse[:, :, behind] = _joined(out[:, :, behind], lse[:, :, behind], part, part_lse)
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.spans, ctx.scale = spans, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        (grad,) = grads
+        q, k, v, out, lse = ctx.saved_tensors
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+        def part(rows: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            asked = (grad[:, :, rows], q[:, :, rows], k[:, :, keys], v[:, :, keys], out[:, :, rows], lse[:, :, rows])
+            found: tuple[Tensor, Tensor, Tensor] = _flash_backward(*asked, 0.0, causal, scale=ctx.scale)
+            return found
+
+        for start, end, _ in ctx.spans:
+            own = slice(start, end)
+            dq[:, :, own], dk[:, :, own], dv[:, :, own] = part(own, own, True)
+        for start, end, below in ctx.spans:
+            if below > end:
+                own, behind = slice(start, end), slice(end, below)
+                more_q, more_k, more_v = part(behind, own, False)
+                dq[:, :, behind] += more_q
+                dk[:, :, own] += more_k
+                dv[:, :, own] += more_v
+        return dq, dk, dv, None, None
+
+
+def attention_by_parts(q: Tensor, k: Tensor, v: Tensor, spans: Sequence[Span], scale: float) -> Tensor:
+    """The same in plain torch, differentiated by torch: for devices without a kernel of ours, and for the tests.
+
+    Shapes: q, k, v 1 x H x T x D; returns the same. The scores of one segment with its own keys exist at a time.
+    """
+    outs: list[Tensor] = []
+    lses: list[Tensor] = []
+    for start, end, _ in spans:
+        own = slice(start, end)
+        future = torch.ones(end - start, end - start, dtype=torch.bool, device=q.device).triu(1)
+        part, lse = _plain(q[:, :, own], k[:, :, own], v[:, :, own], scale, future)
+        for first, last, below in spans:
+            if last <= start and end <= below:
+                part, lse = _joined(part, lse, *_plain(q[:, :, own], k[:, :, first:last], v[:, :, first:last], scale))
+        outs.append(part)
+        lses.append(lse)
+    return torch.cat(outs, 2)
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, scale: float, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return attention (1 x H x N x D) and its log-sum-exp (1 x H x N)."""
+    scores = (q @ k.transpose(2, 3)).to(_wide(q.dtype)) * scale
+    if future is not None:
+        scores = scores.masked_fill(future, -torch.inf)
+    lse = scores.logsumexp(3)
+    return (scores - lse[..., None]).exp().to(v.dtype) @ v, lse
+
+
+def _joined(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> tuple[Tensor, Tensor]:
+    """Return attention over two sets of keys from that over each."""
+    whole = torch.logaddexp(lse, part_lse)
+    share, rest = (part_lse - whole).exp()[..., None], (lse - whole).exp()[..., None]
+    return (out * rest + part * share).to(out.dtype), whole
+
+
+def _rows_with_dropout(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, dropout: float) -> Tensor:
+    assert not any(parent >= 0 for parent in segments.parents), "dropout would be drawn once for several rows"
     parts = [
-        functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, dropout_p=dropout, enable_gqa=grouped
-        )
-        for q, k, v in zip(
-            query.split(segments.lengths, 2),
-            key.split(segments.lengths, 2),
-            value.split(segments.lengths, 2),
-            strict=True,
-        )
+        functional.scaled_dot_product_attention(one, keys, values, is_causal=True, scale=scale, dropout_p=dropout)
+        for one, keys, values in zip(*(tensor.split(segments.lengths, 2) for tensor in (q, k, v)), strict=True)
     ]
-    return torch.cat(parts, 2).transpose(1, 2), None
+    return torch.cat(parts, 2)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """The type of a log-sum-exp: fp32, or fp64 for fp64."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

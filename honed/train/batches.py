@@ -1,20 +1,23 @@
 """Which rows go through the model together, and how they lie in memory.
 
-The order is a pure function of (row lengths, settings): step N is the same after a resume as without one.
-A pack is several rows end to end in one sequence, each with its own positions; ``attention.py`` keeps them apart.
+The order is a pure function of (rows, settings): step N is the same after a resume as without one.
+A pack is several rows in one sequence, each with its own positions; what they begin with in common is there once
+(``prefixes.py``), and ``attention.py`` keeps the rest apart.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from honed.models.chat import Encoded
+from honed.train import prefixes
+from honed.train.prefixes import Prefixes
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,22 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Pack:
-    """Rows laid end to end, T tokens in all, P of them supervised.
+    """R rows of D tokens in all, laid out as a forest of T tokens, P of them supervised (counted for each row).
 
-    ``ids`` and ``positions`` are 1 x T; ``lengths`` sum to T. Position ``at[p]`` of the sequence predicts
-    ``targets[p]`` with loss weight ``weights[p]``; all three have shape (P,). ``row[p]`` says whose token it is.
+    ``ids`` and ``positions`` are 1 x T; the segments' ``lengths`` sum to T, ``parents`` are their parents' indices (-1:
+    none). Position ``at[p]`` of the sequence predicts ``targets[p]`` with loss weight ``weights[p]``; all three have
+    shape (P,). ``row[p]`` says whose token it is, in ascending order. A position may predict for several rows.
     """
 
     ids: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
+    parents: tuple[int, ...]
     at: Tensor
     targets: Tensor
     weights: Tensor
     row: Tensor
+    rows: int
 
     @property
     def weight(self) -> float:
@@ -48,69 +54,99 @@ class Pack:
 
     @property
     def tokens(self) -> int:
-        """T."""
+        """T, the tokens that are computed."""
         return sum(self.lengths)
 
     def to(self, device: str) -> Pack:
         """Return the pack on ``device``."""
-        moved = (tensor.to(device) for tensor in (self.ids, self.positions, self.at, self.targets, self.weights))
-        ids, positions, at, targets, weights = moved
-        return Pack(ids, positions, self.lengths, at, targets, weights, self.row.to(device))
+        names = ("ids", "positions", "at", "targets", "weights", "row")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def collate(rows: Sequence[Encoded]) -> Pack:
-    """Lay rows end to end. Labels are shifted here, once: token j of a row is predicted from its position j - 1."""
-    ids: list[int] = []
-    positions: list[int] = []
+def collate(rows: Sequence[Encoded], *, share: bool = True) -> Pack:
+    """Lay rows into one sequence; with ``share``, a prefix that some have in common is laid once.
+
+    Labels are shifted here, once: token j of a row is predicted from where its token j - 1 lies.
+    """
+    tree = prefixes.grow([row.ids for row in rows], prefixes.LEAST if share else None)
     at: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
     owner: list[int] = []
-    for number, row in enumerate(rows):
-        start = len(ids)
-        ids += row.ids
-        positions += range(len(row.ids))
+    for number, (row, places) in enumerate(zip(rows, tree.places, strict=True)):
         for place in range(1, len(row.ids)):
             if row.weights[place] > 0:
-                at.append(start + place - 1)
+                at.append(places[place - 1])
                 targets.append(row.ids[place])
                 weights.append(row.weights[place])
                 owner.append(number)
     return Pack(
-        ids=torch.tensor([ids]),
-        positions=torch.tensor([positions]),
-        lengths=tuple(len(row.ids) for row in rows),
+        ids=torch.tensor([tree.ids]),
+        positions=torch.tensor([tree.positions]),
+        lengths=tree.lengths,
+        parents=tree.parents,
         at=torch.tensor(at, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         weights=torch.tensor(weights, dtype=torch.float32),
         row=torch.tensor(owner, dtype=torch.long),
+        rows=len(rows),
     )
 
 
-def plan(
-    lengths: Sequence[int], *, epochs: float, batch_tokens: int, pack_tokens: int, packing: bool, seed: int
+def plan(  # noqa: PLR0913 - what decides the order
+    lengths: Sequence[int],
+    *,
+    epochs: float,
+    batch_tokens: int,
+    pack_tokens: int,
+    packing: bool,
+    seed: int,
+    shared: Prefixes | None = None,
 ) -> list[StepRows]:
     """Return every optimizer step of a run, in order.
 
-    Each epoch is shuffled by (seed, epoch). A step takes rows until it has ``batch_tokens`` tokens; within it,
-    rows are packed by first fit, longest first, into passes of ``pack_tokens`` at most (a longer row goes alone).
+    Each epoch is shuffled by (seed, epoch). A step takes examples until it has ``batch_tokens`` tokens; within it,
+    they are packed into passes of ``pack_tokens`` at most (a longer one goes alone): by first fit, longest first, or,
+    given what they have in common (``shared``), so that the fewest tokens are computed. In that case small families
+    of examples that share much, a document under several questions say, come into the step of their first one.
     """
+    count = _count(lengths, batch_tokens)
+    together = prefixes.families(shared, steps=count, tokens=batch_tokens // 2) if shared and packing else []
     steps: list[StepRows] = []
     for epoch in range(math.ceil(epochs)):
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
-        batches = _fill(order, lengths, batch_tokens)
+        batches = _fill(_gathered(order, together), lengths, count)
         share = min(1.0, epochs - epoch)
         steps += [
-            StepRows(epoch, _packs(batch, lengths, pack_tokens if packing else 0))
+            StepRows(epoch, passes(batch, lengths, pack_tokens if packing else 0, shared))
             for batch in batches[: max(1, round(share * len(batches)))]
         ]
     return steps
 
 
-def _fill(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Cut the order into equal shares of about ``batch_tokens``, so that no step is a small left-over."""
+def _count(lengths: Sequence[int], batch_tokens: int) -> int:
+    """Steps in an epoch."""
+    return max(1, round(sum(lengths) / batch_tokens))
+
+
+def _gathered(order: Sequence[int], families: Sequence[Sequence[int]]) -> list[int]:
+    """Return the order with each family where its first member stands."""
+    of = {member: number for number, family in enumerate(families) for member in family}
+    if not of:
+        return list(order)
+    members: dict[int, list[int]] = {}
+    for index in order:
+        if index in of:
+            members.setdefault(of[index], []).append(index)
+    gathered: list[int] = []
+    for index in order:
+        gathered += members.pop(of[index], []) if index in of else [index]
+    return gathered
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Cut the order into ``count`` shares of about equally many tokens, so that no step is a small left-over."""
     total = sum(lengths[index] for index in order)
-    count = max(1, round(total / batch_tokens))
     batches: list[list[int]] = [[] for _ in range(count)]
     seen = 0
     for index in order:
@@ -119,15 +155,11 @@ def _fill(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> li
     return [batch for batch in batches if batch]
 
 
-def _packs(batch: Sequence[int], lengths: Sequence[int], budget: int) -> tuple[tuple[int, ...], ...]:
-    packs: list[list[int]] = []
-    room: list[int] = []
-    for index in sorted(batch, key=lambda index: (-lengths[index], index)):
-        fit = next((number for number, left in enumerate(room) if left >= lengths[index]), None)
-        if fit is None:
-            packs.append([index])
-            room.append(budget - lengths[index])
-        else:
-            packs[fit].append(index)
-            room[fit] -= lengths[index]
-    return tuple(tuple(pack) for pack in packs)
+def passes(
+    batch: Sequence[int], lengths: Sequence[int], budget: int, shared: Prefixes | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Cut a step's examples into passes of ``budget`` tokens at most; 0: each goes alone."""
+    if shared and budget:
+        return tuple(tuple(one) for one in shared.cut(batch, budget))
+    bins = prefixes.first_fit([lengths[index] for index in batch], budget)
+    return tuple(tuple(batch[place] for place in one) for one in bins)

@@ -35,6 +35,7 @@ class TrainConfig(Config):
     batch_tokens: int | None = Field(None, gt=0, description="tokens (prompt and answer) in one optimizer step, about")
     pack_tokens: int | None = Field(None, gt=0, description="tokens in one forward pass, at most; decides peak memory")
     packing: bool = Field(True, description="put several rows into one forward pass, exactly, without padding")
+    sharing: bool = Field(True, description="compute common prefixes of the rows in a pass once, exactly, if it pays")
     max_length: int | None = Field(None, gt=1, description="rows with more tokens are left out and listed, never cut")
     template: str | None = Field(None, description="shipped chat template to use instead of the model's own")
     seed: int = Field(0, ge=0, description="decides row order, adapter initialisation and dropout")

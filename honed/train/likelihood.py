@@ -34,7 +34,7 @@ def row_logps(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
     else:
         logps = -torch.cat([losses for _, losses in _nll_by_model(model, pack)])
     # Tokens lie in the order of their rows. Sums over slices are the same in every run; index_add on a GPU is not.
-    counts = torch.bincount(pack.row, minlength=len(pack.lengths)).tolist()
+    counts = torch.bincount(pack.row, minlength=pack.rows).tolist()
     return torch.stack([part.sum() for part in (logps * pack.weights).split(counts)])
 
 
@@ -61,7 +61,7 @@ def packing_is_exact(model: PreTrainedModel, pack: Pack) -> bool:
 
 
 def _inputs(pack: Pack) -> dict[str, object]:
-    segments = Segments(pack.lengths)
+    segments = Segments(pack.lengths, pack.parents)
     return {"input_ids": pack.ids, "position_ids": pack.positions, "use_cache": False, "segments": segments}
 
 

@@ -21,6 +21,7 @@ from honed.train.batches import StepRows
 from honed.train.defaults import Settings
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
+from honed.train.prefixes import Example
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -35,7 +36,7 @@ class Batch(Protocol):
 
     @property
     def tokens(self) -> int:
-        """Tokens that go through the model."""
+        """Tokens that go through the model: those of a shared prefix once."""
         ...
 
     def to(self, device: str) -> Self:
@@ -43,7 +44,7 @@ class Batch(Protocol):
         ...
 
 
-E = TypeVar("E")
+E = TypeVar("E", bound=Example)
 E_contra = TypeVar("E_contra", contravariant=True)
 B = TypeVar("B", bound=Batch)
 
@@ -128,10 +129,17 @@ class Training(Generic[E, B]):
         if not math.isfinite(norm):
             self._not_finite(number, step, "gradient")
         seconds = time.perf_counter() - start
-        tokens = sum(batch.tokens for batch in batches)
+        # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
+        tokens = sum(len(row.ids) for pack in step.packs for index in pack for row in self.examples[index].rows)
         self.tokens += tokens
         self.seconds += seconds
-        values = {**means, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
+        values = {
+            **means,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "tokens_per_second": tokens / seconds,
+            "computed_tokens": sum(batch.tokens for batch in batches),
+        }
         self.job.log.write(Step(stage="train", step=number + 1, total=len(self.steps), values=values))
 
     def _evaluate(self, step: int) -> float | None:

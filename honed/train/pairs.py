@@ -84,10 +84,10 @@ def encode(preference: Preference, chat: ChatFormat, limit: int) -> Pair:
     return Pair(chosen, rejected)
 
 
-def collate(pairs: Sequence[Pair], *, packed: bool) -> PairPack:
-    """Lay the rows of all pairs end to end, or each alone where rows of a pack would mix."""
+def collate(pairs: Sequence[Pair], *, packed: bool, share: bool = True) -> PairPack:
+    """Lay the rows of all pairs into one pack, prompts once, or each row alone where rows of a pack would mix."""
     rows = [row for pair in pairs for row in pair.rows]
-    packs = (batches.collate(rows),) if packed else tuple(batches.collate([row]) for row in rows)
+    packs = (batches.collate(rows, share=share),) if packed else tuple(batches.collate([row]) for row in rows)
     return PairPack(packs, torch.tensor([pair.reference for pair in pairs], dtype=torch.float32))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -16,13 +16,14 @@ from honed.store import artifacts
 from honed.store.artifacts import Artifact
 from honed.train import lora
 from honed.train.batches import StepRows
+from honed.train.layout import Layout
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.prepare import Prepared
 
 _LAST = 0.1
 """Share of the steps over which the numbers of the end are means: a single step has few examples."""
 
-_OF_THE_STEP = ("learning_rate", "gradient_norm", "tokens_per_second")
+_OF_THE_STEP = ("learning_rate", "gradient_norm", "tokens_per_second", "computed_tokens")
 
 
 def publish(run: Prepared) -> Artifact:
@@ -71,6 +72,7 @@ def source(run: Prepared, steps: Sequence[StepRows]) -> dict[str, Any]:
         "epochs": run.settings.epochs,
         "steps": len(steps),
         "dataset_tokens": sum(lengths[index] for index in seen),
+        "computed_tokens": round(sum(values["computed_tokens"] for values in _seen(run.job).values())),
         "supervised_tokens": sum(row.supervised for index in seen for row in run.train.encoded[index].rows),
     }
 
@@ -81,13 +83,17 @@ def ended(job: Job, steps: int) -> dict[str, float]:
     Read from the events, so that a run which was resumed says the same as one which wasn't.
     """
     first = steps - max(1, round(_LAST * steps)) + 1
-    seen = {event.step: event.values for event in job.events() if isinstance(event, Step) and event.stage == "train"}
-    last = [values for step, values in seen.items() if step >= first]
+    last = [values for step, values in _seen(job).items() if step >= first]
     names = [name for name in next(reversed(last), {}) if name not in _OF_THE_STEP]
     return {name: fmean(values[name] for values in last) for name in names}
 
 
-def ran(run: Prepared, *, adapters: int, trainable: int, packing: bool, fused: bool) -> dict[str, Any]:
+def _seen(job: Job) -> dict[int, Mapping[str, float]]:
+    """What the events say of each step; of one that was done again, the last time."""
+    return {event.step: event.values for event in job.events() if isinstance(event, Step) and event.stage == "train"}
+
+
+def ran(run: Prepared, layout: Layout, *, adapters: int, trainable: int) -> dict[str, Any]:
     """What really ran, whatever was asked for."""
     config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
     reference = {"reference": f"{run.base.ref}, computed before the first step"} if entry.reference else {}
@@ -100,9 +106,10 @@ def ran(run: Prepared, *, adapters: int, trainable: int, packing: bool, fused: b
         "trainable_parameters": trainable,
         "device": settings.device,
         "precision": settings.precision,
-        "attention": "sdpa per row",
-        "packing": packing,
-        "head": "supervised positions, fused" if fused else "supervised positions, the model's own",
+        "attention": "flash, segment by segment" if settings.device == "cpu" else "segment by segment",
+        "packing": layout.packed,
+        "sharing": layout.shared,
+        "head": "supervised positions, fused" if layout.fused else "supervised positions, the model's own",
         "learning_rate": settings.learning_rate,
         "batch_tokens": settings.batch_tokens,
         "pack_tokens": settings.pack_tokens,

@@ -37,6 +37,7 @@ class Reference:
     precision: str
     device: str
     packed: bool
+    shared: bool
     fused: bool
 
     def key(self, pairs: Sequence[Pair], passes: Sequence[Sequence[int]]) -> str:
@@ -88,7 +89,9 @@ class Reference:
         table = torch.full((len(pairs), 2), torch.nan)
         said = 0.0
         for number, indices in enumerate(passes, start=1):
-            batch = pairing.collate([pairs[index] for index in indices], packed=self.packed).to(self.device)
+            batch = pairing.collate([pairs[index] for index in indices], packed=self.packed, share=self.shared).to(
+                self.device
+            )
             table[list(indices)] = pairing.log_likelihoods(model, batch, fused=self.fused).cpu()
             if number == len(passes) or time.monotonic() - said > 1:
                 job.log.write(Step(stage="reference", step=number, total=len(passes)))

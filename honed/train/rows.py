@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from honed.errors import DataError
 from honed.jobs.job import Job
 from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Conversation, Preference
 from honed.store.artifacts import Artifact
-
-
-class Example(Protocol):
-    """What an objective learns from: one row of token ids, or several that belong together."""
-
-    @property
-    def rows(self) -> tuple[Encoded, ...]:
-        """The rows that go through the model, always in the same pass."""
-        ...
-
+from honed.train.prefixes import Example
 
 E = TypeVar("E", bound=Example)
 R = TypeVar("R", Conversation, Preference)

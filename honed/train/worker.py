@@ -7,8 +7,9 @@ from typing import Any
 
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import batches, likelihood, lora
+from honed.train import lora
 from honed.train.heldout import HeldOut
+from honed.train.layout import choose
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
@@ -21,34 +22,29 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Train as ``config.yaml`` says, from the last checkpoint if there is one; return what ran and what came of it."""
     run = prepare(job)
     model, config, settings = run.base.model, run.config, run.settings
+    layout = choose(model, run.train.encoded, config, settings)
     if job.status().attempt == 1:
-        for reason in settings.reasons:
+        for reason in (*settings.reasons, *layout.reasons):
             job.log.note(reason)
-    rows = [row for example in run.train.encoded[:2] for row in example.rows]
-    probe = batches.collate(rows[:2]).to(settings.device)
-    fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
-    packing = config.packing and exact
-    if config.packing and not packing:
-        job.log.note("packing is off: this model has layers that would mix neighbouring rows")
-    steps = batches.plan(
-        run.train.lengths,
-        epochs=settings.epochs,
-        batch_tokens=settings.batch_tokens,
-        pack_tokens=settings.pack_tokens,
-        packing=packing,
-        seed=config.seed,
-    )
+    steps = layout.steps
     examples = run.train.encoded
     if OBJECTIVES[config.objective].reference:  # before adapters are added: the model is still the base
-        reference = Reference(run.base.hash, settings.precision, settings.device, packed=packing, fused=fused)
+        reference = Reference(
+            run.base.hash,
+            settings.precision,
+            settings.device,
+            packed=layout.packed,
+            shared=layout.shared,
+            fused=layout.fused,
+        )
         examples = reference.attach(model, examples, steps, job, stopping)
     adapters: list[str] = []
     if settings.weights == "lora":
         adapters = lora.add(
             model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
         )
-    objective = OBJECTIVES[config.objective].make(config, fused, packing)
-    heldout = HeldOut(run.heldout.encoded, Sft(fused), exact, settings.device)
+    objective = OBJECTIVES[config.objective].make(config, layout.fused, layout.packed, layout.shared)
+    heldout = HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device)
     training = Training(model, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
     heldout_loss = training.run()
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -60,8 +56,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "heldout_loss": heldout_loss,
         **source(run, steps),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
-        "ran": ran(run, adapters=len(adapters), trainable=trainable, packing=packing, fused=fused),
-        "reasons": list(settings.reasons),
+        "ran": ran(run, layout, adapters=len(adapters), trainable=trainable),
+        "reasons": [*settings.reasons, *layout.reasons],
     }
 
 

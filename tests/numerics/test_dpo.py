@@ -218,8 +218,15 @@ def test_every_trainable_tensor_changes_after_step_1_at_the_smallest_rate(dtype:
 
 def test_the_key_of_references_covers_what_they_depend_on() -> None:
     made, passes = answered(4), [[0, 1], [2, 3]]
-    one = Reference("base", "fp32", "cpu", packed=True, fused=True)
-    changed = [{"base": "other"}, {"precision": "bf16"}, {"device": "cuda"}, {"packed": False}, {"fused": False}]
+    one = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True)
+    changed = [
+        {"base": "other"},
+        {"precision": "bf16"},
+        {"device": "cuda"},
+        {"packed": False},
+        {"shared": False},
+        {"fused": False},
+    ]
     other = made[0].chosen
     rows = [
         Encoded((*other.ids[:-1], 3), other.weights),

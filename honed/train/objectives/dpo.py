@@ -21,16 +21,17 @@ class Dpo:
     """Pairs in; the negative log-probability out that the implied rewards give to the preferences as they were made.
 
     ``beta`` scales the rewards: the larger, the closer to the base model. ``packed`` says that the rows of a pass may
-    lie end to end, ``fused`` what it says in ``Sft``.
+    share a pack, ``fused`` and ``share`` what they say in ``Sft``.
     """
 
     beta: float
     fused: bool
     packed: bool
+    share: bool = True
 
     def collate(self, examples: Sequence[Pair]) -> PairPack:
-        """Lay the pairs' rows end to end."""
-        return pairs.collate(examples, packed=self.packed)
+        """Lay the pairs' rows into one pack, or each into its own."""
+        return pairs.collate(examples, packed=self.packed, share=self.share)
 
     def log_likelihoods(self, model: PreTrainedModel, batch: PairPack) -> Tensor:
         """Return the log-likelihood of every answer in nats, N x 2; of the base model's are the references made."""

@@ -20,14 +20,16 @@ from honed.train.batches import Pack
 class Sft:
     """Rows in; their summed negative log-likelihood out.
 
-    ``fused`` says that the head is a plain matrix on the decoder's last hidden states (``likelihood.head_is_plain``).
+    ``fused`` says that the head is a plain matrix on the decoder's last hidden states (``likelihood.head_is_plain``),
+    ``share`` that prefixes which rows of a pass have in common are computed once.
     """
 
     fused: bool
+    share: bool = True
 
     def collate(self, rows: Sequence[Encoded]) -> Pack:
-        """Lay rows end to end."""
-        return batches.collate(rows)
+        """Lay rows into one pack."""
+        return batches.collate(rows, share=self.share)
 
     def loss(self, model: PreTrainedModel, pack: Pack) -> Tensor:
         """Return the weighted sum of negative log-likelihoods in nats, a scalar."""

@@ -21,12 +21,12 @@ from honed.train.rows import Rows, encode
 class Entry:
     """An objective before its model is known.
 
-    ``read(dataset, chat, limit, count)`` returns the examples; ``make(config, fused, packed)`` the objective.
+    ``read(dataset, chat, limit, count)`` returns the examples; ``make(config, fused, packed, shared)`` the objective.
     ``reference`` says that examples need the base model's log-likelihoods; ``settings(config)`` what else it goes by.
     """
 
     read: Callable[[Artifact, ChatFormat, int, int | None], Rows[Any]]
-    make: Callable[[TrainConfig, bool, bool], Objective[Any, Any]]
+    make: Callable[[TrainConfig, bool, bool, bool], Objective[Any, Any]]
     settings: Callable[[TrainConfig], Mapping[str, float]] = lambda _: {}
     reference: bool = False
 
@@ -36,10 +36,10 @@ def _rows(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) ->
 
 
 OBJECTIVES: Mapping[str, Entry] = {
-    "sft": Entry(read=_rows, make=lambda _config, fused, _packed: Sft(fused)),
+    "sft": Entry(read=_rows, make=lambda _config, fused, _packed, shared: Sft(fused, shared)),
     "dpo": Entry(
         read=pairs.read,
-        make=lambda config, fused, packed: Dpo(config.dpo_beta, fused, packed),
+        make=lambda config, fused, packed, shared: Dpo(config.dpo_beta, fused, packed, shared),
         settings=lambda config: {"beta": config.dpo_beta},
         reference=True,
     ),

@@ -1,0 +1,209 @@
+"""Trap 24: a prefix that is computed once changes nothing in the result, however prefixes nest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from honed.models.chat import Encoded
+from honed.train import attention, batches, likelihood, pairs, prefixes
+from honed.train.objectives.dpo import Dpo
+from honed.train.pairs import Pair
+from tests.numerics.rows import chat, close, conversation, packed_model
+
+RULES = "You are the help desk of a shop for garden tools. Answer briefly, and never promise a date."
+DOCUMENT = RULES + " The returns desk opens at nine and takes back whatever came in the last thirty days."
+
+FOREST = st.lists(
+    st.lists(st.sampled_from([(5,) * 9, (6,) * 12, (7, 8) * 8, (9,), (10, 11, 12)]), min_size=1, max_size=5),
+    min_size=1,
+    max_size=12,
+).map(lambda rows: [tuple(token for part in row for token in part) for row in rows])
+"""Rows put together from few parts, so that they share prefixes of prefixes, and some are prefixes of others."""
+
+
+def nested() -> list[Encoded]:
+    """A system prompt for all, a document for some, turns that go on, a row twice, and one that stands alone."""
+    talk = ("When are you open?", "At nine.", "And on Sundays?", "We are closed on Sundays.")
+    rows = [
+        conversation("Where is my parcel?", "On its way.", system=RULES),
+        conversation("Do you sell rakes?", "Yes, three kinds.", system=RULES),
+        conversation(*talk[:2], system=DOCUMENT),
+        conversation(*talk, system=DOCUMENT),
+        conversation("May I return a rake?", "Within thirty days.", system=DOCUMENT),
+        conversation("May I return a rake?", "Within thirty days.", system=DOCUMENT),
+        conversation("Hello", "Hello to you."),
+    ]
+    return [chat().encode(row) for row in rows]
+
+
+def sft_gradients(rows: Sequence[Encoded], passes: Sequence[Sequence[int]], share: bool) -> dict[str, Tensor]:
+    model = packed_model()
+    weight = sum(sum(row.weights) for row in rows)
+    for one in passes:
+        pack = batches.collate([rows[index] for index in one], share=share)
+        (likelihood.nll(model, pack, fused=True) / weight).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_sft_gradients_with_nested_shared_prefixes_equal_those_of_unshared_rows() -> None:
+    rows = nested()
+    alone = sft_gradients(rows, [[index] for index in range(len(rows))], share=False)
+    pack = batches.collate(rows)
+    assert pack.tokens < 0.5 * sum(len(row.ids) for row in rows)
+    assert max(_depths(pack.parents)) == 3  # rules, document, the first turns, what follows them
+    close(sft_gradients(rows, [range(len(rows))], share=True), alone)
+
+
+def test_dpo_gradients_with_shared_prompts_equal_those_of_unshared_rows() -> None:
+    rows = nested()
+    made = [Pair(rows[i], rows[j], (-3.0, -4.0)) for i, j in ((0, 1), (3, 2), (4, 2), (6, 0))]
+    found = []
+    for packed in (True, False):
+        model = packed_model()
+        objective = Dpo(0.1, fused=True, packed=packed)
+        batch = objective.collate(made)
+        objective.sums(model, batch)["loss"].backward()
+        found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert objective.collate(made[:1]).tokens > pairs.collate(made[:1], packed=True).tokens
+    close(found[0], found[1])
+
+
+@given(rows=FOREST, seed=st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+def test_likelihoods_and_gradients_of_any_forest_equal_those_of_its_rows(
+    rows: list[tuple[int, ...]], seed: int
+) -> None:
+    rng = random.Random(seed)
+    encoded = [Encoded(row, (0.0, *(rng.choice([0.0, 1.0, 0.5]) for _ in row[1:]))) for row in rows]
+    pull = torch.tensor([rng.uniform(-1, 1) for _ in rows])
+    found = []
+    for passes in ([range(len(rows))], [[index] for index in range(len(rows))]):
+        model = packed_model()
+        logps = torch.cat(
+            [likelihood.row_logps(model, batches.collate([encoded[i] for i in one]), fused=True) for one in passes]
+        )
+        (logps * pull).sum().backward()
+        found.append((logps.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (one, together), (other, alone) = found
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    size = sum(float(gradient.norm()) for gradient in alone.values())
+    for name, gradient in together.items():  # some are zero but for rounding: a row of one token over and over
+        assert float((gradient - alone[name]).norm()) <= 1e-5 * size + 1e-9, name
+
+
+@given(rows=FOREST)
+@settings(max_examples=100, deadline=None)
+def test_every_row_can_be_read_off_its_forest_and_nothing_is_laid_twice(rows: list[tuple[int, ...]]) -> None:
+    tree = prefixes.grow(rows)
+    for row, places in zip(rows, tree.places, strict=True):
+        assert tuple(tree.ids[place] for place in places) == row
+        assert [tree.positions[place] for place in places] == list(range(len(row)))
+    assert sum(tree.lengths) == len(tree.ids) == len({place for places in tree.places for place in places})
+    assert all(parent < index for index, parent in enumerate(tree.parents))
+    exact = prefixes.grow(rows, least=1)
+    assert len(exact.ids) == len({row[:end] for row in rows for end in range(1, len(row) + 1)})
+    assert len(exact.ids) <= len(tree.ids) <= sum(map(len, rows))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_attention_over_a_forest_equals_plain_attention_over_each_path(dtype: torch.dtype) -> None:
+    spans = attention.Segments((5, 3, 40, 2, 17, 70, 1), (-1, 0, 1, 1, 0, -1, 5)).spans
+    torch.manual_seed(0)
+    start = [torch.randn(1, 3, 138, 16, dtype=dtype) for _ in range(4)]
+    found = []
+    for attend in (attention._TreeAttention.apply, attention.attention_by_parts, _by_paths):
+        q, k, v = (tensor.clone().requires_grad_() for tensor in start[:3])
+        out = attend(q, k, v, spans, 0.3)
+        out.backward(start[3])
+        found.append([out.detach(), q.grad, k.grad, v.grad])
+    tolerance = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2}[dtype]
+    for other in found[:2]:
+        for left, right in zip(other, found[2], strict=True):
+            torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+def _by_paths(q: Tensor, k: Tensor, v: Tensor, spans: Sequence[attention.Span], scale: float) -> Tensor:
+    """Every token's softmax over its ancestors and what is before it in its segment, from the definition."""
+    size = q.shape[2]
+    seen = torch.zeros(size, size, dtype=torch.bool)
+    for start, end, below in spans:
+        for token in range(start, below):
+            seen[token, start : min(end, token + 1)] = True
+    scores = (q @ k.transpose(2, 3) * scale).masked_fill(~seen, -torch.inf)
+    return scores.softmax(3) @ v
+
+
+@given(rows=FOREST, budget=st.integers(10, 120))
+@settings(max_examples=100, deadline=None)
+def test_a_cut_keeps_the_budget_and_is_the_best_of_all_cuts_of_the_run(
+    rows: list[tuple[int, ...]], budget: int
+) -> None:
+    rows = sorted(rows)[:7]
+    costs = [len(row) for row in rows]
+    shared = [0, *(prefixes.common(one, other) for one, other in pairwise(rows))]
+    found = prefixes.cut(costs, shared, budget)
+    assert sorted(place for run in found for place in run) == list(range(len(rows)))
+
+    def computed(run: Sequence[int]) -> int:
+        return sum(costs[k] for k in run) - sum(shared[k] for k in run[1:] if shared[k] >= prefixes.LEAST)
+
+    def allowed(runs: Sequence[Sequence[int]]) -> bool:
+        return all(len(run) == 1 or computed(run) <= budget for run in runs)
+
+    cuts = [_runs(len(rows), mask) for mask in range(2 ** (len(rows) - 1))]
+    best = min(sum(computed(run) + prefixes._PASS for run in runs) for runs in cuts if allowed(runs))
+    assert allowed([sorted(run) for run in found])
+    assert sum(len(prefixes.grow([rows[k] for k in run]).ids) for run in found) <= best
+
+
+def _runs(count: int, mask: int) -> list[list[int]]:
+    runs = [[0]]
+    for place in range(1, count):
+        if mask >> (place - 1) & 1:
+            runs.append([])
+        runs[-1].append(place)
+    return runs
+
+
+def test_rows_of_one_document_come_into_one_step_and_rows_of_one_system_prompt_stay_where_they_were_drawn() -> None:
+    rng = random.Random(0)
+    rules = tuple(rng.randrange(99) for _ in range(50))
+    documents = [tuple(rng.randrange(99) for _ in range(60)) for _ in range(20)]
+    rows = [
+        Encoded(ids, (0.0,) + (1.0,) * (len(ids) - 1))
+        for ids in (rules + documents[n % 20] + tuple(rng.randrange(99) for _ in range(10)) for n in range(60))
+    ]
+    options = {"epochs": 2, "batch_tokens": 1200, "pack_tokens": 600, "packing": True, "seed": 0}
+    plain = _members(batches.plan([120] * 60, **options))
+    shared = _members(batches.plan([120] * 60, **options, shared=prefixes.sort(rows)))
+    of_documents = [sum(len({i % 20 for i in step}) for step in steps) for steps in (plain, shared)]
+    assert of_documents[1] < 0.5 * of_documents[0]
+    short = [Encoded(row.ids[:50] + row.ids[110:], (0.0,) + (1.0,) * 59) for row in rows]
+    table = prefixes.sort(short)
+    assert prefixes.families(table, steps=3, tokens=600) == []
+    options["batch_tokens"] = 600
+    assert _members(batches.plan([60] * 60, **options, shared=table)) == _members(batches.plan([60] * 60, **options))
+
+
+def _members(steps: Sequence[batches.StepRows]) -> list[list[int]]:
+    """The examples of each step, whatever their passes; each exactly once an epoch."""
+    members = [sorted(index for one in step.packs for index in one) for step in steps]
+    for epoch in {step.epoch for step in steps}:
+        seen = [index for step, one in zip(steps, members, strict=True) if step.epoch == epoch for index in one]
+        assert len(seen) == len(set(seen))
+    return members
+
+
+def _depths(parents: Sequence[int]) -> list[int]:
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(0 if parent < 0 else depths[parent] + 1)
+    return depths
