@@ -12,9 +12,9 @@ mix neighbouring rows) is found before training, not after.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,7 +23,11 @@ from torch.nn import functional
 
 from honed.errors import ModelError
 
-NAME = "honed_packed"
+FUSED, PARTS = "honed_fused", "honed_parts"
+"""Names of the paths that are here: torch's fused kernel for CPUs; plain torch for any device."""
+
+Path = Callable[[Tensor, Tensor, Tensor, "Segments", float], Tensor]
+"""``path(query, key, value, segments, scale)``: query and what is returned 1 x H x T x D, the others 1 x K x T x D."""
 
 Span = tuple[int, int, int]
 """Where a segment starts and ends, and where the last of its descendants ends."""
@@ -42,6 +46,8 @@ class Segments:
     lengths: tuple[int, ...]
     parents: tuple[int, ...] = ()
     calls: int = 0
+    made: dict[str, Any] = field(default_factory=dict)
+    """What a path made of the segments for its first layer, for all others."""
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -68,23 +74,33 @@ class Segments:
         return max(depth)
 
 
-def register() -> None:
-    """Make ``honed_packed`` known to transformers; done again, it changes nothing."""
+def register(paths: Mapping[str, Path] | None = None) -> None:
+    """Make paths (without any named: those that are here) known to transformers by name; again, it changes nothing."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
-    AttentionInterface.register(NAME, packed_attention)
-    AttentionMaskInterface.register(NAME, _no_mask)
+    for name, path in (paths or {FUSED: by_fused, PARTS: by_parts}).items():
+        AttentionInterface.register(name, partial(packed_attention, path=path))
+        AttentionMaskInterface.register(name, _no_mask)
 
 
-def packed_attention(
-    _module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _mask: Tensor | None, **options: Any
+def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
+    _module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _mask: Tensor | None,
+    *,
+    path: Path,
+    segments: Segments,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention within each row. Shapes: query 1 x H x T x D, key and value 1 x K x T x D (K divides H).
 
     Returns 1 x T x H x D. Scaling comes from the model; heads share keys and values in groups of H / K.
     """
-    segments: Segments = options["segments"]
     segments.calls += 1
     window = options.get("sliding_window")
     assert window is None or segments.longest <= window, "rows longer than the window: prepare.py leaves them out"
@@ -93,15 +109,22 @@ def packed_attention(
             "this model's attention caps its scores or has sinks, which packed training doesn't compute",
             "Choose a model with plain softmax attention.",
         )
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    scale = options.get("scaling") or query.shape[-1] ** -0.5
-    dropout = options.get("dropout", 0.0)
-    if dropout:  # training with it: prepare.py shares no prefixes then
-        return _rows_with_dropout(query, key, value, segments, scale, dropout).transpose(1, 2), None
-    attend = _TreeAttention.apply if query.device.type == "cpu" else attention_by_parts
-    return attend(query, key, value, segments.spans, scale).transpose(1, 2), None
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if dropout:  # layout.py shares no prefixes then
+        return _with_dropout(query, key, value, segments, scale, dropout).transpose(1, 2), None
+    return path(query, key, value, segments, scale).transpose(1, 2), None
+
+
+def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+    """torch's fused kernel for CPUs, which keeps no scores."""
+    out: Tensor = _TreeAttention.apply(q, *_repeated(q, k, v), segments.spans, scale)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _repeated(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values once for every head."""
+    groups = q.shape[1] // k.shape[1]
+    return (k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)) if groups > 1 else (k, v)
 
 
 class _TreeAttention(torch.autograd.Function):
@@ -152,22 +175,18 @@ class _TreeAttention(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
-def attention_by_parts(q: Tensor, k: Tensor, v: Tensor, spans: Sequence[Span], scale: float) -> Tensor:
-    """The same in plain torch, differentiated by torch: for devices without a kernel of ours, and for the tests.
-
-    Shapes: q, k, v 1 x H x T x D; returns the same. The scores of one segment with its own keys exist at a time.
-    """
+def by_parts(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+    """Plain torch, differentiated by torch: on any device. The scores of one segment with some keys exist at a time."""
+    k, v = _repeated(q, k, v)
     outs: list[Tensor] = []
-    lses: list[Tensor] = []
-    for start, end, _ in spans:
+    for start, end, _ in segments.spans:
         own = slice(start, end)
         future = torch.ones(end - start, end - start, dtype=torch.bool, device=q.device).triu(1)
         part, lse = _plain(q[:, :, own], k[:, :, own], v[:, :, own], scale, future)
-        for first, last, below in spans:
+        for first, last, below in segments.spans:
             if last <= start and end <= below:
                 part, lse = _joined(part, lse, *_plain(q[:, :, own], k[:, :, first:last], v[:, :, first:last], scale))
         outs.append(part)
-        lses.append(lse)
     return torch.cat(outs, 2)
 
 
@@ -187,8 +206,9 @@ def _joined(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> tuple[T
     return (out * rest + part * share).to(out.dtype), whole
 
 
-def _rows_with_dropout(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, dropout: float) -> Tensor:
+def _with_dropout(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, dropout: float) -> Tensor:
     assert not any(parent >= 0 for parent in segments.parents), "dropout would be drawn once for several rows"
+    k, v = _repeated(q, k, v)
     parts = [
         functional.scaled_dot_product_attention(one, keys, values, is_causal=True, scale=scale, dropout_p=dropout)
         for one, keys, values in zip(*(tensor.split(segments.lengths, 2) for tensor in (q, k, v)), strict=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from honed.train import batches, likelihood, prefixes
+from honed.train import attention_cuda, batches, likelihood, prefixes
+from honed.train.attention import Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Settings
@@ -22,12 +23,13 @@ class Layout:
     """The steps of a run, and the way their examples go through the model.
 
     ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes.
-    ``reasons`` says why what was asked for isn't done, and what it is worth.
+    ``attention`` is the path's name. ``reasons`` says why what was asked for isn't done, and what it is worth.
     """
 
     fused: bool
     packed: bool
     shared: bool
+    attention: str
     steps: Sequence[StepRows]
     reasons: tuple[str, ...]
 
@@ -54,20 +56,40 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
             shared=shared,
         )
 
-    steps = planned(None)
-    if not (config.sharing and packed):
-        return Layout(fused, packed, False, steps, tuple(reasons))
+    table = None
+    if config.sharing and packed:
+        table, why = _worth(model, examples, lengths, planned)
+        reasons.append(why)
+    steps = planned(table)
+    if settings.device == "cuda":
+        reasons.append(_attention(model, examples, steps, shared=table is not None))
+    path = model.config._attn_implementation
+    return Layout(fused, packed, table is not None, path, steps, tuple(reason for reason in reasons if reason))
+
+
+def _worth(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    lengths: Sequence[int],
+    planned: Callable[[Prefixes | None], Sequence[StepRows]],
+) -> tuple[Prefixes | None, str]:
+    """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
     if getattr(model.config.get_text_config(), "attention_dropout", 0.0):
-        reasons.append("sharing is off: this model's attention has dropout, which each row must draw for itself")
-        return Layout(fused, packed, False, steps, tuple(reasons))
+        return None, "sharing is off: this model's attention has dropout, which each row must draw for itself"
     table = prefixes.sort(examples)
-    sharing = planned(table)
-    every = sum(lengths[index] for step in sharing for one in step.packs for index in one)
-    computed = sum(table.tokens(one) for step in sharing for one in step.packs)
+    packs = [one for step in planned(table) for one in step.packs]
+    every = sum(lengths[index] for one in packs for index in one)
+    computed = sum(table.tokens(one) for one in packs)
     if computed > (1 - _WORTH) * every:
-        return Layout(fused, packed, False, steps, tuple(reasons))
-    reasons.append(
-        f"sharing is on: of {every} tokens {computed} are computed ({every / computed:.2f} times fewer), "
-        "for common prefixes of rows are computed once"
-    )
-    return Layout(fused, packed, True, sharing, tuple(reasons))
+        return None, ""
+    return table, f"sharing: of {every} tokens about {computed} are computed, for rows begin with the same ones"
+
+
+def _attention(model: PreTrainedModel, examples: Sequence[Example], steps: Sequence[StepRows], *, shared: bool) -> str:
+    """Set the path that is the fastest on the largest pass of the first step; return what was measured."""
+    passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
+    pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
+    segments = Segments(pack.lengths, pack.parents)
+    name, why = attention_cuda.fastest(model.config.get_text_config(), segments, model.dtype)
+    model.set_attn_implementation(name)
+    return why

@@ -106,7 +106,7 @@ def ran(run: Prepared, layout: Layout, *, adapters: int, trainable: int) -> dict
         "trainable_parameters": trainable,
         "device": settings.device,
         "precision": settings.precision,
-        "attention": "flash, segment by segment" if settings.device == "cpu" else "segment by segment",
+        "attention": layout.attention.removeprefix("honed_"),
         "packing": layout.packed,
         "sharing": layout.shared,
         "head": "supervised positions, fused" if layout.fused else "supervised positions, the model's own",

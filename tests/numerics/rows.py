@@ -39,7 +39,7 @@ def packed_model(seed: int = 0) -> PreTrainedModel:
     """The tiny model with our attention."""
     attention.register()
     model = tiny_model(seed)
-    model.set_attn_implementation(attention.NAME)
+    model.set_attn_implementation(attention.FUSED)
     return model
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from honed.models.chat import Encoded
-from honed.train import attention, batches, likelihood, pairs, prefixes
+from honed.train import attention, attention_cuda, batches, likelihood, pairs, prefixes
+from honed.train.attention import Segments
 from honed.train.objectives.dpo import Dpo
 from honed.train.pairs import Pair
 from tests.numerics.rows import chat, close, conversation, packed_model
@@ -27,6 +28,12 @@ FOREST = st.lists(
     max_size=12,
 ).map(lambda rows: [tuple(token for part in row for token in part) for row in rows])
 """Rows put together from few parts, so that they share prefixes of prefixes, and some are prefixes of others."""
+
+
+UNCOMPILED = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+"""On a CPU it runs uncompiled, and warns that this is slow."""
+
+FOREST_OF_SEVEN = Segments((5, 3, 40, 2, 17, 70, 1), (-1, 0, 1, 1, 0, -1, 5))
 
 
 def nested() -> list[Encoded]:
@@ -115,13 +122,12 @@ def test_every_row_can_be_read_off_its_forest_and_nothing_is_laid_twice(rows: li
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_attention_over_a_forest_equals_plain_attention_over_each_path(dtype: torch.dtype) -> None:
-    spans = attention.Segments((5, 3, 40, 2, 17, 70, 1), (-1, 0, 1, 1, 0, -1, 5)).spans
     torch.manual_seed(0)
-    start = [torch.randn(1, 3, 138, 16, dtype=dtype) for _ in range(4)]
+    start = [torch.randn(1, heads, 138, 16, dtype=dtype) for heads in (4, 2, 2, 4)]
     found = []
-    for attend in (attention._TreeAttention.apply, attention.attention_by_parts, _by_paths):
+    for path in (attention.by_fused, attention.by_parts, by_definition):
         q, k, v = (tensor.clone().requires_grad_() for tensor in start[:3])
-        out = attend(q, k, v, spans, 0.3)
+        out = path(q, k, v, FOREST_OF_SEVEN, 0.3)
         out.backward(start[3])
         found.append([out.detach(), q.grad, k.grad, v.grad])
     tolerance = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2}[dtype]
@@ -130,15 +136,39 @@ def test_attention_over_a_forest_equals_plain_attention_over_each_path(dtype: to
             torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
 
 
-def _by_paths(q: Tensor, k: Tensor, v: Tensor, spans: Sequence[attention.Span], scale: float) -> Tensor:
-    """Every token's softmax over its ancestors and what is before it in its segment, from the definition."""
+def by_definition(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+    """Every token's softmax over its ancestors and what is before it in its segment."""
     size = q.shape[2]
     seen = torch.zeros(size, size, dtype=torch.bool)
-    for start, end, below in spans:
+    for start, end, below in segments.spans:
         for token in range(start, below):
             seen[token, start : min(end, token + 1)] = True
+    k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
     scores = (q @ k.transpose(2, 3) * scale).masked_fill(~seen, -torch.inf)
     return scores.softmax(3) @ v
+
+
+@UNCOMPILED
+def test_every_path_can_be_set_on_a_model_by_its_name() -> None:
+    attention.register({attention_cuda.FLEX: attention_cuda.by_flex, attention_cuda.VARLEN: attention_cuda.by_varlen})
+    model, pack = packed_model(), batches.collate(nested())
+    with torch.no_grad():
+        expected = likelihood.nll(model, pack, fused=True)
+        for name in (attention.PARTS, attention_cuda.FLEX, attention_cuda.VARLEN):
+            model.set_attn_implementation(name)
+            assert model.config._attn_implementation == name
+            if name != attention_cuda.VARLEN:  # it needs a card
+                torch.testing.assert_close(likelihood.nll(model, pack, fused=True), expected, rtol=1e-5, atol=1e-4)
+
+
+@UNCOMPILED
+def test_flex_attentions_mask_of_one_number_a_token_says_all_of_a_forest() -> None:
+    """Values only: FlexAttention has no backward pass on CPUs, and no card is needed for the mask to be right."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 138, 16) for heads in (4, 2, 2))
+    for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
+        found = attention_cuda.by_flex(q, k, v, segments, 0.3)
+        torch.testing.assert_close(found, by_definition(q, k, v, segments, 0.3), rtol=1e-4, atol=1e-5)
 
 
 @given(rows=FOREST, budget=st.integers(10, 120))

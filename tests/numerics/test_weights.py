@@ -78,7 +78,7 @@ def test_adapter_gradients_equal_those_of_peft() -> None:
 def test_adapter_logits_equal_those_saved_merged_and_reloaded(tmp_path: Path, tied: bool) -> None:
     base = tiny_folder(tmp_path / "base", tied=tied)
     attention.register()
-    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=attention.NAME)
+    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation=attention.FUSED)
     lora.add(model, rank=4, alpha=8.0, dropout=0.0, seed=0)
     steps(model, 3)
     row = uneven(1)[0]

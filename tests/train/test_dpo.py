@@ -20,7 +20,7 @@ from tests.train.jobs import finish, start
 def preferred(home: Workspace, model: str) -> float:
     """How many nats likelier, on average, ``model`` finds the chosen answers of ``liked`` than the rejected ones."""
     attention.register()
-    loaded = load(model, home, attention=attention.NAME)
+    loaded = load(model, home, attention=attention.FUSED)
     liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, loaded.context, None)
     with torch.no_grad():
         batch = pairs.collate(liked.encoded, packed=True)

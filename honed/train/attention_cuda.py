@@ -1,0 +1,118 @@
+"""Attention paths for CUDA, and which of them is the fastest there: found by timing them on a pack of the run.
+
+Dong et al. 2024, "Flex Attention: A Programming Model for Generating Optimized Attention Kernels"; Dao 2023,
+"FlashAttention-2", its form for rows of varying length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from honed.train import attention
+from honed.train.attention import PARTS, Path, Segments
+
+FLEX, VARLEN = "honed_flex", "honed_varlen"
+
+_ROUNDS = 3
+
+
+def visible(below: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Return which keys a query sees, by batch, head, query and key: those before it whose descendants reach it.
+
+    ``below[j]`` is where the last descendant of token j's segment ends: one number a token says all of a forest.
+    """
+
+    def mask(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (query < below[key])
+
+    return mask
+
+
+def below(segments: Segments, device: torch.device) -> Tensor:
+    """Return where the last descendant of each token's segment ends, shape (T,)."""
+    ends = torch.empty(sum(segments.lengths), dtype=torch.int32)
+    for start, end, last in segments.spans:
+        ends[start:end] = last
+    return ends.to(device)
+
+
+def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+    """Compiled FlexAttention over blocks of 128 x 128 that hold anything; the whole mask is never built."""
+    if FLEX not in segments.made:
+        segments.made[FLEX] = _blocks(visible(below(segments, q.device)), q.shape[2], q.device)
+    out: Tensor = _compiled()(q, k, v, block_mask=segments.made[FLEX], scale=scale, enable_gqa=True)
+    return out
+
+
+def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+    """FlashAttention over rows end to end, where none shares a prefix; 16 bits only."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    if VARLEN not in segments.made:
+        ends = torch.tensor((0, *segments.lengths)).cumsum(0).to(q.device, torch.int32)
+        segments.made[VARLEN] = ends, max(segments.lengths)
+    ends, longest = segments.made[VARLEN]
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (q, k, v))
+    out = varlen_attn(
+        query, key, value, ends, ends, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
+    )
+    assert isinstance(out, Tensor)
+    return out.transpose(0, 1)[None]
+
+
+def fastest(config: Any, segments: Segments, dtype: torch.dtype) -> tuple[str, str]:
+    """Time the paths on CUDA over ``segments``, forward and backward; return the fastest one's name, and the times.
+
+    ``config`` is the model's text configuration. A path that fails here, or disagrees with plain torch, is left out.
+    """
+    paths: dict[str, Path] = {PARTS: attention.by_parts, FLEX: by_flex}
+    if not any(parent >= 0 for parent in segments.parents) and dtype != torch.float32:
+        paths[VARLEN] = by_varlen
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = (config.num_attention_heads, *(config.num_key_value_heads,) * 2)
+    start = [torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads]
+    expected = attention.by_parts(start[0], start[1], start[2], segments, width**-0.5)
+    times: dict[str, float] = {}
+    for name, path in paths.items():
+        try:
+            times[name] = _timed(path, start, segments, width**-0.5, expected)
+        except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card, or not right on it
+            continue
+    best = min(times, key=times.__getitem__)
+    said = ", ".join(f"{name.removeprefix('honed_')} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
+    attention.register({name: paths[name] for name in times})
+    return best, f"attention by {best.removeprefix('honed_')}: measured a layer: {said}"
+
+
+def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float, expected: Tensor) -> float:
+    seconds = float("inf")
+    for _ in range(_ROUNDS):
+        q, k, v = (tensor.detach().requires_grad_() for tensor in start)
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        out = path(q, k, v, segments, scale)
+        out.sum().backward()
+        torch.cuda.synchronize()
+        seconds = min(seconds, time.perf_counter() - begun)
+        assert torch.allclose(out, expected, rtol=2e-2, atol=2e-2), "a path must agree with plain torch"
+    return seconds
+
+
+def _blocks(mask: Callable[..., Tensor], size: int, device: torch.device) -> Any:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    # Uncompiled, torch would build the whole mask first. On a CPU, in the tests, there is no compiler to count on.
+    return create_block_mask(mask, None, None, size, size, device=device, _compile=device.type == "cuda")
+
+
+@cache
+def _compiled() -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=True) if torch.cuda.is_available() else flex_attention
