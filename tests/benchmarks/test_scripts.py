@@ -1,0 +1,145 @@
+"""The benchmark scripts start, say what they can do, and measure a toy as they would measure a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import train_speed
+from honed.models.load import load_chat
+from measure import data, gemm, honed_job, peer
+from measure.heldout import heldout_loss
+from tests.house.tree import ROOT
+from tests.tiny import tiny_folder, tiny_model
+from time_to_quality import build_split, reached
+
+SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_folder(tmp_path_factory.mktemp("model") / "tiny", context=8192))
+
+
+def _run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *args]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_says_what_it_can_do(script: str) -> None:
+    done = _run(script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--json" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card")
+def test_without_a_cuda_card_the_gpu_benchmark_says_so() -> None:
+    done = _run("gpu_train.py")
+    assert done.returncode == 2
+    assert "no CUDA card" in done.stderr and "Traceback" not in done.stderr
+
+
+def _options(tiny: str, **more: Any) -> argparse.Namespace:
+    given = {"case": "lora", "rows": 2, "data": None, "model": tiny, "batch_tokens": 512, "set": [], "repeats": 1}
+    return argparse.Namespace(
+        **{**given, "peer_python": None, "no_peer": True, "ways": None, "no_plain": False, **more}
+    )
+
+
+def test_the_speed_document_has_what_is_read_from_it(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "SECONDS", 0.01)
+    monkeypatch.setattr(gemm, "SQUARE", {"cpu": 64})
+    document = json.loads(json.dumps(train_speed.measure(_options(tiny))))
+    assert {"case", "honed", "peer", "ratio", "gemm_share", "speed_of_light", "flop", "commit", "machine"} <= set(
+        document
+    )
+    assert document["honed"]["tokens_per_second"] > 0 and document["honed"]["peak_bytes"] > 0
+    assert document["honed"]["dataset_tokens"] == document["dataset_tokens"]
+    assert document["plain"]["max_abs_difference"] < 1e-3
+    assert document["peer"] is None and document["ratio"] is None and document["peer_missing"] == "not asked for"
+
+
+@pytest.mark.parametrize("case", ["sft", "prefix", "dpo"])
+def test_a_case_has_its_rows(tiny: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "find", lambda *_: None)
+    chat = load_chat(tiny, None)
+    built = train_speed.build_case(_options(tiny, case=case, rows=3), chat)
+    assert built.source.startswith("synthetic")
+    assert len(built.encoded) == (6 if case == "dpo" else 3)
+    systems = {row.messages[0].content for row in built.rows if row.messages[0].role == "system"}
+    assert len(systems) == (1 if case == "prefix" else 0)
+    for system in systems:
+        assert 280 <= len(chat.tokenizer(system)["input_ids"]) <= train_speed.SYSTEM_TOKENS
+
+
+def test_synthetic_rows_all_begin_differently() -> None:
+    rows = list(data.synthetic(200))
+    assert len({row.messages[0].content[:12] for row in rows}) > 190
+
+
+def test_rows_of_a_size_have_about_that_size(tiny: str) -> None:
+    chat = load_chat(tiny, None)
+    lengths = [len(chat.encode(row).ids) for row in data.sized(4, 300, lambda row: len(chat.encode(row).ids))]
+    assert all(280 <= length <= 300 for length in lengths)
+
+
+def test_no_way_of_the_peer_cuts_a_row() -> None:
+    ways = {**peer.sft_ways([10, 1500], 2048), **peer.dpo_ways([10, 1500])}
+    assert all(way["length"] >= 1500 for way in ways.values())
+
+
+def test_bf16_is_tried_where_it_has_a_chance_and_else_said_to_be_left_out() -> None:
+    ways = {"packed": {"length": 8}}
+    tried, left_out = peer.in_precisions(ways, {"fp32": 1e11, "bf16": 2e11})
+    assert set(tried) == {"packed, fp32", "packed, bf16"} and left_out == {}
+    tried, left_out = peer.in_precisions(ways, {"fp32": 1e11, "bf16": 1e10})
+    assert set(tried) == {"packed, fp32"} and set(left_out) == {"packed, bf16"}
+
+
+def test_an_interpreter_without_the_peer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(peer.PeerError, match="can't import trl"):
+        peer.interpreter(str(tmp_path / "python"))
+
+
+def test_the_loss_that_both_programs_are_measured_by_is_that_of_a_hand_count() -> None:
+    model = tiny_model()
+    ids = [5, 6, 7, 8]
+    with torch.no_grad():
+        logps = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = -(logps[1, 7] + logps[2, 8]).item() / 2
+    rows = [{"ids": ids, "weights": [0, 0, 0.5, 1]}]
+    assert heldout_loss(model, rows) == pytest.approx(expected, rel=1e-5)
+
+
+def test_held_out_rows_are_not_trained_on(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "find", lambda *_: None)
+    options = argparse.Namespace(rows=40, data=None, max_length=1024)
+    split = build_split(options, load_chat(tiny, None))
+    assert split.heldout and not {row.id for row in split.heldout} & {row.id for row in split.train}
+    assert len(split.heldout) + len(split.train) + split.left_out == 40
+
+
+def test_quality_is_reached_at_the_first_measurement_that_is_good_enough() -> None:
+    curve = [(0.0, 3.0), (10.0, 2.0), (20.0, 1.0), (30.0, 1.5)]
+    assert reached(curve, 1.5) == 20.0
+    assert reached(curve, 0.5) is None
+
+
+def test_what_a_job_is_timed_by_leaves_the_held_out_loss_out(tiny: str, tmp_path: Path) -> None:
+    rows = list(data.synthetic(4, (5, 20)))
+    values = {"base": tiny, "weights": "full", "batch_tokens": 128, "eval_rows": 2, "eval_every": 1}
+    run = honed_job.train(tmp_path / "ws", rows[:3], values, heldout=rows[3:])
+    curve = honed_job.curve(run.job.events())
+    assert len(curve) == len(run.losses) + 1
+    assert curve[0][0] == 0.0 and curve[-1][0] == pytest.approx(run.seconds)
+    assert run.seconds < run.wall_seconds
