@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.train.objectives.kinds import KINDS, PreferenceConfig
 
 
 class TrainConfig(Config):
@@ -16,12 +17,23 @@ class TrainConfig(Config):
         description="model to start from: smollm2-135m, a workspace model, a folder, a .gguf file, a hub id"
     )
     data: str = Field(description="dataset of the workspace: name (newest version) or name@vN")
-    name: str | None = Field(None, description="name of the model that is made; default: <base>-<data>, dpo: ...-dpo")
-    objective: Literal["sft", "dpo"] = Field(
-        "sft", description="learn the dataset's rows (sft), or its preferences between two answers (dpo)"
+    name: str | None = Field(
+        None, description="name of the model that is made; default: <base>-<data>, then -<objective>"
     )
-    dpo_beta: float = Field(0.1, gt=0, description="dpo: how strongly the model is held to the base's answers")
-    rows: int | None = Field(None, gt=0, description="train on the first N training rows (dpo: preferences) only")
+    objective: Literal["sft", "dpo", "kto", "orpo", "simpo"] = Field(
+        "sft",
+        description="learn the dataset's rows (sft), its preferences between two answers (dpo, orpo, simpo), or "
+        "answers that were found good or bad: its ratings, and both sides of its preferences (kto)",
+    )
+    preference: PreferenceConfig = Field(
+        PreferenceConfig(), description="settings of dpo, kto, orpo and simpo; what is left open is as in their papers"
+    )
+    neftune_alpha: float = Field(
+        0.0, ge=0, description="noise on the embeddings while training (NEFTune), usually 5 to 15; 0 turns it off"
+    )
+    rows: int | None = Field(
+        None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
+    )
     weights: Literal["auto", "full", "lora"] = Field("auto", description="train all weights, or LoRA adapters")
     lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters, on every linear layer but the head")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")
@@ -45,3 +57,10 @@ class TrainConfig(Config):
     eval_rows: int = Field(64, ge=0, description="held-out rows for the loss during the run; 0 turns it off")
     checkpoint_every: int | None = Field(None, gt=0, description="steps between checkpoints; default: every 5 minutes")
     keep_checkpoints: int = Field(1, gt=0, description="newest checkpoints kept while the job runs")
+
+    @model_validator(mode="after")
+    def _read_by_its_objective(self) -> Self:
+        if unread := KINDS[self.objective].unread(self.preference):
+            known = ", ".join(KINDS[self.objective].defaults) or "none of them"
+            raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
+        return self

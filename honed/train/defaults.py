@@ -12,9 +12,12 @@ from honed.train.config import TrainConfig
 BYTES_PER_WEIGHT = 16
 """Full training: weight, gradient and two AdamW moments in fp32 (or bf16 weight and gradient plus fp32 master)."""
 
-RATE_SHARE = {"sft": 1.0, "dpo": 0.1}
-"""Learning rate of an objective beside that of supervised fine-tuning. DPO moves a model that can already do its task:
-Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model."""
+RATE_SHARE = {"sft": 1.0, "dpo": 0.1, "kto": 0.2, "orpo": 0.8, "simpo": 0.05}
+"""Learning rate of an objective beside that of supervised fine-tuning; all but ORPO move one that can already do its
+task. DPO: Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model.
+KTO: Ethayarajh et al. 2024 advise 2 to 10 times DPO's rate; this is the low end. ORPO learns the chosen answers as
+supervised fine-tuning does: Hong et al. 2024 take 8e-6 at 7B, where rates here are shares of 1e-5. SimPO: Meng et al.
+2024 take 3e-7 to 1e-6 at 7B and 8B, and warn of more."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[flo
 def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     if config.epochs:
         return config.epochs, ""
-    if config.objective == "dpo":
-        return 1.0, "epochs 1: pairs seen again are soon learned by heart, and answers drift away from both"
+    if config.objective != "sft":
+        return 1.0, "epochs 1: preferences seen again are soon learned by heart, and answers drift away"
     rows = len(facts.lengths)
     epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"

@@ -56,6 +56,10 @@ class Objective(Protocol[E_contra, B]):
         """Lay examples end to end."""
         ...
 
+    def ready(self, model: PreTrainedModel, batches: Sequence[B], /) -> Sequence[B]:
+        """Return a step's batches with what each has to know of the others, before any of them is computed."""
+        ...
+
     def sums(self, model: PreTrainedModel, batch: B) -> Mapping[str, Tensor]:
         """Return ``loss``, and whatever else is worth seeing, as sums; the loop divides by the step's total weight."""
         ...
@@ -110,7 +114,7 @@ class Training(Generic[E, B]):
         weight = sum(batch.weight for batch in batches)
         self.model.train()
         means: defaultdict[str, float] = defaultdict(float)
-        for batch in batches:
+        for batch in self.objective.ready(self.model, batches):
             sums = self.objective.sums(self.model, batch.to(self.settings.device))
             (sums["loss"] / weight).backward()
             optimizer.accumulate()

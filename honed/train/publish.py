@@ -17,6 +17,7 @@ from honed.store.artifacts import Artifact
 from honed.train import lora
 from honed.train.batches import StepRows
 from honed.train.layout import Layout
+from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.prepare import Prepared
 
@@ -96,11 +97,12 @@ def _seen(job: Job) -> dict[int, Mapping[str, float]]:
 def ran(run: Prepared, layout: Layout, *, adapters: int, trainable: int) -> dict[str, Any]:
     """What really ran, whatever was asked for."""
     config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
-    reference = {"reference": f"{run.base.ref}, computed before the first step"} if entry.reference else {}
+    reference = {"reference": f"{run.base.ref}, once for its data, before the first step"} if entry.reference else {}
     return {
         "objective": config.objective,
-        **entry.settings(config),
+        **KINDS[config.objective].settings(config.preference),
         **reference,
+        "neftune_alpha": config.neftune_alpha,
         "weights": settings.weights,
         "adapters": adapters,
         "trainable_parameters": trainable,

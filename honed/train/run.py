@@ -13,17 +13,17 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.objectives.kinds import KINDS
 
 
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
-    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has no preferences and dpo is to learn from
-    them; before anything is written.
+    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from;
+    before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
-    if config.objective == "dpo":
-        _check_preferences(dataset)
+    _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
     job = jobs.create(workspace, "train", config.model_copy(update={"base": base, "data": dataset.ref, "name": name}))
@@ -31,12 +31,17 @@ def run(workspace: Workspace, config: TrainConfig) -> Job:
     return job
 
 
-def _check_preferences(dataset: Artifact) -> None:
-    if next(datasets.preferences(dataset, 1), None) is None:
-        raise DataError(
-            f"{dataset.ref} has no preferences, and dpo learns from nothing else",
-            "They come from feedback: edited answers, and choices between two. To learn its rows, use objective sft.",
-        )
+def _check_data(dataset: Artifact, objective: str) -> None:
+    learns = KINDS[objective].learns
+    if learns == "rows" or next(datasets.preferences(dataset, 1), None):
+        return
+    if learns == "answers" and next(datasets.ratings(dataset, 1), None):
+        return
+    lacks = "no preferences" if learns == "preferences" else "neither ratings nor preferences"
+    raise DataError(
+        f"{dataset.ref} has {lacks}, and {objective} learns from nothing else",
+        "They come from feedback: thumbs, edited answers, choices between two. To learn its rows, use objective sft.",
+    )
 
 
 def _name(base: str, data: str, objective: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import lora
+from honed.train import lora, neftune
 from honed.train.heldout import HeldOut
 from honed.train.layout import choose
 from honed.train.loop import Training
+from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.prepare import prepare
@@ -28,7 +29,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             job.log.note(reason)
     steps = layout.steps
     examples = run.train.encoded
-    if OBJECTIVES[config.objective].reference:  # before adapters are added: the model is still the base
+    entry = OBJECTIVES[config.objective]
+    if entry.reference:  # before adapters are added: the model is still the base
         reference = Reference(
             run.base.hash,
             settings.precision,
@@ -36,14 +38,18 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             packed=layout.packed,
             shared=layout.shared,
             fused=layout.fused,
+            pack_tokens=settings.pack_tokens,
         )
-        examples = reference.attach(model, examples, steps, job, stopping)
+        examples = reference.attach(model, examples, job, stopping)
     adapters: list[str] = []
     if settings.weights == "lora":
         adapters = lora.add(
             model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
         )
-    objective = OBJECTIVES[config.objective].make(config, layout.fused, layout.packed, layout.shared)
+    if config.neftune_alpha:
+        neftune.add(model, config.neftune_alpha)
+    given = KINDS[config.objective].settings(config.preference)
+    objective = entry.make(given, layout.fused, layout.packed, layout.shared)
     heldout = HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device)
     training = Training(model, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
     heldout_loss = training.run()
