@@ -46,6 +46,9 @@ class TrainConfig(Config):
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm at most")
     batch_tokens: int | None = Field(None, gt=0, description="tokens (prompt and answer) in one optimizer step, about")
     pack_tokens: int | None = Field(None, gt=0, description="tokens in one forward pass, at most; decides peak memory")
+    activation_checkpointing: bool = Field(
+        False, description="compute each layer again in the backward pass: far less memory, about a third more time"
+    )
     packing: bool = Field(True, description="put several rows into one forward pass, exactly, without padding")
     sharing: bool = Field(True, description="compute common prefixes of the rows in a pass once, exactly, if it pays")
     max_length: int | None = Field(None, gt=1, description="rows with more tokens are left out and listed, never cut")

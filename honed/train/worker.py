@@ -7,8 +7,9 @@ from typing import Any
 
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import lora, neftune
+from honed.train import heap, lora, neftune
 from honed.train.heldout import HeldOut
+from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.layout import choose
 from honed.train.loop import Training
 from honed.train.objectives.kinds import KINDS
@@ -21,8 +22,12 @@ from honed.train.reference import Reference
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Train as ``config.yaml`` says, from the last checkpoint if there is one; return what ran and what came of it."""
+    kept = heap.keep_freed_memory()
     run = prepare(job)
     model, config, settings = run.base.model, run.config, run.settings
+    kernels = install(model)
+    if config.activation_checkpointing:
+        checkpoint_layers(model)
     layout = choose(model, run.train.encoded, config, settings)
     if job.status().attempt == 1:
         for reason in (*settings.reasons, *layout.reasons):
@@ -62,7 +67,12 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "heldout_loss": heldout_loss,
         **source(run, steps),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
-        "ran": ran(run, layout, adapters=len(adapters), trainable=trainable),
+        "ran": {
+            **ran(run, layout, adapters=len(adapters), trainable=trainable),
+            "kernels": kernels.describe(),
+            "activation_checkpointing": config.activation_checkpointing,
+            "freed_memory": "kept by the process" if kept else "as the system's allocator does",
+        },
         "reasons": [*settings.reasons, *layout.reasons],
     }
 
