@@ -21,7 +21,11 @@ from honed.store.workspace import Workspace
 @click.option(
     "--objective", type=click.Choice(["sft", "dpo"]), help="Learn the rows (sft), or preferences between answers (dpo)."
 )
-@click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "full", "lora", "qlora"]),
+    help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
+)
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
 @click.option("--rows", type=int, help="Train on the first N training rows only.")

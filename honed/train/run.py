@@ -13,15 +13,17 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.defaults import check_installed
 
 
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
     Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has no preferences and dpo is to learn from
-    them; before anything is written.
+    them, ``ConfigError`` if a library that the settings need isn't installed; before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
+    check_installed(config.weights)
     if config.objective == "dpo":
         _check_preferences(dataset)
     base = pinned(workspace, config.base)

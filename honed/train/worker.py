@@ -7,7 +7,7 @@ from typing import Any
 
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import lora
+from honed.train import adapters
 from honed.train.heldout import HeldOut
 from honed.train.layout import choose
 from honed.train.loop import Training
@@ -30,7 +30,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     examples = run.train.encoded
     if OBJECTIVES[config.objective].reference:  # before adapters are added: the model is still the base
         reference = Reference(
-            run.base.hash,
+            f"{run.base.hash}-nf4" if settings.weights == "qlora" else run.base.hash,
             settings.precision,
             settings.device,
             packed=layout.packed,
@@ -38,11 +38,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             fused=layout.fused,
         )
         examples = reference.attach(model, examples, steps, job, stopping)
-    adapters: list[str] = []
-    if settings.weights == "lora":
-        adapters = lora.add(
-            model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
-        )
+    adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
     objective = OBJECTIVES[config.objective].make(config, layout.fused, layout.packed, layout.shared)
     heldout = HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device)
     training = Training(model, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
@@ -56,7 +52,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "heldout_loss": heldout_loss,
         **source(run, steps),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
-        "ran": ran(run, layout, adapters=len(adapters), trainable=trainable),
+        "ran": ran(run, layout, adapted=len(adapted), trainable=trainable),
         "reasons": [*settings.reasons, *layout.reasons],
     }
 

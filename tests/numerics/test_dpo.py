@@ -15,8 +15,10 @@ from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded, Unusable
 from honed.records import Message, Preference
-from honed.train import attention, batches, likelihood, lora, pairs, token_loss
+from honed.train import adapters, attention, batches, likelihood, pairs, token_loss
+from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
+from honed.train.lora import LoraLinear
 from honed.train.objectives.dpo import Dpo
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.optim import Optimizer, learning_rate
@@ -72,9 +74,9 @@ def plain_loss(model: PreTrainedModel, pair: Pair, beta: float) -> Tensor:
 
 def adapted(model: PreTrainedModel) -> PreTrainedModel:
     """Adapters of which neither half is zero, so that all have a gradient."""
-    lora.add(model, rank=4, alpha=8.0, dropout=0.0, seed=0)
+    adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
     for module in model.modules():
-        if isinstance(module, lora.LoraLinear):
+        if isinstance(module, LoraLinear):
             torch.nn.init.normal_(module.lora_B, std=0.02)
     return model
 
@@ -150,7 +152,7 @@ def test_at_step_0_the_loss_is_ln_2_and_every_margin_is_0(dtype: torch.dtype, we
     model = packed_model().to(dtype)
     made = referred(model, answered(6))
     if weights == "lora":  # as they start, with B = 0: the reference was computed without them
-        lora.add(model, rank=4, alpha=8.0, dropout=0.1, seed=0)
+        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1), seed=0)
     model.train()
     batch = DPO.collate(made)
     assert torch.equal(DPO.margins(model, batch), torch.zeros(6))
