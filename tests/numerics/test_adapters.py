@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 
 from honed.errors import ConfigError
 from honed.models import save as saving
-from honed.train import adapters, attention
+from honed.train import adapters, attention, lora
 from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
 from tests.numerics.adapted import KINDS, adapted, layers, logits, steps, stir
@@ -74,9 +74,9 @@ def test_the_layer_and_its_gradients_are_those_of_the_formula(dropout: float, do
     torch.manual_seed(1)
     out = layer(x)
     torch.manual_seed(1)
-    kept = torch.empty(12, 6, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else torch.ones(12, 6)
-    dropped = x * kept.view(3, 4, 6) / (1 - dropout)
-    plain = x @ base.weight.T + 1.7 * dropped @ layer.lora_A.T @ layer.lora_B.T
+    kept = ~lora._dropped(x.detach().view(12, 6), dropout).view(3, 4, 6)
+    assert bool(kept.all()) == (dropout == 0)
+    plain = x @ base.weight.T + 1.7 * (x * kept / (1 - dropout)) @ layer.lora_A.T @ layer.lora_B.T
     if layer.magnitude is not None:
         norm = (base.weight + 1.7 * layer.lora_B @ layer.lora_A).norm(dim=1).detach()
         plain = plain * (layer.magnitude / norm)
@@ -96,6 +96,17 @@ def test_dropout_is_drawn_anew_in_training_and_absent_in_evaluation() -> None:
     torch.testing.assert_close(logits(model, row), without, rtol=0, atol=0)
     model.train()
     assert not torch.equal(logits(model, row), logits(model, row))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.05, 0.5, 0.9])
+def test_dropout_drops_the_share_that_was_asked_for_evenly(probability: float) -> None:
+    torch.manual_seed(0)
+    dropped = lora._dropped(torch.empty(997, 203), probability).float()
+    assert float(dropped.mean()) == pytest.approx(probability, abs=0.004)
+    flat = dropped.flatten()
+    for slot in range(4):  # of the draw that four elements share
+        assert float(flat[slot::4].mean()) == pytest.approx(probability, abs=0.01)
+        assert float((flat[slot::4] * flat.roll(-1)[slot::4]).mean()) == pytest.approx(probability**2, abs=0.01)
 
 
 def test_the_norm_of_dora_is_that_of_the_merged_weight() -> None:
