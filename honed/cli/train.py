@@ -23,7 +23,11 @@ from honed.store.workspace import Workspace
     type=click.Choice(["sft", "dpo", "kto", "orpo", "simpo"]),
     help="Learn the rows (sft), preferences between answers (dpo, orpo, simpo), or answers rated good or bad (kto).",
 )
-@click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "full", "lora", "qlora"]),
+    help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
+)
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
 @click.option("--rows", type=int, help="Train on the first N training rows only.")

@@ -34,10 +34,20 @@ class TrainConfig(Config):
     rows: int | None = Field(
         None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
     )
-    weights: Literal["auto", "full", "lora"] = Field("auto", description="train all weights, or LoRA adapters")
-    lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters, on every linear layer but the head")
+    weights: Literal["auto", "full", "lora", "qlora"] = Field(
+        "auto", description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora)"
+    )
+    lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")
+    lora_targets: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="layers that get adapters, by name (q_proj, mlp.up_proj) or pattern (layers.[01].*); "
+        "default: every linear layer but the head",
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the LoRA adapters' input")
+    rslora: bool = Field(False, description="LoRA scale alpha / sqrt(rank): large ranks learn as fast as small ones")
+    dora: bool = Field(False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
     epochs: float | None = Field(None, gt=0, description="passes over the training rows; a fraction is allowed")
     learning_rate: float | None = Field(None, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning rate after the warm-up")
@@ -62,8 +72,10 @@ class TrainConfig(Config):
     keep_checkpoints: int = Field(1, gt=0, description="newest checkpoints kept while the job runs")
 
     @model_validator(mode="after")
-    def _read_by_its_objective(self) -> Self:
+    def _every_setting_is_read(self) -> Self:
         if unread := KINDS[self.objective].unread(self.preference):
             known = ", ".join(KINDS[self.objective].defaults) or "none of them"
             raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
+        if self.weights == "full" and (self.lora_targets or self.rslora or self.dora):
+            raise ValueError("lora_targets, rslora and dora say how adapters are made, and weights: full makes none")
         return self

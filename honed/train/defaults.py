@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from honed.errors import ConfigError
 from honed.train.config import TrainConfig
@@ -93,6 +94,8 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
 def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
+    if config.lora_targets or config.rslora or config.dora:
+        return "lora", "weights lora: lora_targets, rslora or dora is set"
     need = BYTES_PER_WEIGHT * facts.parameters
     size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each)"
     if need < 0.5 * facts.memory:
@@ -140,3 +143,9 @@ def fitting(lengths: Sequence[int], limit: int) -> list[bool]:
             "Raise max_length, up to the model's context, or shorten the rows.",
         )
     return fits
+
+
+def check_installed(weights: str) -> None:
+    """Raise ``ConfigError`` if ``weights`` are qlora and bitsandbytes, which packs them, isn't installed."""
+    if weights == "qlora" and find_spec("bitsandbytes") is None:
+        raise ConfigError("qlora needs bitsandbytes, which isn't installed", "Install it: pip install 'honed[qlora]'")

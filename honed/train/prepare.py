@@ -19,9 +19,11 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
 from honed.train import attention
+from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.objectives.table import OBJECTIVES
+from honed.train.quantise import quantise
 from honed.train.rows import Rows, encode, report_left_out
 
 CHOSEN = "chosen.json"
@@ -34,12 +36,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that a run starts from. ``train`` holds what the objective learns from."""
+    """Everything that a run starts from. ``train`` holds what the objective learns from.
+
+    ``adapters`` are those that training will add; None trains all weights.
+    """
 
     job: Job
     config: TrainConfig
     settings: Settings
     base: LoadedModel
+    adapters: Adapters | None
     dataset: Artifact
     train: Rows[Any]
     heldout: Rows[Encoded]
@@ -63,7 +69,7 @@ def prepare(job: Job) -> Prepared:
         config.base,
         job.workspace,
         dtype=DTYPES[precision],
-        device=device,
+        device="cpu" if config.weights == "qlora" else device,  # quantised layer by layer on its way to the device
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
         template=config.template,
     )
@@ -82,7 +88,22 @@ def prepare(job: Job) -> Prepared:
     settings = resolve(config, facts)
     choice = {"device": device, "precision": precision, "weights": settings.weights}
     write_whole(job.path / CHOSEN, json.dumps(choice))
-    return Prepared(job, config, settings, base, dataset, train, heldout)
+    if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
+        quantise(base.model, device)
+    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
+    if settings.weights == "full":
+        return None
+    return Adapters(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        targets=config.lora_targets,
+        rslora=config.rslora,
+        dora=config.dora,
+    )
 
 
 def _chosen(job: Job) -> dict[str, str]:

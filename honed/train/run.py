@@ -13,16 +13,18 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.defaults import check_installed
 from honed.train.objectives.kinds import KINDS
 
 
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
-    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from;
-    before anything is written.
+    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from,
+    ``ConfigError`` if a library that the settings need isn't installed; before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
+    check_installed(config.weights)
     _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)

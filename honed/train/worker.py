@@ -7,7 +7,7 @@ from typing import Any
 
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import heap, lora, neftune
+from honed.train import adapters, heap, neftune
 from honed.train.heldout import HeldOut
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.layout import choose
@@ -37,7 +37,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     entry = OBJECTIVES[config.objective]
     if entry.reference:  # before adapters are added: the model is still the base
         reference = Reference(
-            run.base.hash,
+            f"{run.base.hash}-nf4" if settings.weights == "qlora" else run.base.hash,
             settings.precision,
             settings.device,
             packed=layout.packed,
@@ -46,11 +46,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             pack_tokens=settings.pack_tokens,
         )
         examples = reference.attach(model, examples, job, stopping)
-    adapters: list[str] = []
-    if settings.weights == "lora":
-        adapters = lora.add(
-            model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
-        )
+    adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
     if config.neftune_alpha:
         neftune.add(model, config.neftune_alpha)
     given = KINDS[config.objective].settings(config.preference)
@@ -68,7 +64,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         **source(run, steps),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
         "ran": {
-            **ran(run, layout, adapters=len(adapters), trainable=trainable),
+            **ran(run, layout, adapted=len(adapted), trainable=trainable),
             "kernels": kernels.describe(),
             "activation_checkpointing": config.activation_checkpointing,
             "freed_memory": "kept by the process" if kept else "as the system's allocator does",

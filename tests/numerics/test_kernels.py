@@ -12,7 +12,8 @@ from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from honed.errors import ModelError
-from honed.train import attention, batches, heap, likelihood, lora
+from honed.train import adapters, attention, batches, heap, likelihood
+from honed.train.adapters import Adapters
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
@@ -103,7 +104,7 @@ def test_a_model_with_our_kernels_has_the_same_gradients_and_says_what_was_insta
     assert list(fused.state_dict()) == names
     if weights == "lora":
         for model in (plain, fused):
-            lora.add(model, rank=4, alpha=8.0, dropout=0.0, seed=3)
+            adapters.add(model, Adapters(rank=4, alpha=8.0), seed=3)
             for name, parameter in model.named_parameters():
                 if name.endswith("lora_B"):  # zero at the start, which hides A's gradient
                     parameter.data.copy_(random(*parameter.shape, dtype=parameter.dtype, seed=5))
@@ -205,7 +206,7 @@ def test_layers_computed_again_give_the_same_gradients_dropout_included(ours: bo
         if again:
             checkpoint_layers(model)
         if weights == "lora":
-            lora.add(model, rank=4, alpha=8.0, dropout=0.3, seed=3)
+            adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.3), seed=3)
         torch.manual_seed(7)
         found.append(gradients(model, rows, [[0, 1, 2], [3, 4, 5]]))
     assert found[0].keys() == found[1].keys()
@@ -237,7 +238,7 @@ def test_mlp_with_an_adapter_on_its_last_matrix_goes_through_the_adapter() -> No
     install(model)
     mlp = model.model.layers[0].mlp
     assert isinstance(mlp, LlamaMLP)
-    lora.add(model, rank=2, alpha=4.0, dropout=0.0, seed=0)
+    adapters.add(model, Adapters(rank=2, alpha=4.0), seed=0)
     called = []
     mlp.down_proj.register_forward_hook(lambda *_: called.append(1))
     mlp(torch.randn(1, 3, 32))

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.models.chat import Encoded
-from honed.train import lora
+from honed.train import adapters
+from honed.train.adapters import Adapters
+from honed.train.lora import LoraLinear
 from honed.train.objectives import kto
 from honed.train.ratings import Rated, matched
 from tests.numerics.compared import gradients, made, rated
@@ -66,9 +68,9 @@ def test_the_point_moves_the_loss_and_has_no_gradient_of_its_own() -> None:
 
 def test_the_point_is_measured_without_dropout_and_leaves_the_mode_as_it_was() -> None:
     model, objective = packed_model(), made("kto")
-    lora.add(model, rank=4, alpha=8.0, dropout=0.5, seed=0)
+    adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.5), seed=0)
     for module in model.modules():
-        if isinstance(module, lora.LoraLinear):
+        if isinstance(module, LoraLinear):
             torch.nn.init.normal_(module.lora_B, std=0.1)
     model.train()
     levels = [objective.ready(model, [objective.collate(rated(4))])[0].level for _ in range(2)]
