@@ -34,6 +34,11 @@ class TrainConfig(Config):
     rows: int | None = Field(
         None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
     )
+    stream: Literal["auto"] | bool = Field(
+        "auto",
+        description="read the rows while training, in bounded memory; auto: if they are large beside what is free",
+    )
+    stream_rows: int | None = Field(None, gt=0, description="stream: rows that are shuffled together, about")
     weights: Literal["auto", "full", "lora"] = Field("auto", description="train all weights, or LoRA adapters")
     lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters, on every linear layer but the head")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")
