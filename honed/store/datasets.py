@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from honed.errors import StoreError
@@ -26,6 +29,9 @@ ROWS = "rows.parquet"
 PREFERENCES = "preferences.parquet"
 RATINGS = "ratings.parquet"
 _CHUNK = 4096
+"""Rows in a row group, at most."""
+_CHUNK_CHARACTERS = 1 << 24
+"""Characters in a row group, about, at most: whoever reads one holds that much, however long the rows are."""
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("weight", pa.float32())]))
 _SCHEMA = pa.schema(
@@ -65,12 +71,14 @@ def write(  # noqa: PLR0913 - each is a part of the artifact
         counts = {"train": 0, "heldout": 0}
         with pq.ParquetWriter(scratch / ROWS, _SCHEMA, compression="zstd") as writer:
             chunk: list[dict[str, Any]] = []
+            characters = 0
             for row, split in rows:
                 counts[split] += 1
                 chunk.append(_plain(row, split))
-                if len(chunk) == _CHUNK:
+                characters += sum(len(message.content) for message in row.messages)
+                if len(chunk) == _CHUNK or characters >= _CHUNK_CHARACTERS:
                     writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
-                    chunk = []
+                    chunk, characters = [], 0
             writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
         for file, schema, records in ((PREFERENCES, _PREFERENCES, preferences), (RATINGS, _RATINGS, ratings)):
             if records:
@@ -82,17 +90,50 @@ def write(  # noqa: PLR0913 - each is a part of the artifact
         return artifacts.publish(scratch, "datasets", parents=parents or {}, config=config, facts={**counts, **facts})
 
 
+@dataclass(frozen=True, order=True)
+class Shard:
+    """Some neighbouring rows of a split: ``count`` of those in row group ``group``, from the ``start``-th on."""
+
+    group: int
+    start: int
+    count: int
+
+
+def shards(dataset: Artifact, split: Split, size: int = _CHUNK, limit: int | None = None) -> list[Shard]:
+    """Return where a split's rows lie, in their stored order: ``size`` of them in a shard, ``limit`` in all, at most.
+
+    Only the column ``split`` is read, so that the rows of a large dataset are counted, exactly, in a moment.
+    """
+    found: list[Shard] = []
+    left = limit
+    with _opened(dataset.path / ROWS) as file:
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, ["split"])["split"]
+            here = pc.sum(pc.equal(column, split)).as_py() or 0
+            if left is not None:
+                here = min(here, left)
+                left -= here
+            found += [Shard(group, start, min(size, here - start)) for start in range(0, here, size)]
+    return found
+
+
+def read(dataset: Artifact, split: Split, wanted: Iterable[Shard]) -> Iterator[Conversation]:
+    """Yield the rows of ``wanted`` shards, one shard after another; no more than one row group is held at a time.
+
+    Neighbouring shards of one row group cost one reading of it.
+    """
+    with _opened(dataset.path / ROWS) as file:
+        for group, here in groupby(wanted, key=lambda shard: shard.group):
+            table = file.read_row_group(group)
+            table = table.filter(pc.equal(table["split"], split))
+            for shard in here:
+                for plain in table.slice(shard.start, shard.count).to_pylist():
+                    yield _row(plain)
+
+
 def rows(dataset: Artifact, split: Split, limit: int | None = None) -> Iterator[Conversation]:
     """Yield the rows of a split in their stored order, ``limit`` at most, in bounded memory."""
-    left = limit
-    for plain in _lines(dataset.path / ROWS):
-        if plain["split"] != split:
-            continue
-        if left is not None:
-            if left == 0:
-                return
-            left -= 1
-        yield _row(plain)
+    return read(dataset, split, shards(dataset, split, limit=limit))
 
 
 def preferences(dataset: Artifact, limit: int | None = None) -> Iterator[Preference]:
@@ -122,13 +163,18 @@ def traces(dataset: Artifact) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def _lines(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: missing or damaged", "Import the data again.") from error
-    with file:
+    with _opened(path) as file:
         for batch in file.iter_batches(_CHUNK, columns=columns):
             yield from batch.to_pylist()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: missing or damaged", "Import the data again.") from error
 
 
 def _plain(row: Conversation, split: Split) -> dict[str, Any]:

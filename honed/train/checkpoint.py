@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,9 +17,10 @@ from honed.store.workspace import writing
 from honed.train.optim import Optimizer
 
 
-def save(folder: Path, step: int, optimizer: Optimizer, keep: int) -> Path:
+def save(folder: Path, step: int, optimizer: Optimizer, keep: int, position: Mapping[str, Any] | None = None) -> Path:
     """Write ``step-<N>`` (N steps are done) under a temporary name, sync it, rename it; then drop all but ``keep``.
 
+    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``).
     A full disk raises ``StoreError`` and leaves the checkpoints that were there.
     """
     final = folder / f"step-{step:08d}"
@@ -31,7 +34,7 @@ def save(folder: Path, step: int, optimizer: Optimizer, keep: int) -> Path:
                 random["random.cuda"] = torch.cuda.get_rng_state()
             with os_errors():
                 save_file({**optimizer.state(), **random}, scratch / "state.safetensors")
-            (scratch / "checkpoint.json").write_text(json.dumps({"step": step}))
+            (scratch / "checkpoint.json").write_text(json.dumps({"step": step, "position": position or {}}))
             sync_tree(scratch)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -56,3 +59,8 @@ def load(path: Path, optimizer: Optimizer) -> int:
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
     return int(json.loads((path / "checkpoint.json").read_text())["step"])
+
+
+def position(path: Path) -> dict[str, Any]:
+    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
+    return dict(json.loads((path / "checkpoint.json").read_text()).get("position", {}))

@@ -17,11 +17,12 @@ from honed.jobs.events import ArtifactMade, Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.train import checkpoint
-from honed.train.batches import StepRows
 from honed.train.defaults import Settings
+from honed.train.divergence import Watch
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
 from honed.train.prefixes import Example
+from honed.train.steps import Planned, Position, Steps, count
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -67,17 +68,21 @@ class Objective(Protocol[E_contra, B]):
 
 @dataclass
 class Training(Generic[E, B]):
-    """What a run needs: the model as it is to be trained, the examples, the order, the settings, where to report."""
+    """What a run needs: the model as it is to be trained, the examples in their order, the settings, where to report.
+
+    ``done`` steps are behind it, at ``position``; ``tokens`` and ``seconds`` are those of this attempt.
+    """
 
     model: PreTrainedModel
     objective: Objective[E, B]
-    examples: Sequence[E]
-    names: Sequence[str]
     heldout: HeldOut
-    steps: Sequence[StepRows]
+    steps: Steps[E]
     settings: Settings
     job: Job
     stopping: Callable[[], bool]
+    done: int = field(default=0, init=False)
+    position: Position = field(default_factory=dict, init=False)
+    watch: Watch = field(default_factory=Watch, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -91,25 +96,24 @@ class Training(Generic[E, B]):
             [(name, p) for name, p in self.model.named_parameters() if p.requires_grad],
             weight_decay=self.settings.weight_decay,
         )
-        first = self._resume(optimizer)
-        heldout_loss = self._evaluate(first) if first in (0, len(self.steps)) else None
+        self._resume(optimizer)
+        measured, heldout_loss = (0, self._evaluate()) if self.done == 0 else (None, None)
         saved = time.monotonic()
-        for number in range(first, len(self.steps)):
-            self._step(number, optimizer)
-            done = number + 1
-            if done % self.settings.eval_every == 0 or done == len(self.steps):
-                heldout_loss = self._evaluate(done)
-            if self._checkpoint_due(done, saved) or self.stopping():
-                self._save(done, optimizer)
+        for step in self.steps.after(self.done, self.position):
+            self._step(step, optimizer)
+            self.done, self.position = step.number, step.position
+            if self.done % self.settings.eval_every == 0:
+                measured, heldout_loss = self.done, self._evaluate()
+            if self._checkpoint_due(saved) or self.stopping():
+                self._save(optimizer)
                 saved = time.monotonic()
-            if self.stopping() and done < len(self.steps):
+            if self.stopping() and step.number < step.total:
                 raise Stopped
-        return heldout_loss
+        return heldout_loss if measured == self.done else self._evaluate()
 
-    def _step(self, number: int, optimizer: Optimizer) -> None:
+    def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
-        step = self.steps[number]
-        batches = [self.objective.collate([self.examples[index] for index in pack]) for pack in step.packs]
+        batches = [self.objective.collate([step.examples[index] for index in pack]) for pack in step.rows.packs]
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191).
         weight = sum(batch.weight for batch in batches)
         self.model.train()
@@ -121,20 +125,20 @@ class Training(Generic[E, B]):
             for name, value in sums.items():
                 means[name] += (value.detach() / weight).item()
         if not math.isfinite(means["loss"]):
-            self._not_finite(number, step)
+            self._not_finite(step)
         rate = learning_rate(
-            number,
-            len(self.steps),
+            step.passed,
+            step.whole,
             peak=self.settings.learning_rate,
             warmup=self.settings.warmup,
             schedule=self.settings.schedule,
         )
         norm = optimizer.step(rate, self.settings.clip_norm)
         if not math.isfinite(norm):
-            self._not_finite(number, step, "gradient")
+            self._not_finite(step, "gradient")
         seconds = time.perf_counter() - start
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
-        tokens = sum(len(row.ids) for pack in step.packs for index in pack for row in self.examples[index].rows)
+        tokens, _ = count([step.rows], step.examples)
         self.tokens += tokens
         self.seconds += seconds
         values = {
@@ -144,34 +148,42 @@ class Training(Generic[E, B]):
             "tokens_per_second": tokens / seconds,
             "computed_tokens": sum(batch.tokens for batch in batches),
         }
-        self.job.log.write(Step(stage="train", step=number + 1, total=len(self.steps), values=values))
+        self.job.log.write(Step(stage="train", step=step.number, total=step.total, values=values))
+        self._note_divergence(step.number, means["loss"])
 
-    def _evaluate(self, step: int) -> float | None:
+    def _evaluate(self) -> float | None:
         loss = self.heldout.loss(self.model)
         if loss is not None:
-            self.job.log.write(Metric(name="heldout_loss", value=loss, step=step))
+            self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
         return loss
 
-    def _resume(self, optimizer: Optimizer) -> int:
+    def _note_divergence(self, step: int, loss: float) -> None:
+        if found := self.watch.seen(step, loss):
+            rate = self.settings.learning_rate
+            self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
+
+    def _resume(self, optimizer: Optimizer) -> None:
         saved = checkpoint.found(self.job.path / "checkpoints")
         if not saved:
-            return 0
-        step = checkpoint.load(saved[-1], optimizer)
-        self.job.log.note(f"resumed after step {step} of {len(self.steps)}")
-        return step
+            return
+        self.done = checkpoint.load(saved[-1], optimizer)
+        self.position = checkpoint.position(saved[-1])
+        self.watch.replay(self.job.events(), self.done)
+        self.job.log.note(f"resumed after step {self.done}")
 
-    def _checkpoint_due(self, done: int, saved: float) -> bool:
+    def _checkpoint_due(self, saved: float) -> bool:
         every = self.settings.checkpoint_every
-        return done % every == 0 if every else time.monotonic() - saved > CHECKPOINT_SECONDS
+        return self.done % every == 0 if every else time.monotonic() - saved > CHECKPOINT_SECONDS
 
-    def _save(self, done: int, optimizer: Optimizer) -> None:
-        path = checkpoint.save(self.job.path / "checkpoints", done, optimizer, self.settings.keep_checkpoints)
+    def _save(self, optimizer: Optimizer) -> None:
+        folder = self.job.path / "checkpoints"
+        path = checkpoint.save(folder, self.done, optimizer, self.settings.keep_checkpoints, self.position)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
 
-    def _not_finite(self, number: int, step: StepRows, what: str = "loss") -> None:
-        rows = [self.names[index] for pack in step.packs for index in pack]
+    def _not_finite(self, step: Planned[E], what: str = "loss") -> None:
+        rows = step.row_names
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
         raise HonedError(
-            f"the {what} of step {number + 1} is not a number; its rows: {listed}",
+            f"the {what} of step {step.number} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",
         )

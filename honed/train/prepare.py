@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import attention
+from honed.train import attention, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
-from honed.train.objectives.table import OBJECTIVES
 from honed.train.quantise import quantise
-from honed.train.rows import Rows, encode, report_left_out
+from honed.train.rows import Rows, encode
+from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
 """What the first attempt found out about the machine, in the job's folder."""
@@ -47,7 +47,7 @@ class Prepared:
     base: LoadedModel
     adapters: Adapters | None
     dataset: Artifact
-    train: Rows[Any]
+    train: Rows[Any] | Stream[Any]
     heldout: Rows[Encoded]
 
 
@@ -74,19 +74,22 @@ def prepare(job: Job) -> Prepared:
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    train = OBJECTIVES[config.objective].read(dataset, base.chat, limit, config.rows)
-    report_left_out(job, train, dataset)
+    memory = devices.hardware(Path.cwd()).memory_free  # a container's limit counts
+    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
+    streams = isinstance(train, Stream)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
-        lengths=train.lengths,
-        memory=_free_memory(device),
+        rows=train.rows if isinstance(train, Stream) else len(train.encoded),
+        tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
+        memory=int(torch.cuda.mem_get_info()[0]) if device == "cuda" else memory,
         device=device,
         precision=precision,
         precision_reason=why,
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
     settings = resolve(config, facts)
-    choice = {"device": device, "precision": precision, "weights": settings.weights}
+    settings = replace(settings, reasons=(*settings.reasons, *([why_stream] if why_stream else [])))
+    choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     write_whole(job.path / CHOSEN, json.dumps(choice))
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
@@ -106,7 +109,7 @@ def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
     )
 
 
-def _chosen(job: Job) -> dict[str, str]:
+def _chosen(job: Job) -> dict[str, Any]:
     """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
     path = job.path / CHOSEN
     return dict(json.loads(path.read_text())) if path.exists() else {}
@@ -119,9 +122,3 @@ def _window(config: Any) -> int:
     window = getattr(text, "sliding_window", None)
     slides = "sliding_attention" in kinds if kinds else getattr(text, "use_sliding_window", True)
     return int(window) if window and slides else _NO_WINDOW
-
-
-def _free_memory(device: str) -> int:
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    return devices.hardware(Path.cwd()).memory_free  # a container's limit counts
