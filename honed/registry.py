@@ -19,7 +19,7 @@ from typing import Any, Literal
 from honed.errors import ConfigError
 from honed.records import Message, Score
 
-Group = Literal["verifiers"]
+Group = Literal["verifiers", "instructions"]
 
 Verifier = Callable[[Mapping[str, Any], Sequence[Message], str], Score]
 """``verify(params, prompt, answer) -> Score``: deterministic, offline, never raises on any answer."""
