@@ -31,13 +31,15 @@ def starts_with_verb(tokens: Sequence[str]) -> bool:
 
 
 def _has_ending(word: str) -> bool:
-    """Say whether a word looks like an -ing or -ed form, or like the third person of a verb of the list."""
+    """Say whether a word has the ending of a verb form, or is the third person of a verb of the list."""
     if word in among("no_verbs") or not word.isalpha():
         return False
-    if len(word) > 5 and word.endswith("ing"):
-        return True
-    if len(word) > 4 and word.endswith("ed") and not word.endswith("eed"):
-        return True
-    return word.endswith("s") and any(
-        stem in among("verbs") and stem not in among("nouns_too") for stem in (word[:-1], word[:-2], f"{word[:-3]}y")
-    )
+    if word.endswith("ing"):
+        return any(vowel in word[:-3] for vowel in "aeiouy")
+    if word.endswith("ed"):
+        return len(word) > 4 and not word.endswith("eed")
+    if word.endswith(("ize", "ify")):
+        return len(word) > 4
+    stems = [word[:-1]] if word.endswith("s") else []
+    stems += [f"{word[:-3]}y"] if word.endswith("ies") else [word[:-2]] if word.endswith("es") else []
+    return any(stem in among("verbs") and stem not in among("nouns_too") for stem in stems)
