@@ -24,9 +24,23 @@ ALL: dict[str, Instruction[Any]] = {**IFEVAL.table, **IFBENCH.table}
 EXAMPLES = {**followed.IFEVAL, **followed.IFBENCH}
 
 # Texts made of what the rules look for, beside any text at all.
-MARKS = "* ** *** ****** - \" ' `` [ ] << >> ( { } ) . ... ? ! ?! : , ; 1. Dr. U.S. a.b. P.S. <i> </em> 😀 猫 Ü İ ß \0 \ue000"
+MARKS = "* ** *** ****** - \" ' `` [ ] << >> ( { } ) . ... ? ! ?! : , ; 1. Dr. U.S. a.b. P.S. <i> </em> 😀 猫 Ü İ ß"
 WORDS = "level Emma Zimbabwe Use the river cannot don't 'tis 1805-10-16 {\"a\": ID,Country,City,Year,Count"
-PHRASES = ["\n", "\n\n", " ", ". ", "\r", "\u2028", "\t", "Section 1", "Question 1", "bald eagle", "My Answer:"]
+PHRASES = [
+    "\0",
+    "\ue000",
+    "\n",
+    "\n\n",
+    " ",
+    ". ",
+    "\r",
+    "\u2028",
+    "\t",
+    "Section 1",
+    "Question 1",
+    "bald eagle",
+    "My Answer:",
+]
 PIECES = st.sampled_from([*MARKS.split(), *WORDS.split(), *PHRASES])
 TEXTS = st.one_of(st.text(), st.lists(st.one_of(PIECES, st.text(max_size=3)), max_size=40).map("".join))
 
