@@ -6,8 +6,8 @@ A plug-in is declared in a ``pyproject.toml``::
     my_rule = "my_package.rules:my_rule"
 
 and used by its name. Ours are declared in the same way: there is no second, hand-kept list. The group ``instructions``
-holds families of instructions (``honed.evaluate.verifiers.families``), each also a verifier of the same name: they judge
-instruction by instruction, and draw constraints for training data.
+holds families of instructions (``honed.evaluate.verifiers.families``), each also a verifier of the same name, which
+judge instruction by instruction and draw constraints for training data.
 """
 
 from __future__ import annotations
