@@ -1,6 +1,7 @@
 """The nouns that travel between stages: frozen records, without torch and without behaviour.
 
-Message        one turn: who says what
+Message        one turn: who says what, and which tools it calls
+ToolCall       a tool that an assistant turn calls, with its arguments
 Check          which verifier judges an answer, and with what parameters
 Conversation   turns whose assistant messages are the ideal responses; one training or held-out row
 Preference     two answers to one prompt, one of them preferred
@@ -17,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "heldout"]
+Severity = Literal["fault", "warning"]
 
 
 class Record(BaseModel):
@@ -32,12 +34,36 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ToolCall(Record):
+    """A call of a tool: its name, the arguments as JSON values, and an id that its result refers to, or ""."""
+
+    name: str
+    arguments: Mapping[str, Any] = {}
+    id: str = ""
+
+
 class Message(Record):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    An assistant turn may call tools (``tool_calls``; its content may be empty then); a turn of the role ``tool`` is
+    what a tool gave back, to the call ``tool_call_id`` of the tool ``name`` where these are known. Empty fields of
+    tools are left out when a turn is written as JSON.
+    """
 
     role: Role
     content: str
     weight: float = Field(default=1.0, ge=0, description="loss weight of this turn; read for assistant turns only")
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = write(self)
+        return {key: value for key, value in plain.items() if value or key not in _OF_TOOLS}
+
+
+_OF_TOOLS = frozenset({"tool_calls", "tool_call_id", "name"})
 
 
 class Check(Record):
@@ -52,12 +78,14 @@ class Conversation(Record):
 
     ``tags`` say what the row is (``task``, ``benefit``, ``audience``, ``source`` ...); metrics are grouped by them.
     ``events`` are the ids of the interactions and feedback that the row was derived from; an imported row has none.
+    ``tools`` are the tools that may be called, each a JSON schema of a function: name, description, parameters.
     """
 
     messages: tuple[Message, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
     events: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -71,8 +99,8 @@ class Conversation(Record):
 
     @property
     def id(self) -> str:
-        """Content hash of the turns (16 hex digits): equal rows have equal ids, whatever their tags."""
-        return turns_id(self.messages)
+        """Content hash of turns and tools (16 hex digits): equal rows have equal ids, whatever their tags."""
+        return turns_id(self.messages, self.tools)
 
     @property
     def prompt_id(self) -> str:
@@ -81,18 +109,19 @@ class Conversation(Record):
 
 
 class Preference(Record):
-    """Two answers to one prompt, ``chosen`` preferred to ``rejected``; ``events`` as in ``Conversation``."""
+    """Two answers to one prompt, ``chosen`` preferred to ``rejected``; the rest as in ``Conversation``."""
 
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def id(self) -> str:
         """Content hash of prompt and both answers (16 hex digits)."""
-        return digest([[[m.role, m.content] for m in self.prompt], self.chosen, self.rejected])
+        return digest([_said(self.prompt), self.chosen, self.rejected, *([self.tools] if self.tools else [])])
 
     @property
     def prompt_id(self) -> str:
@@ -101,12 +130,11 @@ class Preference(Record):
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
-        turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in self.prompt)
-        return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=self.tags)
+        return _answered(self.prompt, answer, self.tags, self.tools)
 
 
 class Rating(Record):
-    """An answer that a person found good or not, and why; ``events`` as in ``Conversation``."""
+    """An answer that a person found good or not, and why; the rest as in ``Conversation``."""
 
     prompt: tuple[Message, ...]
     answer: str
@@ -114,11 +142,21 @@ class Rating(Record):
     reason: str = ""
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def id(self) -> str:
         """Content hash of prompt, answer and verdict (16 hex digits)."""
-        return digest([[[m.role, m.content] for m in self.prompt], self.answer, self.good])
+        return digest([_said(self.prompt), self.answer, self.good, *([self.tools] if self.tools else [])])
+
+    @property
+    def prompt_id(self) -> str:
+        """Content hash of the prompt, the same as that of a ``Conversation`` with this prompt."""
+        return turns_id(self.prompt)
+
+    def row(self) -> Conversation:
+        """Return prompt and answer as a conversation whose last turn alone carries a loss."""
+        return _answered(self.prompt, self.answer, self.tags, self.tools)
 
 
 class Interaction(Record):
@@ -181,7 +219,10 @@ class Score(Record):
 
 
 class Fault(Record):
-    """What is wrong with one row of a file. Printed as ``file:line: field: message``."""
+    """What is wrong with one row of a file. Printed as ``file:line: field: message``.
+
+    A ``fault`` makes the row unusable; a ``warning`` is only suspicious, and the row is used.
+    """
 
     file: str
     line: int
@@ -189,14 +230,44 @@ class Fault(Record):
     kind: str
     message: str
     hint: str = ""
+    severity: Severity = "fault"
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.field}: {self.message}"
 
 
-def turns_id(turns: Iterable[Message]) -> str:
-    """Return the content hash (16 hex digits) of who says what in ``turns``; weights play no part."""
-    return digest([[turn.role, turn.content] for turn in turns])
+class Said(Protocol):
+    """Who says what, calling which tools: a ``Message``, or what has its attributes."""
+
+    @property
+    def role(self) -> Role: ...  # noqa: D102 - as in ``Message``
+
+    @property
+    def content(self) -> str: ...  # noqa: D102
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]: ...  # noqa: D102
+
+
+def turns_id(turns: Iterable[Said], tools: tuple[Mapping[str, Any], ...] = ()) -> str:
+    """Return the content hash (16 hex digits) of who says what in ``turns``, given ``tools``; weights play no part."""
+    return digest([_said(turns), tools] if tools else _said(turns))
+
+
+def _answered(
+    prompt: Iterable[Message], answer: str, tags: Mapping[str, str], tools: tuple[Mapping[str, Any], ...]
+) -> Conversation:
+    turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in prompt)
+    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags, tools=tools)
+
+
+def _said(turns: Iterable[Said]) -> list[list[Any]]:
+    return [
+        [turn.role, turn.content, [[call.name, call.arguments] for call in turn.tool_calls]]
+        if turn.tool_calls
+        else [turn.role, turn.content]
+        for turn in turns
+    ]
 
 
 def digest(value: object) -> str:
