@@ -46,8 +46,9 @@ class Message(Record):
     """One turn of a conversation.
 
     An assistant turn may call tools (``tool_calls``; its content may be empty then); a turn of the role ``tool`` is
-    what a tool gave back, to the call ``tool_call_id`` of the tool ``name`` where these are known. Empty fields of
-    tools are left out when a turn is written as JSON.
+    what a tool gave back, to the call ``tool_call_id`` of the tool ``name`` where these are known. ``tools``, on the
+    first turn only, are those that may be called, each a JSON schema of a function (name, description, parameters): so
+    a prompt brings its tools along, wherever it goes. Empty fields of tools are left out when a turn is written.
     """
 
     role: Role
@@ -56,6 +57,7 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     name: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @model_serializer(mode="wrap")
     def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class Message(Record):
         return {key: value for key, value in plain.items() if value or key not in _OF_TOOLS}
 
 
-_OF_TOOLS = frozenset({"tool_calls", "tool_call_id", "name"})
+_OF_TOOLS = frozenset({"tool_calls", "tool_call_id", "name", "tools"})
 
 
 class Check(Record):
@@ -78,14 +80,12 @@ class Conversation(Record):
 
     ``tags`` say what the row is (``task``, ``benefit``, ``audience``, ``source`` ...); metrics are grouped by them.
     ``events`` are the ids of the interactions and feedback that the row was derived from; an imported row has none.
-    ``tools`` are the tools that may be called, each a JSON schema of a function: name, description, parameters.
     """
 
     messages: tuple[Message, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
     events: tuple[str, ...] = ()
-    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -99,8 +99,8 @@ class Conversation(Record):
 
     @property
     def id(self) -> str:
-        """Content hash of turns and tools (16 hex digits): equal rows have equal ids, whatever their tags."""
-        return turns_id(self.messages, self.tools)
+        """Content hash of the turns (16 hex digits): equal rows have equal ids, whatever their tags."""
+        return turns_id(self.messages)
 
     @property
     def prompt_id(self) -> str:
@@ -116,12 +116,11 @@ class Preference(Record):
     rejected: str
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
-    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def id(self) -> str:
         """Content hash of prompt and both answers (16 hex digits)."""
-        return digest([_said(self.prompt), self.chosen, self.rejected, *([self.tools] if self.tools else [])])
+        return digest([_said(self.prompt), self.chosen, self.rejected])
 
     @property
     def prompt_id(self) -> str:
@@ -130,7 +129,7 @@ class Preference(Record):
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, answer, self.tags, self.tools)
+        return _answered(self.prompt, answer, self.tags)
 
 
 class Rating(Record):
@@ -142,12 +141,11 @@ class Rating(Record):
     reason: str = ""
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
-    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def id(self) -> str:
         """Content hash of prompt, answer and verdict (16 hex digits)."""
-        return digest([_said(self.prompt), self.answer, self.good, *([self.tools] if self.tools else [])])
+        return digest([_said(self.prompt), self.answer, self.good])
 
     @property
     def prompt_id(self) -> str:
@@ -156,7 +154,7 @@ class Rating(Record):
 
     def row(self) -> Conversation:
         """Return prompt and answer as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, self.answer, self.tags, self.tools)
+        return _answered(self.prompt, self.answer, self.tags)
 
 
 class Interaction(Record):
@@ -248,23 +246,24 @@ class Said(Protocol):
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]: ...  # noqa: D102
 
-
-def turns_id(turns: Iterable[Said], tools: tuple[Mapping[str, Any], ...] = ()) -> str:
-    """Return the content hash (16 hex digits) of who says what in ``turns``, given ``tools``; weights play no part."""
-    return digest([_said(turns), tools] if tools else _said(turns))
+    @property
+    def tools(self) -> tuple[Mapping[str, Any], ...]: ...  # noqa: D102
 
 
-def _answered(
-    prompt: Iterable[Message], answer: str, tags: Mapping[str, str], tools: tuple[Mapping[str, Any], ...]
-) -> Conversation:
+def turns_id(turns: Iterable[Said]) -> str:
+    """Return the content hash (16 hex digits) of who says what in ``turns``, with which tools; weights play no part."""
+    return digest(_said(turns))
+
+
+def _answered(prompt: Iterable[Message], answer: str, tags: Mapping[str, str]) -> Conversation:
     turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in prompt)
-    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags, tools=tools)
+    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags)
 
 
 def _said(turns: Iterable[Said]) -> list[list[Any]]:
     return [
-        [turn.role, turn.content, [[call.name, call.arguments] for call in turn.tool_calls]]
-        if turn.tool_calls
+        [turn.role, turn.content, [[call.name, call.arguments] for call in turn.tool_calls], turn.tools]
+        if turn.tool_calls or turn.tools
         else [turn.role, turn.content]
         for turn in turns
     ]

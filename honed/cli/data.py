@@ -106,7 +106,7 @@ def import_(
     if result["warnings"]:
         say(f"suspicious, and used: {_counted(result['warnings'], ', ')}; see them: honed data check FILE")
     ref = result["dataset"]
-    objective = " --objective dpo" if result.get("preferences") else ""
+    objective = " --objective dpo" if result.get("preferences") else " --objective kto" if result.get("ratings") else ""
     say(f"next: honed data show {ref} --model MODEL  |  honed train --base MODEL --data {ref}{objective}")
 
 
@@ -180,18 +180,18 @@ def list_(workspace: Workspace, as_json: bool) -> None:
 @workspace_option
 @json_option
 def show(name: str, model: str, rows: int, split: Any, workspace: Workspace, as_json: bool) -> None:
-    """Show rows as a model will see them.
+    """Show rows as a model will see them; of a dataset without training rows, its preferences and rated answers.
 
     The chat template is rendered and special tokens are visible; what is supervised (the tokens a model is trained to
     say) is coloured in a terminal, and stands between ⟦ and ⟧ elsewhere.
     """
-    from honed.data.show import seen
+    from honed.data.show import conversations, seen
     from honed.models.load import load_chat
-    from honed.store import artifacts, datasets
+    from honed.store import artifacts
 
     dataset = artifacts.resolve(workspace, "datasets", name)
     chat = load_chat(model, workspace, say=say)
-    shown = [seen(row, chat) for row in datasets.rows(dataset, split, rows)]
+    shown = [seen(row, chat) for row in conversations(dataset, split, rows)]
     if as_json:
         emit_json({"dataset": dataset.ref, "model": model, "split": split, "rows": [row.plain() for row in shown]})
         return

@@ -115,8 +115,7 @@ class Intake:
             return Refused(row.written(), tuple([self._fault(row, problem, "fault") for problem in read.problems]))
         self._ignore(read.ignored)
         odd = [one for said in read.said for one in suspect.suspicions(said)]
-        if read.records[0].tools:
-            odd += [one for said in read.said for one in suspect.undeclared(said, read.records[0].tools)]
+        odd += [one for said in read.said if said[0].tools for one in suspect.undeclared(said)]
         warnings = tuple([self._fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
         return Taken(row, tuple(read.records), warnings)
 

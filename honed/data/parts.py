@@ -61,5 +61,5 @@ class Reader:
 def _told(record: Record) -> tuple[Part, str, str]:
     """Return which file of a dataset holds a record, its id, and its prompt's."""
     if isinstance(record, Drawn):
-        return "rows", turns_id(record.messages, record.tools), turns_id(record.messages[:-1])
+        return "rows", turns_id(record.messages), turns_id(record.messages[:-1])
     return "preferences" if isinstance(record, Preference) else "ratings", record.id, record.prompt_id

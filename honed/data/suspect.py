@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from honed.data.language import mismatch
 from honed.data.shapes.problem import Problem
@@ -109,9 +108,9 @@ def _problem(turn: Turn, kind: str, message: str, hint: str) -> Problem:
     return Problem(turn.path, kind, message, hint)
 
 
-def undeclared(turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    """Yield the tools that are called without being among ``tools``, if any are defined."""
-    known = {tool["name"] for tool in tools}
+def undeclared(turns: Sequence[Turn]) -> Iterator[Problem]:
+    """Yield the tools that are called without being among those that the first turn brings."""
+    known = {tool["name"] for tool in turns[0].tools}
     for name in dict.fromkeys(call.name for turn in turns for call in turn.tool_calls if call.name not in known):
         what = f"the tool {name!r} is called, and 'tools' doesn't define it"
         yield Problem(("tools",), "undeclared tool", what, "Define it under 'tools'.")

@@ -20,9 +20,10 @@ _TURN = [
     ("tool_calls", pa.string()),
     ("tool_call_id", pa.string()),
     ("name", pa.string()),
+    ("tools", pa.string()),
 ]
 _TURNS = pa.list_(pa.struct(_TURN))
-_TRACED = [("tags", pa.string()), ("events", pa.list_(pa.string())), ("tools", pa.string())]
+_TRACED = [("tags", pa.string()), ("events", pa.list_(pa.string()))]
 _PROMPTED = [("id", pa.string()), ("prompt", _TURNS), *_TRACED]
 SCHEMAS: Mapping[Part, pa.Schema] = {
     "rows": pa.schema(
@@ -52,7 +53,6 @@ def table(
         "id": ids if ids is not None else [record.id for record in records],
         "tags": [_json(record.tags) or "{}" for record in records],
         "events": [record.events for record in records],
-        "tools": [_json(record.tools) for record in records],
     }
     if part == "rows":
         columns["split"] = splits if splits is not None else [None] * len(records)
@@ -97,6 +97,7 @@ def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
         [_calls(turn) if turn.tool_calls else None for turn in flat],
         [turn.tool_call_id or None for turn in flat],
         [turn.name or None for turn in flat],
+        [_json(turn.tools) for turn in flat],
     ]
     arrays = [pa.array(values, kind) for values, (_, kind) in zip(columns, _TURN, strict=True)]
     inner = pa.StructArray.from_arrays(arrays, fields=list(_TURNS.value_type))
@@ -116,6 +117,7 @@ def _messages(turns: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
             tool_calls=tuple(ToolCall(**call) for call in _plain(turn.get("tool_calls"), [])),
             tool_call_id=turn.get("tool_call_id") or "",
             name=turn.get("name") or "",
+            tools=tuple(_plain(turn.get("tools"), [])),
         )
         for turn in turns
     )
@@ -129,7 +131,6 @@ def _traced(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tags": _plain(plain["tags"], {}),
         "events": tuple(plain.get("events") or ()),
-        "tools": tuple(_plain(plain.get("tools"), [])),
     }
 
 

@@ -144,14 +144,28 @@ def traces(dataset: Artifact) -> Iterator[tuple[str, str, tuple[str, ...]]]:
                 yield part, plain["id"], tuple(plain["events"])
 
 
+def tool_turns(dataset: Artifact) -> int:
+    """Return how many turns of the rows, in both splits, define or call tools."""
+    count = 0
+    with _opened(dataset.path / ROWS) as file:
+        for batch in file.iter_batches(_CHUNK, columns=["messages"]):
+            turns = batch.column("messages").flatten()
+            names = {"tools", "tool_calls"} & {field.name for field in turns.type}
+            count += sum(len(turns) - turns.field(turns.type.get_field_index(name)).null_count for name in names)
+    return count
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: missing or damaged", "Import the data again.") from error
+
+
 def _lines(dataset: Artifact, part: Part, names: list[str] | None = None) -> Iterator[dict[str, Any]]:
     path = dataset.path / _FILES[part]
     if part != "rows" and not path.exists():
         return
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path}: missing or damaged", "Import the data again.") from error
-    with file:
+    with _opened(path) as file:
         for batch in file.iter_batches(_CHUNK, columns=names):
             yield from batch.to_pylist()

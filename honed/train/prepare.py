@@ -70,6 +70,11 @@ def prepare(job: Job) -> Prepared:
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
     train = OBJECTIVES[config.objective].read(dataset, base.chat, limit, config.rows)
     report_left_out(job, train, dataset)
+    if calls := datasets.tool_turns(dataset):
+        how = (
+            "in the chat template's own form" if base.chat.speaks_tools else "as text: the chat template knows no tools"
+        )
+        job.log.note(f"{calls:,} turns define or call tools, written {how}")
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
         lengths=train.lengths,

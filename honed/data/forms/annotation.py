@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from honed.data.forms.held import Form, Record, Row, Written, lost, more, plain, spoken
+from honed.data.forms.held import Form, Record, Row, Written, lost, more, plain, spoken, tools
 from honed.data.shapes.annotated import BAD, GOOD
 from honed.records import Conversation, Preference
 
@@ -61,7 +61,7 @@ def _argilla(record: Record) -> Written:
         spoken(record.messages)
     fields: dict[str, Any] = {"messages": spoken(record.prompt), **seen}
     proposed = {name: {"value": text, "score": None, "agent": "honed"} for name, text in answers.items()}
-    lacks = lost(record, "weights", "check") + (("tools",) if record.tools else ())
+    lacks = lost(record, "weights", "check") + (("tools",) if tools(record) else ())
     row = {"id": record.id, "fields": fields, "metadata": dict(record.tags), "suggestions": proposed}
     return {**row, "responses": {}, "vectors": {}}, lacks
 

@@ -28,7 +28,7 @@ def _sharegpt(record: Record) -> Written:
             said.append({"from": _SPEAKERS[turn.role], "value": turn.content, **weight})
         if turn.tool_calls:
             said.append({"from": "function_call", "value": _calls(turn), **weight})
-    defined = {"tools": orjson.dumps(tools(row)).decode()} if row.tools else {}
+    defined = {"tools": orjson.dumps(tools(row)).decode()} if tools(row) else {}
     return {"conversations": said, **defined, **more(row, "tags", "check")}, lost(row, "call ids")
 
 
@@ -52,7 +52,7 @@ def _prompt_response(record: Record) -> Written:
 
 def _opening(row: Conversation) -> tuple[Row, tuple[Message, ...]]:
     """Return the field ``system``, if there is a system turn, and the other turns. Tools can't be held."""
-    if row.tools:
+    if tools(row):
         raise UnheldError("with tools")
     first = row.messages[0]
     return ({"system": first.content}, row.messages[1:]) if first.role == "system" else ({}, row.messages)

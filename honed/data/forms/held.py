@@ -39,8 +39,8 @@ def more(record: Record, *names: str) -> Row:
         found["tags"] = dict(record.tags)
     if "check" in names and isinstance(record, Conversation) and record.check:
         found["check"] = record.check.model_dump(mode="json")
-    if "tools" in names and record.tools:
-        found["tools"] = [{"type": "function", "function": tool} for tool in record.tools]
+    if "tools" in names and (defined := tools(record)):
+        found["tools"] = [{"type": "function", "function": tool} for tool in defined]
     return found
 
 
@@ -91,4 +91,5 @@ def _message(turn: Message) -> Row:
 
 def tools(record: Record) -> list[Mapping[str, Any]]:
     """Return the tools that a record defines, as ShareGPT files have them."""
-    return [dict(tool) for tool in record.tools]
+    turns = record.messages if isinstance(record, Conversation) else record.prompt
+    return [dict(tool) for tool in turns[0].tools]

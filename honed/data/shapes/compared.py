@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from honed.data.shapes import single, turns
-from honed.data.shapes.reading import Reading
+from honed.data.shapes.reading import Reading, equipped
 from honed.data.shapes.turns import Turn
 from honed.data.sources.decode import kind_of
 from honed.records import Message, Preference, Rating
@@ -42,6 +42,7 @@ def preference(reading: Reading) -> None:
     prompt = [*reading.system(), *(apart or chosen[:-1])] if not _has_system(apart or chosen) else apart or chosen[:-1]
     _judge(reading, prompt, (chosen, rejected), keys)
     if not reading.problems:
+        prompt = equipped(prompt, tools)
         reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
         reading.records = [
             Preference(
@@ -49,7 +50,6 @@ def preference(reading: Reading) -> None:
                 chosen=chosen[-1].content,
                 rejected=rejected[-1].content,
                 tags=tags,
-                tools=tools,
             )
         ]
 
@@ -72,11 +72,9 @@ def rating(reading: Reading) -> None:
     if not reading.problems and said[-1].tool_calls:
         reading.wrong(said[-1].path, "tool calls", "the answer calls tools, which can't be rated", "Remove the row.")
     if not reading.problems:
-        reading.said = [said]
+        reading.said = [said := equipped(said, tools)]
         prompt: tuple[Message, ...] = tuple(turn.message() for turn in said[:-1])
-        reading.records = [
-            Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags, tools=tools)
-        ]
+        reading.records = [Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags)]
 
 
 def _labelled(reading: Reading) -> list[Turn]:

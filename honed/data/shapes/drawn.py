@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from honed.data.shapes.turns import Turn
 from honed.records import Check, Conversation
@@ -15,14 +15,8 @@ class Drawn(NamedTuple):
     messages: tuple[Turn, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
-    tools: tuple[Mapping[str, Any], ...] = ()
     events: tuple[str, ...] = ()
 
     def record(self) -> Conversation:
         """Return the record."""
-        return Conversation(
-            messages=tuple(turn.message() for turn in self.messages),
-            tags=self.tags,
-            check=self.check,
-            tools=self.tools,
-        )
+        return Conversation(messages=tuple(turn.message() for turn in self.messages), tags=self.tags, check=self.check)

@@ -166,5 +166,10 @@ class Reading:
         for turns_ in said:
             self.problems.extend(turns.problems(turns_))
         if not self.problems:
-            self.said = list(said)
-            self.records = [Drawn(tuple(one), tags, check, tools) for one in said]
+            self.said = [equipped(one, tools) for one in said]
+            self.records = [Drawn(tuple(one), tags, check) for one in self.said]
+
+
+def equipped(said: list[Turn], tools: tuple[Mapping[str, Any], ...]) -> list[Turn]:
+    """Return the turns, the first of which brings ``tools``."""
+    return [said[0]._replace(tools=tools), *said[1:]] if tools else said

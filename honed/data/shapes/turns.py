@@ -40,7 +40,8 @@ MEANT: Mapping[str, str] = {
     "question": "user",
     "answer": "assistant",
 }
-_READ = frozenset({"role", "from", "content", "value", "weight", "tool_calls", "function_call", "tool_call_id", "name"})
+_OF_TOOLS = frozenset({"tool_calls", "function_call", "tool_call_id", "name", "tools"})
+_READ = frozenset({"role", "from", "content", "value", "weight"}) | _OF_TOOLS
 
 
 class Turn(NamedTuple):
@@ -53,10 +54,11 @@ class Turn(NamedTuple):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     name: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     def message(self) -> Message:
         """Return the turn as a record."""
-        if self.tool_calls or self.role == "tool":
+        if self.tool_calls or self.role == "tool" or self.tools:
             return Message(
                 role=self.role,
                 content=self.content,
@@ -64,6 +66,7 @@ class Turn(NamedTuple):
                 tool_calls=self.tool_calls,
                 tool_call_id=self.tool_call_id,
                 name=self.name,
+                tools=self.tools,
             )
         return Message(role=self.role, content=self.content, weight=self.weight)
 
@@ -123,7 +126,9 @@ def read(entry: object, path: Path) -> Turn:
     weight = 1.0 if entry.get("weight") is None else _weight(entry, path)
     if known == "tool":
         return Turn("tool", _result(text, where), where, weight, (), _id(entry, "tool_call_id"), _id(entry, "name"))
-    return Turn(known, text if isinstance(text, str) else _content(text, where), where, weight, called)
+    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
+    said = text if isinstance(text, str) else _content(text, where)
+    return Turn(known, said, where, weight, called, tools=tools)
 
 
 def others(entry: Mapping[str, Any]) -> Iterator[str]:
