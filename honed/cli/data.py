@@ -227,6 +227,8 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
         emit_json({"dataset": dataset.ref, "format": form, "file": path, **counts})
         return
     click.echo(f"{path}: {done.written:,} records of {dataset.ref} as {form}")
+    if split == "train" and dataset.manifest.facts["heldout"]:
+        say(f"{dataset.manifest.facts['heldout']:,} held-out rows are not in it: --split all")
     if done.left_out:
         say(f"left out, since {form} can't hold them: " + _counted(done.left_out, ", "))
     if done.lost:

@@ -15,7 +15,7 @@ import orjson
 from honed.data.forms import annotation, chat, pairs
 from honed.data.forms.held import Form, Record, UnheldError
 from honed.errors import DataError, StoreError
-from honed.records import Conversation, Preference, Split
+from honed.records import Split
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import writing
@@ -31,7 +31,6 @@ FORMATS: Mapping[Format, Form] = {
     "label-studio": annotation.LABEL_STUDIO,
     "argilla": annotation.ARGILLA,
 }
-_PARTS = {"rows": Conversation, "preferences": Preference}
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,16 @@ def export(dataset: Artifact, form: Format, path: Path, split: Split | Literal["
     first = next(stream, None)
     if first is None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or f"no {split} rows"
-        raise DataError(f"{dataset.ref}: nothing can be written as {form}: {reasons}", "Choose another format.")
+        raise DataError(f"{dataset.ref}: nothing can be written as {form}: {reasons}", _instead(dataset))
     return Exported(written(path, chain([first], stream), array=array), left_out, lost)
+
+
+def _instead(dataset: Artifact) -> str:
+    """Say which formats hold what a dataset has."""
+    facts = dataset.manifest.facts
+    chat = ["messages", "sharegpt"] if facts["train"] + facts["heldout"] else []
+    judged = [name for name, part in (("dpo", "preferences"), ("kto", "ratings")) if facts.get(part)]
+    return f"It can be written as {', '.join([*chat, *judged, 'label-studio', 'argilla'])}; see --split as well."
 
 
 def _records(dataset: Artifact, split: Split | Literal["all"]) -> Iterator[Record]:

@@ -42,8 +42,9 @@ def ordered(function: Callable[[T], R], pieces: Iterable[T], processes: int) -> 
                 result = under_way.popleft().result()
                 under_way.extend(pool.submit(function, one) for one in islice(stream, 1))
                 yield result
-        finally:
+        except BaseException:  # whoever stops early doesn't wait for what is under way
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _begin(parent: int) -> None:

@@ -1,8 +1,8 @@
 """Tools in a conversation: as a chat template takes them, or as text where it knows none.
 
 The text is that of Hermes ("Hermes Function Calling", Nous Research 2024), which Qwen's templates write as well: tools
-as JSON lines in the system turn, each call as JSON between ``<tool_call>`` tags, each result between ``<tool_response>``
-tags in a turn of the user.
+as JSON lines in the system turn, each call as JSON between ``<tool_call>`` tags, each result between
+``<tool_response>`` tags in a turn of the user.
 """
 
 from __future__ import annotations
