@@ -118,6 +118,7 @@ def fake(monkeypatch: Any, **behaviour: Any) -> None:
     )
     module: Any = ModuleType("datasets")
     module.exceptions = errors
+    module.config = SimpleNamespace(HF_HUB_OFFLINE=True)
 
     def builder(name: str, config: str | None) -> Any:
         raised = behaviour.get("raises")

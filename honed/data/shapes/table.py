@@ -86,9 +86,8 @@ def _unread(shape: Shape, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _named(value: Row, shape: Shape) -> bool:
-    """Tell whether a row has the field that makes its shape, whatever that field holds."""
-    key = _LISTS.get(shape)
-    return key is not None and key in value
+    """Tell whether a row has a field that makes its shape, whatever that field holds."""
+    return any(name in value for name in _TELLING.get(shape, ()))
 
 
 def _has(*groups: tuple[str, ...]) -> Callable[[Row], bool]:
@@ -122,6 +121,12 @@ def _alpaca(reading: Reading) -> None:
     reading.conversations(single.alpaca(reading))
 
 
+_TELLING: Mapping[Shape, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "sharegpt": ("conversations",),
+    "preference": tuple(name for pair in compared.PAIRS for name in pair),
+    "kto": compared.LABELS,
+}
 _LISTS: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "conversations"}
 _TITLES: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "ShareGPT"}
 _ANSWERED: tuple[Shape, ...] = ("messages", "sharegpt", "alpaca", "dolly", "prompt-response")

@@ -13,6 +13,7 @@ from honed.errors import DataError
 
 PREFIX = "hub:"
 _BATCH = 2048
+_SECONDS = 10
 _REF = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[^@:]+))?(?:@(?P<split>[\w.-]+))?")
 
 
@@ -68,6 +69,7 @@ def _table(source: str, ref: Ref) -> Any:
         raise DataError(f"{source}: the library 'datasets' is not installed", hint) from error
     from huggingface_hub.errors import OfflineModeIsEnabled
 
+    _ask(source, ref, datasets)
     try:
         builder = datasets.load_dataset_builder(ref.name, ref.config or None)
         builder.download_and_prepare()
@@ -84,6 +86,23 @@ def _table(source: str, ref: Ref) -> Any:
     except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{source}: can't be read: {reason}", "Write hub:ORG/NAME:CONFIG@SPLIT.") from error
+
+
+def _ask(source: str, ref: Ref, datasets: Any) -> None:
+    """Ask the hub once for the dataset; where it can't be reached, the library is left no more tries than its cache."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        HfApi().dataset_info(ref.name, timeout=_SECONDS)
+    except GatedRepoError as error:
+        raise DataError(f"{source}: the hub asks for a login", "Run: hf auth login") from error
+    except RepositoryNotFoundError as error:
+        hint = "Check the name at the hub; a private dataset needs a login: hf auth login"
+        raise DataError(f"{source}: the hub has no such dataset, or doesn't show it to you", hint) from error
+    except Exception:  # noqa: BLE001 - whatever the reason, it can't be reached
+        constants.HF_HUB_OFFLINE = True
+        datasets.config.HF_HUB_OFFLINE = True
 
 
 def _split(source: str, ref: Ref, known: list[str]) -> str:
