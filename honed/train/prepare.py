@@ -77,6 +77,11 @@ def prepare(job: Job) -> Prepared:
     memory = devices.hardware(Path.cwd()).memory_free  # a container's limit counts
     train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
     streams = isinstance(train, Stream)
+    if calls := datasets.tool_turns(dataset):
+        how = (
+            "in the chat template's own form" if base.chat.speaks_tools else "as text: the chat template knows no tools"
+        )
+        job.log.note(f"{calls:,} turns define or call tools, written {how}")
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
         rows=train.rows if isinstance(train, Stream) else len(train.encoded),
