@@ -154,7 +154,7 @@ def test_the_tagger_fails_verbs_in_the_very_construction_in_which_it_passes_othe
 
 
 def test_a_hundred_runs_give_the_same_verdicts() -> None:
-    """Among them all answers whose language is told, on which the official checker has no seed."""
+    """Among them three whose language is told, for which the official checker has no seed."""
     rows = {row.key.strip(): row for row in suite.read("ifeval").rows}
     lines = [
         line
