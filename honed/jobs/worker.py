@@ -1,12 +1,18 @@
-"""The worker's edge: runs a stage's work on a job's folder and turns every ending into a status."""
+"""The worker's edge: runs a stage's work on a job's folder and turns every ending into a status.
+
+Work of several ranks runs in as many processes, started by torchrun: rank 0 holds the job and is the one that writes;
+the others leave word of a fault in the job's folder, where rank 0, which loses touch with them, finds it.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,6 +22,12 @@ from typing import Any
 from honed.errors import HonedError
 from honed.jobs.events import Done, Failed
 from honed.jobs.job import Job, Status
+from honed.store.workspace import write_whole
+
+_POLL_SECONDS = 0.2
+
+_WAIT_SECONDS = 5.0
+"""How long rank 0 waits for word of a rank that it has lost touch with."""
 
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
 """``work(job, stopping) -> result``, to which seconds and peak memory are added.
@@ -30,9 +42,13 @@ class Stopped(BaseException):
 
 def main(work: Work) -> None:
     """Run ``work`` on the folder named by the command line; exit 0 when done or stopped, 1 when failed."""
-    job = Job(Path(sys.argv[1]).resolve())
+    job = Job(Path(sys.argv[1]).resolve(), rank=int(os.environ.get("RANK", "0")))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    if "RANK" in os.environ:
+        _end_with(os.getppid())
+    if job.rank:
+        sys.exit(_second(job, work, lambda: bool(asked)))
     with job.held():
         last = job.status()
         status = Status(
@@ -58,12 +74,69 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes a status and a traceback in the log
         traceback.print_exc()
         message, hint = _words(error, job)
+        if _lost(error):
+            message, hint = _word_of_others(job)
         update = {"state": "failed", "message": message, "hint": hint}
         try:
             job.log.write(Failed(message=message, hint=hint))
         except OSError:
             traceback.print_exc()  # a full disk can't take the event; the status is tried all the same
         return update
+
+
+def _second(job: Job, work: Work, stopping: Callable[[], bool]) -> int:
+    """Do the work of a rank that isn't the first; return the exit code."""
+    try:
+        work(job, stopping)
+    except Stopped:
+        return 0
+    except Exception as error:  # noqa: BLE001 - the edge, as in _outcome
+        traceback.print_exc()
+        if not _lost(error):
+            message, hint = _words(error, job)
+            words = {"launch": _launch(), "message": f"rank {job.rank}: {message}", "hint": hint}
+            write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
+        return 1
+    return 0
+
+
+def _word_of_others(job: Job) -> tuple[str, str]:
+    """Return what another rank of this launch said before it ended, or that it said nothing."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        for path in sorted(job.path.glob(".rank-*.json")):
+            words = json.loads(path.read_text())
+            if words["launch"] == _launch():
+                return words["message"], words["hint"]
+        time.sleep(_POLL_SECONDS)
+    return (
+        "another rank ended without a word: it was killed, perhaps for want of memory",
+        f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",
+    )
+
+
+def _launch() -> str:
+    """What all ranks of one launch have in common, and no other launch."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the error says that another rank is gone; torch's errors are told by their words, as below."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
+        return False
+    said = str(error).lower()
+    return type(error).__name__.startswith("Dist") or any(word in said for word in ("by peer", "gloo", "nccl"))
+
+
+def _end_with(launcher: int) -> None:
+    """End this process, as a kill would, when its launcher is gone: nobody else would."""
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _words(error: Exception, job: Job) -> tuple[str, str]:

@@ -19,7 +19,10 @@ Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tun
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choices depend on. ``memory`` is what is free, in bytes; ``lengths`` are tokens per training row."""
+    """What the choices depend on. ``memory`` is what is free for each rank, in bytes; ``lengths`` are tokens a row.
+
+    ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all.
+    """
 
     parameters: int
     lengths: Sequence[int]
@@ -27,6 +30,7 @@ class Facts:
     device: str
     precision: str
     precision_reason: str
+    shares: int = 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Settings:
     eval_every: int
     checkpoint_every: int | None
     keep_checkpoints: int
+    keep_best: bool
+    seed: int
     reasons: tuple[str, ...]
 
 
@@ -73,6 +79,8 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
         eval_every=config.eval_every or math.ceil(steps / 5),
         checkpoint_every=config.checkpoint_every,
         keep_checkpoints=config.keep_checkpoints,
+        keep_best=config.keep_best,
+        seed=config.seed,
         reasons=tuple(
             reason
             for reason in (
@@ -90,8 +98,9 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
 def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
-    need = BYTES_PER_WEIGHT * facts.parameters
-    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each)"
+    need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
+    among = f", a {facts.shares}th of them on each rank" if facts.shares > 1 else ""
+    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each{among})"
     if need < 0.5 * facts.memory:
         return "full", f"weights full: {size}, {facts.memory / 1e9:.1f} GB are free"
     return "lora", f"weights lora: {size} to train in full, and only {facts.memory / 1e9:.1f} GB are free"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from honed.train import attention
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.objectives.table import OBJECTIVES
+from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Rows, encode, report_left_out
 
 CHOSEN = "chosen.json"
@@ -45,43 +47,47 @@ class Prepared:
     heldout: Rows[Encoded]
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     """Load what ``config.yaml`` names and choose what it leaves open; lists what can't be used.
+
+    Rank 0 measures, chooses and writes for all. A model that is to be sharded is loaded on the host.
 
     Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
     """
     config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=_chosen(job))
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
-    precision, why = (
-        devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
-    )
+    sharded = config.shard == "fsdp"
+    if ranks.first:
+        models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
+    precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
     torch.manual_seed(config.seed)
     attention.register()
-    models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     base = models.load(
         config.base,
         job.workspace,
         dtype=DTYPES[precision],
-        device=device,
+        device="cpu" if sharded else device,
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
     train = OBJECTIVES[config.objective].read(dataset, base.chat, limit, config.rows)
-    report_left_out(job, train, dataset)
+    ranks.together(lambda: report_left_out(job, train, dataset) if ranks.first else None)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
         lengths=train.lengths,
-        memory=_free_memory(device),
+        memory=ranks.agreed(_free_memory(device, ranks)),
         device=device,
         precision=precision,
         precision_reason=why,
+        shares=ranks.size if sharded else 1,
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
     settings = resolve(config, facts)
     choice = {"device": device, "precision": precision, "weights": settings.weights}
-    write_whole(job.path / CHOSEN, json.dumps(choice))
+    if ranks.first:
+        write_whole(job.path / CHOSEN, json.dumps(choice))
     return Prepared(job, config, settings, base, dataset, train, heldout)
 
 
@@ -100,7 +106,13 @@ def _window(config: Any) -> int:
     return int(window) if window and slides else _NO_WINDOW
 
 
-def _free_memory(device: str) -> int:
+def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
+    return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
+
+
+def _free_memory(device: str, ranks: Ranks) -> int:
+    """Bytes that are free for each rank."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return devices.hardware(Path.cwd()).memory_free  # a container's limit counts
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks.size)))
+    return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

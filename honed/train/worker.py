@@ -1,34 +1,65 @@
-"""The training process: ``python -m honed.train.worker <job folder>``."""
+"""The training process, one of each rank: ``python -m honed.train.worker <job folder>``."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from transformers import PreTrainedModel
+
+from honed import config as settings_file
 from honed.jobs import worker
 from honed.jobs.job import Job
-from honed.train import lora
+from honed.models import devices
+from honed.train import lora, ranks
+from honed.train.config import TrainConfig
 from honed.train.heldout import HeldOut
-from honed.train.layout import choose
+from honed.train.layout import Layout, choose
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
-from honed.train.prepare import prepare
+from honed.train.placement import Placement, Replicated, Sharded
+from honed.train.prepare import DTYPES, Prepared, prepare
 from honed.train.publish import ended, publish, ran, source
+from honed.train.ranks import Ranks
 from honed.train.reference import Reference
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
-    """Train as ``config.yaml`` says, from the last checkpoint if there is one; return what ran and what came of it."""
-    run = prepare(job)
+    """Train as ``config.yaml`` says, from the last checkpoint if there is one; return what ran and what came of it.
+
+    Of several ranks each does this; rank 0 alone publishes, and the others return nothing.
+    """
+    config = settings_file.read(TrainConfig, job.path / "config.yaml")
+    device = devices.choose_device(config.device)
+    with ranks.joined(device, group=config.shard == "fsdp") as here:
+        run, result = _train(job, here, lambda: here.any(stopping())[0])
+    if not here.first:
+        return {}
+    made = publish(run)
+    return {"model": made.ref, "model_hash": made.manifest.hash, **result}
+
+
+def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepared, dict[str, Any]]:
+    """Train; return the run, and on rank 0, where its model is whole now, the result."""
+    run = prepare(job, here)
     model, config, settings = run.base.model, run.config, run.settings
-    layout = choose(model, run.train.encoded, config, settings)
+    layout = _agreed(model, choose(model, run.train.encoded, config, settings), here)
     if job.status().attempt == 1:
         for reason in (*settings.reasons, *layout.reasons):
             job.log.note(reason)
     steps = layout.steps
+    adapters: list[str] = []
+    if settings.weights == "lora":
+        adapters = lora.add(
+            model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
+        )
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    placed = _placed(run, here)
     examples = run.train.encoded
-    if OBJECTIVES[config.objective].reference:  # before adapters are added: the model is still the base
+    if OBJECTIVES[config.objective].reference:  # fresh adapters change nothing: the model still computes as the base
         reference = Reference(
             run.base.hash,
             settings.precision,
@@ -37,28 +68,48 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             shared=layout.shared,
             fused=layout.fused,
         )
-        examples = reference.attach(model, examples, steps, job, stopping)
-    adapters: list[str] = []
-    if settings.weights == "lora":
-        adapters = lora.add(
-            model, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout, seed=config.seed
-        )
+        examples = reference.attach(placed, examples, steps, job, stopping)
     objective = OBJECTIVES[config.objective].make(config, layout.fused, layout.packed, layout.shared)
     heldout = HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device)
-    training = Training(model, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
+    training = Training(placed, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
     heldout_loss = training.run()
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    made = publish(run)
-    return {
-        "model": made.ref,
-        "model_hash": made.manifest.hash,
+    peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    placed.gather()
+    if not here.first:
+        return run, {}
+    return run, {
         **ended(job, len(steps)),
         "heldout_loss": heldout_loss,
+        **({"published_step": training.best[0]} if training.best else {}),
         **source(run, steps),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
-        "ran": ran(run, layout, adapters=len(adapters), trainable=trainable),
+        "ran": {
+            **ran(run, layout, adapters=len(adapters), trainable=trainable),
+            "ranks": here.size,
+            "placement": placed.name,
+            "backend": here.backend,
+            "on": config.on or "this machine",
+            "rank_peak_rss_bytes": peaks,
+        },
         "reasons": [*settings.reasons, *layout.reasons],
     }
+
+
+def _agreed(model: PreTrainedModel, layout: Layout, here: Ranks) -> Layout:
+    """The layout, with the attention path that was the fastest on rank 0."""
+    path = here.agreed(layout.attention)
+    if path != layout.attention:
+        model.set_attn_implementation(path)
+    return replace(layout, attention=path)
+
+
+def _placed(run: Prepared, here: Ranks) -> Placement:
+    """The model as the settings want it on the ranks."""
+    config, settings = run.config, run.settings
+    if config.shard == "none":
+        return Replicated(run.base.model, here)
+    compute = DTYPES[settings.precision]
+    return Sharded(run.base.model, here, device=settings.device, compute=compute, cpu_offload=config.cpu_offload)
 
 
 if __name__ == "__main__":
