@@ -99,7 +99,8 @@ def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], 
             with writing(final), os_errors():
                 scratch.mkdir(parents=True, exist_ok=True)
                 save_file(dict(tensors), scratch / name)
-                sync_tree(scratch)
+                with (scratch / name).open("rb") as file:  # not the folder: others are still writing there
+                    os.fsync(file.fileno())
 
     def ending() -> None:
         if ranks.first:
