@@ -7,7 +7,6 @@ the others leave word of a fault in the job's folder, where rank 0, which loses 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import signal
@@ -20,17 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from honed.errors import HonedError
+from honed.jobs import last_words
 from honed.jobs.events import Done, Failed
 from honed.jobs.job import Job, Status
-from honed.store.workspace import write_whole
 
 _POLL_SECONDS = 0.2
 
-_WAIT_SECONDS = 5.0
-"""How long rank 0 waits for word of a rank that it has lost touch with."""
-
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
-"""``work(job, stopping) -> result``, to which seconds and peak memory are added.
+"""``work(job, stopping) -> result``, to which seconds and, unless it tells it itself, peak memory are added.
 
 It looks at ``stopping()`` between steps and raises ``Stopped`` once it is true.
 """
@@ -48,8 +44,9 @@ def main(work: Work) -> None:
     if "RANK" in os.environ:
         _end_with(os.getppid())
     if job.rank:
-        sys.exit(_second(job, work, lambda: bool(asked)))
+        sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
+        last_words.forget(job) if "TORCHELASTIC_RUN_ID" not in os.environ else None
         last = job.status()
         status = Status(
             stage=last.stage, state="running", attempt=last.attempt + 1, pid=os.getpid(), started=time.time()
@@ -66,7 +63,7 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        job.set_result({**result, "seconds": seconds, "peak_rss_bytes": peak})
+        job.set_result({"peak_rss_bytes": peak, **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:
@@ -75,7 +72,7 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
         traceback.print_exc()
         message, hint = _words(error, job)
         if _lost(error):
-            message, hint = _word_of_others(job)
+            message, hint = last_words.awaited(job)
         update = {"state": "failed", "message": message, "hint": hint}
         try:
             job.log.write(Failed(message=message, hint=hint))
@@ -84,40 +81,18 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
         return update
 
 
-def _second(job: Job, work: Work, stopping: Callable[[], bool]) -> int:
-    """Do the work of a rank that isn't the first; return the exit code."""
+def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
+    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind."""
     try:
         work(job, stopping)
     except Stopped:
-        return 0
+        return True
     except Exception as error:  # noqa: BLE001 - the edge, as in _outcome
         traceback.print_exc()
         if not _lost(error):
-            message, hint = _words(error, job)
-            words = {"launch": _launch(), "message": f"rank {job.rank}: {message}", "hint": hint}
-            write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
-        return 1
-    return 0
-
-
-def _word_of_others(job: Job) -> tuple[str, str]:
-    """Return what another rank of this launch said before it ended, or that it said nothing."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
-        for path in sorted(job.path.glob(".rank-*.json")):
-            words = json.loads(path.read_text())
-            if words["launch"] == _launch():
-                return words["message"], words["hint"]
-        time.sleep(_POLL_SECONDS)
-    return (
-        "another rank ended without a word: it was killed, perhaps for want of memory",
-        f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",
-    )
-
-
-def _launch() -> str:
-    """What all ranks of one launch have in common, and no other launch."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+            last_words.leave(job, *_words(error, job))
+        return False
+    return True
 
 
 def _lost(error: Exception) -> bool:

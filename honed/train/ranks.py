@@ -94,13 +94,14 @@ def joined(device: str, *, group: bool = False) -> Iterator[Ranks]:
     GPUs than ranks, or a device whose processes can't exchange gradients.
     """
     if dist.is_initialized():  # by Ray, which will end it too
+        _check_kind(device)
         yield _here()
         return
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 and not group:
         yield ALONE
         return
-    _check(device, size)
+    _check(device)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if size == 1:
         store = dist.TCPStore("127.0.0.1", 0, 1, is_master=True)  # type: ignore[attr-defined]
@@ -117,9 +118,13 @@ def _here() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size(), backend, words)
 
 
-def _check(device: str, size: int) -> None:
+def _check_kind(device: str) -> None:
     if device == "mps":
-        raise ConfigError(f"ranks {size} on mps: its processes can't exchange gradients", "Set ranks 1, or device cpu.")
+        raise ConfigError("several ranks, or shares, on mps: its processes can't exchange gradients", "Set device cpu.")
+
+
+def _check(device: str) -> None:
+    _check_kind(device)
     if device == "cuda":
         here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
         if here > gpus:

@@ -1,7 +1,7 @@
 """Three steps on rows of very unequal length, on however many ranks there are; run by ``test_ranks.py``.
 
-As a program (``python -m tests.numerics.trained FOLDER``, with torchrun's environment) it is one rank of several, and does
-all cases in one process group, so that torch is loaded only once a rank.
+As a program (``python -m tests.numerics.trained FOLDER``, with torchrun's environment) it is one rank of several, and
+does all cases in one process group, so that torch is loaded only once a rank.
 """
 
 from __future__ import annotations
