@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -94,8 +93,9 @@ def test_two_sharded_ranks_stop_at_one_step_and_are_resumed_by_one(home: Workspa
 
 
 def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> None:
-    """At this rate the loss soon climbs; the model's own held-out loss is that of the step that is named."""
-    job = start(home, name="best", epochs=3, learning_rate=0.05, warmup=0.0, eval_every=2, keep_best=True)
+    """At this rate the loss leaps about; the model's own held-out loss is that of the step that is named."""
+    wild = {"learning_rate": 0.15, "schedule": "constant", "warmup": 0.0}
+    job = start(home, name="best", epochs=2, eval_every=4, keep_best=True, **wild)
     result = finish(job)
     measured = {e.step: e.value for e in job.events() if getattr(e, "name", "") == "heldout_loss" and e.step}
     step = min(measured, key=lambda step: measured[step])
@@ -161,7 +161,6 @@ def test_two_ranks_on_a_local_ray_stop_resume_and_give_the_weights_of_torchruns_
     result = finish(there)
     assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
     assert (result["ran"]["on"], result["ran"]["ranks"]) == ("ray", 2)
-    began = time.monotonic()
     failing = start(home, name="failing", ranks=2, on="ray", learning_rate=1e30, epochs=20)
     list(launch.follow(failing))
-    assert failing.status().state == "failed" and "is not a number; its rows" in failing.status().message, began
+    assert failing.status().state == "failed" and "is not a number; its rows" in failing.status().message
