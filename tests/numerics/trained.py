@@ -175,7 +175,7 @@ def references(folder: Path, where: Placement) -> None:
     """The base model's log-likelihoods of pairs, in the job's folder."""
     pairs = [replace(pair, reference=(0.0, 0.0)) for pair in answered(7)]
     steps = [StepRows(0, ((0, 1), (2,), (3, 4))), StepRows(0, ((5,),)), StepRows(1, ((6,),))]
-    reference = Reference("base", "fp32", "cpu", packed=True, fused=True)
+    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True)
     folder.mkdir(exist_ok=True)
     reference.attach(where, pairs, steps, Job(folder, rank=where.ranks.number), lambda: False)
 
