@@ -50,5 +50,5 @@ def forget(job: Job) -> None:
 
 
 def _launch() -> str:
-    """What all ranks of one launch by torchrun have in common, and no other launch; Ray's driver forgets instead."""
+    """What all ranks of one launch by torchrun have in common, and no other launch: one that lingers isn't heard."""
     return os.environ.get("TORCHELASTIC_RUN_ID", "")

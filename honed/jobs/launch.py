@@ -16,7 +16,7 @@ import yaml
 from honed import config
 from honed.config import Config
 from honed.errors import JobError
-from honed.jobs import events
+from honed.jobs import events, last_words
 from honed.jobs.job import Job, State
 from honed.store.workspace import writing
 
@@ -38,6 +38,7 @@ def start(job: Job) -> None:
     status = job.status()
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
+    last_words.forget(job)
     job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
     # -P, and for what is started in turn PYTHONSAFEPATH: the folder that a user happens to be in, a downloaded model
     # say, must not bring modules of its own.

@@ -46,7 +46,6 @@ def main(work: Work) -> None:
     if job.rank:
         sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
-        last_words.forget(job) if "TORCHELASTIC_RUN_ID" not in os.environ else None
         last = job.status()
         status = Status(
             stage=last.stage, state="running", attempt=last.attempt + 1, pid=os.getpid(), started=time.time()

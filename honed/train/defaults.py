@@ -99,8 +99,8 @@ def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
     need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
-    among = f", a {facts.shares}th of them on each rank" if facts.shares > 1 else ""
-    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each{among})"
+    among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
+    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
     if need < 0.5 * facts.memory:
         return "full", f"weights full: {size}, {facts.memory / 1e9:.1f} GB are free"
     return "lora", f"weights lora: {size} to train in full, and only {facts.memory / 1e9:.1f} GB are free"

@@ -38,7 +38,6 @@ def drive(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     Raises ``ConfigError`` if Ray isn't installed, ``JobError`` with the words of the rank that failed, ``Stopped``.
     """
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
-    last_words.forget(job)
     for left in (_STOP, _ENDED):
         (job.path / left).unlink(missing_ok=True)
     try:

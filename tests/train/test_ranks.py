@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,11 +18,12 @@ import yaml
 
 from honed.errors import ConfigError, JobError
 from honed.jobs import job as jobs
-from honed.jobs import launch
+from honed.jobs import last_words, launch
 from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
 from honed.store.workspace import Workspace
-from honed.train import checkpoint, run
+from honed.train import checkpoint, on_ray, run
 from tests.train.jobs import finish, losses, settings, start, weights_of
 
 LORA = {"weights": "lora", "lora_dropout": 0.1}
@@ -161,6 +167,38 @@ def test_two_ranks_on_a_local_ray_stop_resume_and_give_the_weights_of_torchruns_
     result = finish(there)
     assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
     assert (result["ran"]["on"], result["ran"]["ranks"]) == ("ray", 2)
-    failing = start(home, name="failing", ranks=2, on="ray", learning_rate=1e30, epochs=20)
-    list(launch.follow(failing))
-    assert failing.status().state == "failed" and "is not a number; its rows" in failing.status().message
+
+
+def _job_on_ray(home: Workspace) -> Job:
+    return jobs.create(home, "train", settings(home, name="there", ranks=2, on="ray"))
+
+
+def _driven(job: Job, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Job], object]) -> dict[str, Any]:
+    """What the job's process makes of what happens on Ray, without Ray."""
+    monkeypatch.setattr(on_ray, "_ray", lambda _: nullcontext())
+    monkeypatch.setattr(on_ray, "_fit", lambda job, _: fit(job))
+    return on_ray.drive(job, lambda: True)
+
+
+def test_what_rank_0_leaves_behind_on_ray_is_the_result(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(job: Job) -> None:
+        while not (job.path / ".stop").exists():  # the request to stop is passed on as a file
+            time.sleep(0.01)
+        (job.path / ".ended.json").write_text('{"loss": 0.5}')
+
+    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
+    with pytest.raises(Stopped):
+        _driven(_job_on_ray(home), monkeypatch, lambda job: (job.path / ".ended.json").write_text("null"))
+
+
+def test_the_words_of_a_rank_that_failed_on_ray_are_the_jobs_else_rays_own(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(job: Job, words: bool) -> None:
+        if words:
+            last_words.leave(Job(job.path, rank=1), "out of memory", "Lower pack_tokens.")
+        raise RuntimeError("2 workers died\nmore of it")
+
+    for words, expected in ((True, "rank 1: out of memory"), (False, "Ray ended the training: 2 workers died")):
+        with pytest.raises(JobError, match=expected):
+            _driven(_job_on_ray(home), monkeypatch, partial(fit, words=words))
