@@ -101,8 +101,7 @@ class Preference(Record):
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
-        turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in self.prompt)
-        return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=self.tags)
+        return _answered(self.prompt, answer, self.tags)
 
 
 class Rating(Record):
@@ -119,6 +118,11 @@ class Rating(Record):
     def id(self) -> str:
         """Content hash of prompt, answer and verdict (16 hex digits)."""
         return digest([[[m.role, m.content] for m in self.prompt], self.answer, self.good])
+
+    @property
+    def row(self) -> Conversation:
+        """The prompt with the answer as a conversation whose last turn alone carries a loss."""
+        return _answered(self.prompt, self.answer, self.tags)
 
 
 class Interaction(Record):
@@ -197,6 +201,11 @@ class Fault(Record):
 def turns_id(turns: Iterable[Message]) -> str:
     """Return the content hash (16 hex digits) of who says what in ``turns``; weights play no part."""
     return digest([[turn.role, turn.content] for turn in turns])
+
+
+def _answered(prompt: Iterable[Message], answer: str, tags: Mapping[str, str]) -> Conversation:
+    turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in prompt)
+    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags)
 
 
 def digest(value: object) -> str:

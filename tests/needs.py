@@ -1,4 +1,4 @@
-"""Programs that some tests need and a user's machine may lack: those tests are skipped there, never in ``.ci/run``."""
+"""Programs and libraries that some tests need and a user's machine may lack: skipped there, never in ``.ci/run``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NoReturn
 import pytest
 
 
-def missing(what: str, install: str) -> NoReturn:
+def missing(what: str, install: str, *, by: str = "apt-get") -> NoReturn:
     """Skip the test, saying what to install; fail it where ``HONED_TESTS_NEED_ALL`` is set."""
-    words = f"{what} isn't here: apt-get install {install}"
+    words = f"{what} isn't here: {by} install {install}"
     if os.environ.get("HONED_TESTS_NEED_ALL") == "1":
         pytest.fail(words)
     pytest.skip(words)

@@ -72,6 +72,8 @@ def _software() -> Iterator[Finding]:
     yield Finding("honed", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     missing = []
     for line in importlib.metadata.requires("honed") or ():
+        if "extra ==" in line:  # only those who want it install it
+            continue
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         try:
             importlib.metadata.version(name)

@@ -19,9 +19,15 @@ from honed.store.workspace import Workspace
 @click.option("--data", metavar="NAME", help="Dataset: name, or name@vN.")
 @click.option("--name", metavar="NAME", help="Name of the model that is made.")
 @click.option(
-    "--objective", type=click.Choice(["sft", "dpo"]), help="Learn the rows (sft), or preferences between answers (dpo)."
+    "--objective",
+    type=click.Choice(["sft", "dpo", "kto", "orpo", "simpo"]),
+    help="Learn the rows (sft), preferences between answers (dpo, orpo, simpo), or answers rated good or bad (kto).",
 )
-@click.option("--weights", type=click.Choice(["auto", "full", "lora"]), help="Train all weights, or LoRA adapters.")
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "full", "lora", "qlora"]),
+    help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
+)
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
 @click.option("--ranks", type=int, help="Processes that train together; 0: one per GPU.")
@@ -39,6 +45,7 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
     \b
     honed train --base smollm2-135m --data helpdesk
     honed train --base live --data desk-feedback --objective dpo
+    honed train --base live --data desk-feedback --objective kto --set train.preference.beta=0.2
     honed train --config train.yaml --set train.learning_rate=1e-4
     """
     from honed.cli.progress import follow
@@ -58,10 +65,12 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
 
 def _line(result: Mapping[str, Any]) -> str:
     """What came of a training, in one line."""
+    from honed.train.objectives.kinds import KINDS
+
     ran, heldout = result["ran"], result["heldout_loss"]
-    dpo = ran["objective"] == "dpo"
+    units = {"rows": "rows", "preferences": "pairs", "answers": "answers"}
     parts = [
-        f"{result['rows']} {'pairs' if dpo else 'rows'}, {result['steps']} steps",
+        f"{result['rows']} {units[KINDS[ran['objective']].learns]}, {result['steps']} steps",
         f"margin {result['margin']:.2f}, {100 * result['accuracy']:.0f} % preferred rightly"
         if "margin" in result
         else "",

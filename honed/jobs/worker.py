@@ -119,7 +119,10 @@ def _words(error: Exception, job: Job) -> tuple[str, str]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{job.path}: the disk is full", f"Free space, then: honed jobs resume {job.id}"
     if _out_of_memory(error):
-        return "out of memory", "Lower pack_tokens, or train LoRA weights (--weights lora)."
+        return (
+            "out of memory",
+            "Lower pack_tokens, or train fewer weights (--weights lora, or qlora with a 4-bit base).",
+        )
     log = job.path / "log.txt"
     return f"honed failed: {type(error).__name__}: {error}", f"That is our fault; please report it with {log}"
 

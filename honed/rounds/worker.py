@@ -282,7 +282,8 @@ def _untrainable(derived: Mapping[str, Any], mixed: Mapping[str, Any]) -> str:
         return f"Nothing is left to train on: {mixed['leaks']} records from feedback have prompts that are held out."
     if mixed["pairs"]:
         return f"Feedback gave {mixed['pairs']} pairs and no row, and dpo.enabled is false: nothing to train on."
-    return f"Feedback gave {derived['feedback']['ratings']} ratings only, and no objective trains on ratings alone."
+    count = derived["feedback"]["ratings"]
+    return f"Feedback gave {count} ratings only; a round trains on rows and pairs, ratings are for objective kto."
 
 
 if __name__ == "__main__":

@@ -102,10 +102,10 @@ def preferences(dataset: Artifact, limit: int | None = None) -> Iterator[Prefere
             yield Preference(chosen=plain["chosen"], rejected=plain["rejected"], **_trace(plain))
 
 
-def ratings(dataset: Artifact) -> Iterator[Rating]:
-    """Yield the ratings in their stored order; none if the dataset has none."""
+def ratings(dataset: Artifact, limit: int | None = None) -> Iterator[Rating]:
+    """Yield the ratings in their stored order, ``limit`` at most; none if the dataset has none."""
     if (dataset.path / RATINGS).exists():
-        for plain in _lines(dataset.path / RATINGS):
+        for plain in islice(_lines(dataset.path / RATINGS), limit):
             yield Rating(answer=plain["answer"], good=plain["good"], reason=plain["reason"], **_trace(plain))
 
 

@@ -43,6 +43,11 @@ class Workspace:
         """Folder of jobs: ``jobs/<id>/``."""
         return self.path / "jobs"
 
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be computed again; made by the first that needs it, and may be deleted at any time."""
+        return self.path / "cache"
+
 
 def init(path: Path | str) -> Workspace:
     """Make ``path`` a workspace, or return the one that is there. Raises ``StoreError`` if it can't be written."""

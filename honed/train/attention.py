@@ -116,8 +116,8 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
 
 
 def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-    """torch's fused kernel for CPUs, which keeps no scores."""
-    out: Tensor = _TreeAttention.apply(q, *_repeated(q, k, v), segments.spans, scale)  # type: ignore[no-untyped-call]
+    """torch's fused kernel for CPUs, which keeps no scores and takes grouped keys and values as they are."""
+    out: Tensor = _TreeAttention.apply(q, k, v, segments.spans, scale)  # type: ignore[no-untyped-call]
     return out
 
 

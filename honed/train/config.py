@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.train.objectives.kinds import KINDS, PreferenceConfig
 
 
 class TrainConfig(Config):
@@ -16,16 +17,37 @@ class TrainConfig(Config):
         description="model to start from: smollm2-135m, a workspace model, a folder, a .gguf file, a hub id"
     )
     data: str = Field(description="dataset of the workspace: name (newest version) or name@vN")
-    name: str | None = Field(None, description="name of the model that is made; default: <base>-<data>, dpo: ...-dpo")
-    objective: Literal["sft", "dpo"] = Field(
-        "sft", description="learn the dataset's rows (sft), or its preferences between two answers (dpo)"
+    name: str | None = Field(
+        None, description="name of the model that is made; default: <base>-<data>, then -<objective>"
     )
-    dpo_beta: float = Field(0.1, gt=0, description="dpo: how strongly the model is held to the base's answers")
-    rows: int | None = Field(None, gt=0, description="train on the first N training rows (dpo: preferences) only")
-    weights: Literal["auto", "full", "lora"] = Field("auto", description="train all weights, or LoRA adapters")
-    lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters, on every linear layer but the head")
+    objective: Literal["sft", "dpo", "kto", "orpo", "simpo"] = Field(
+        "sft",
+        description="learn the dataset's rows (sft), its preferences between two answers (dpo, orpo, simpo), or "
+        "answers that were found good or bad: its ratings, and both sides of its preferences (kto)",
+    )
+    preference: PreferenceConfig = Field(
+        PreferenceConfig(), description="settings of dpo, kto, orpo and simpo; what is left open is as in their papers"
+    )
+    neftune_alpha: float = Field(
+        0.0, ge=0, description="noise on the embeddings while training (NEFTune), usually 5 to 15; 0 turns it off"
+    )
+    rows: int | None = Field(
+        None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
+    )
+    weights: Literal["auto", "full", "lora", "qlora"] = Field(
+        "auto", description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora)"
+    )
+    lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")
+    lora_targets: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="layers that get adapters, by name (q_proj, mlp.up_proj) or pattern (layers.[01].*); "
+        "default: every linear layer but the head",
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the LoRA adapters' input")
+    rslora: bool = Field(False, description="LoRA scale alpha / sqrt(rank): large ranks learn as fast as small ones")
+    dora: bool = Field(False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
     epochs: float | None = Field(None, gt=0, description="passes over the training rows; a fraction is allowed")
     learning_rate: float | None = Field(None, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning rate after the warm-up")
@@ -34,6 +56,9 @@ class TrainConfig(Config):
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm at most")
     batch_tokens: int | None = Field(None, gt=0, description="tokens (prompt and answer) in one optimizer step, about")
     pack_tokens: int | None = Field(None, gt=0, description="tokens in one forward pass, at most; decides peak memory")
+    activation_checkpointing: bool = Field(
+        False, description="compute each layer again in the backward pass: far less memory, about a third more time"
+    )
     packing: bool = Field(True, description="put several rows into one forward pass, exactly, without padding")
     sharing: bool = Field(True, description="compute common prefixes of the rows in a pass once, exactly, if it pays")
     max_length: int | None = Field(None, gt=1, description="rows with more tokens are left out and listed, never cut")
@@ -58,9 +83,18 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _of_one_kind(self) -> Self:
+    def _placement_is_possible(self) -> Self:
         if self.cpu_offload and self.shard != "fsdp":
             raise ValueError("cpu_offload is something that only shard fsdp does")
         if self.keep_best and not self.eval_rows:
             raise ValueError("keep_best needs a held-out loss, and eval_rows 0 turns it off")
+        return self
+
+    @model_validator(mode="after")
+    def _every_setting_is_read(self) -> Self:
+        if unread := KINDS[self.objective].unread(self.preference):
+            known = ", ".join(KINDS[self.objective].defaults) or "none of them"
+            raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
+        if self.weights == "full" and (self.lora_targets or self.rslora or self.dora):
+            raise ValueError("lora_targets, rslora and dora say how adapters are made, and weights: full makes none")
         return self

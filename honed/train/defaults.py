@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from honed.errors import ConfigError
 from honed.train.config import TrainConfig
@@ -12,9 +13,12 @@ from honed.train.config import TrainConfig
 BYTES_PER_WEIGHT = 16
 """Full training: weight, gradient and two AdamW moments in fp32 (or bf16 weight and gradient plus fp32 master)."""
 
-RATE_SHARE = {"sft": 1.0, "dpo": 0.1}
-"""Learning rate of an objective beside that of supervised fine-tuning. DPO moves a model that can already do its task:
-Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model."""
+RATE_SHARE = {"sft": 1.0, "dpo": 0.1, "kto": 0.2, "orpo": 0.8, "simpo": 0.05}
+"""Learning rate of an objective beside that of supervised fine-tuning; all but ORPO move one that can already do its
+task. DPO: Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model.
+KTO: Ethayarajh et al. 2024 advise 2 to 10 times DPO's rate; this is the low end. ORPO learns the chosen answers as
+supervised fine-tuning does: Hong et al. 2024 take 8e-6 at 7B, where rates here are shares of 1e-5. SimPO: Meng et al.
+2024 take 3e-7 to 1e-6 at 7B and 8B, and warn of more."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
 def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
+    if config.lora_targets or config.rslora or config.dora:
+        return "lora", "weights lora: lora_targets, rslora or dora is set"
     need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
     among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
     size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
@@ -122,8 +128,8 @@ def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[flo
 def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     if config.epochs:
         return config.epochs, ""
-    if config.objective == "dpo":
-        return 1.0, "epochs 1: pairs seen again are soon learned by heart, and answers drift away from both"
+    if config.objective != "sft":
+        return 1.0, "epochs 1: preferences seen again are soon learned by heart, and answers drift away"
     rows = len(facts.lengths)
     epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
@@ -146,3 +152,9 @@ def fitting(lengths: Sequence[int], limit: int) -> list[bool]:
             "Raise max_length, up to the model's context, or shorten the rows.",
         )
     return fits
+
+
+def check_installed(weights: str) -> None:
+    """Raise ``ConfigError`` if ``weights`` are qlora and bitsandbytes, which packs them, isn't installed."""
+    if weights == "qlora" and find_spec("bitsandbytes") is None:
+        raise ConfigError("qlora needs bitsandbytes, which isn't installed", "Install it: pip install 'honed[qlora]'")

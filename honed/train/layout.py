@@ -57,7 +57,9 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
         )
 
     table = None
-    if config.sharing and packed:
+    if config.neftune_alpha and config.sharing and packed:
+        reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
+    elif config.sharing and packed:
         table, why = _worth(model, examples, lengths, planned)
         reasons.append(why)
     steps = planned(table)

@@ -60,6 +60,10 @@ class Objective(Protocol[E_contra, B]):
         """Lay examples end to end."""
         ...
 
+    def ready(self, model: PreTrainedModel, batches: Sequence[B], /) -> Sequence[B]:
+        """Return a step's batches with what each has to know of the others, before any of them is computed."""
+        ...
+
     def sums(self, model: PreTrainedModel, batch: B) -> Mapping[str, Tensor]:
         """Return ``loss``, and whatever else is worth seeing, as sums; the loop divides by the step's total weight."""
         ...
@@ -152,10 +156,15 @@ class Training(Generic[E, B]):
         """Compute this rank's passes of a step, gradients included; return the sums of all ranks."""
         self.placed.model.train()
         seen: list[dict[str, Tensor]] = []
-        for turn in self.placed.turns([batch.tokens for batch in batches]):
+        turns = self.placed.turns([batch.tokens for batch in batches])
+        # Shares are gathered from all ranks: what is computed of them must be the same everywhere.
+        known = range(len(batches)) if self.placed.shares else [turn.index for turn in turns]
+        ready = self.placed.run(self.objective.ready, [batches[index] for index in known])
+        at_hand = dict(zip(known, ready, strict=True))
+        for turn in turns:
             # A pass draws the same (dropout, noise) whoever computes it, and after a resume too.
             torch.manual_seed(pass_seed(self.settings.seed, number, turn.index))
-            batch = batches[turn.index].to(self.settings.device)
+            batch = at_hand[turn.index].to(self.settings.device)
             sums = self.placed.run(self.objective.sums, batch)
             (sums["loss"] / (weight if turn.counts else math.inf)).backward()
             optimizer.accumulate()

@@ -1,21 +1,14 @@
-"""Two answers to one prompt, of which one was preferred: what objectives that learn from comparisons share."""
+"""Two answers to one prompt, of which one was preferred: what objectives that learn from comparisons read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
 
 from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Preference
 from honed.store import datasets
 from honed.store.artifacts import Artifact
-from honed.train import batches, likelihood
-from honed.train.batches import Pack
 from honed.train.rows import Rows, collect, encode_row
 
 
@@ -28,37 +21,17 @@ class Pair:
 
     chosen: Encoded
     rejected: Encoded
-    reference: tuple[float, float] = (math.nan, math.nan)
+    reference: tuple[float, ...] = (math.nan, math.nan)
 
     @property
     def rows(self) -> tuple[Encoded, Encoded]:
         """Chosen, rejected."""
         return self.chosen, self.rejected
 
-
-@dataclass(frozen=True)
-class PairPack:
-    """N pairs, their 2 N rows in the order chosen, rejected, chosen ...: in one pack, or each row in its own.
-
-    ``reference`` is N x 2, chosen and rejected.
-    """
-
-    packs: tuple[Pack, ...]
-    reference: Tensor
-
     @property
-    def weight(self) -> float:
-        """What the pairs weigh in their step's mean: one each, however long they are."""
-        return float(len(self.reference))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all rows."""
-        return sum(pack.tokens for pack in self.packs)
-
-    def to(self, device: str) -> PairPack:
-        """Return the pairs on ``device``."""
-        return PairPack(tuple(pack.to(device) for pack in self.packs), self.reference.to(device))
+    def referred(self) -> tuple[Encoded, ...]:
+        """The rows that ``reference`` is about: both."""
+        return self.rows
 
 
 def read(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> Rows[Pair]:
@@ -82,15 +55,3 @@ def encode(preference: Preference, chat: ChatFormat, limit: int) -> Pair:
     if chosen.ids == rejected.ids:
         raise Unusable("same", "both answers are the same, so neither can be preferred")
     return Pair(chosen, rejected)
-
-
-def collate(pairs: Sequence[Pair], *, packed: bool, share: bool = True) -> PairPack:
-    """Lay the rows of all pairs into one pack, prompts once, or each row alone where rows of a pack would mix."""
-    rows = [row for pair in pairs for row in pair.rows]
-    packs = (batches.collate(rows, share=share),) if packed else tuple(batches.collate([row]) for row in rows)
-    return PairPack(packs, torch.tensor([pair.reference for pair in pairs], dtype=torch.float32))
-
-
-def log_likelihoods(model: PreTrainedModel, batch: PairPack, *, fused: bool) -> Tensor:
-    """Return the log-likelihood of every answer given its prompt, in nats: N x 2, chosen and rejected."""
-    return torch.cat([likelihood.row_logps(model, pack, fused=fused) for pack in batch.packs]).view(-1, 2)

@@ -20,9 +20,11 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
 from honed.train import attention
+from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.objectives.table import OBJECTIVES
+from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Rows, encode, report_left_out
 
@@ -36,12 +38,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that a run starts from. ``train`` holds what the objective learns from."""
+    """Everything that a run starts from. ``train`` holds what the objective learns from.
+
+    ``adapters`` are those that training will add; None trains all weights.
+    """
 
     job: Job
     config: TrainConfig
     settings: Settings
     base: LoadedModel
+    adapters: Adapters | None
     dataset: Artifact
     train: Rows[Any]
     heldout: Rows[Encoded]
@@ -67,7 +73,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         config.base,
         job.workspace,
         dtype=DTYPES[precision],
-        device="cpu" if sharded else device,
+        device="cpu" if sharded or config.weights == "qlora" else device,  # each moved there as it is cut, or quantised
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
         template=config.template,
     )
@@ -88,7 +94,22 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     choice = {"device": device, "precision": precision, "weights": settings.weights}
     if ranks.first:
         write_whole(job.path / CHOSEN, json.dumps(choice))
-    return Prepared(job, config, settings, base, dataset, train, heldout)
+    if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
+        quantise(base.model, device)
+    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
+    if settings.weights == "full":
+        return None
+    return Adapters(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        targets=config.lora_targets,
+        rslora=config.rslora,
+        dora=config.dora,
+    )
 
 
 def _chosen(job: Job) -> dict[str, str]:

@@ -14,9 +14,10 @@ from honed.jobs.job import Job
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
-from honed.train import lora
+from honed.train import adapters
 from honed.train.batches import StepRows
 from honed.train.layout import Layout
+from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.prepare import Prepared
 
@@ -31,16 +32,9 @@ def publish(run: Prepared) -> Artifact:
     job, config, base = run.job, run.config, run.base
     assert config.name is not None, "run.py resolves it"
     with artifacts.draft(job.workspace, "models", config.name) as scratch:
-        if run.settings.weights == "lora":
-            lora.save(
-                base.model,
-                scratch / "adapter",
-                base=base.ref,
-                rank=config.lora_rank,
-                alpha=config.lora_alpha,
-                dropout=config.lora_dropout,
-            )
-            lora.merge(base.model)
+        if run.adapters:
+            adapters.save(base.model, run.adapters, scratch / "adapter", base=base.ref)
+            adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
         made = artifacts.publish(
             scratch,
@@ -93,16 +87,18 @@ def _seen(job: Job) -> dict[int, Mapping[str, float]]:
     return {event.step: event.values for event in job.events() if isinstance(event, Step) and event.stage == "train"}
 
 
-def ran(run: Prepared, layout: Layout, *, adapters: int, trainable: int) -> dict[str, Any]:
+def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[str, Any]:
     """What really ran, whatever was asked for."""
     config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
-    reference = {"reference": f"{run.base.ref}, computed before the first step"} if entry.reference else {}
+    reference = {"reference": f"{run.base.ref}, once for its data, before the first step"} if entry.reference else {}
     return {
         "objective": config.objective,
-        **entry.settings(config),
+        **KINDS[config.objective].settings(config.preference),
         **reference,
+        "neftune_alpha": config.neftune_alpha,
         "weights": settings.weights,
-        "adapters": adapters,
+        "adapters": adapted,
+        **_adapted(run),
         "trainable_parameters": trainable,
         "device": settings.device,
         "precision": settings.precision,
@@ -116,4 +112,18 @@ def ran(run: Prepared, layout: Layout, *, adapters: int, trainable: int) -> dict
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),
+    }
+
+
+def _adapted(run: Prepared) -> dict[str, Any]:
+    """How the adapters were made, and which weights they were trained beside and merged into."""
+    if run.adapters is None:
+        return {}
+    quantised = run.settings.weights == "qlora"
+    return {
+        "lora_rank": run.adapters.rank,
+        "lora_scale": run.adapters.scale,
+        "dora": run.adapters.dora,
+        "base_weights": "nf4, double-quantised" if quantised else run.settings.precision,
+        "merged_into": "the base as its 4-bit codes give it" if quantised else "the base",
     }

@@ -1,40 +1,53 @@
-"""The base model's log-likelihoods of every pair, computed once before the first step and kept in the job's folder.
+"""The base model's log-likelihoods of every answer, computed once and kept in the workspace for all runs on the data.
 
-No second model is held in memory. Each pair is computed in the very pass in which the run first meets it, so that at
-the first step the model's own numbers are the same to the last bit and every margin is exactly 0.
+No second model is held in memory: they are computed before the first step, while the model is still the base. A number
+belongs to its row, whichever pass it was computed in (rows of a pack stay apart), so that other seeds, orders and
+numbers of epochs find them again. Passes differ in the last bits only: before the first step margins are 0 to rounding.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import orjson
 import torch
+import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
+from honed.models.chat import Encoded
 from honed.store.workspace import write_whole, writing
-from honed.train import pairs as pairing
-from honed.train.batches import StepRows
+from honed.train import answers
 from honed.train.deal import in_rounds
 from honed.train.pairs import Pair
 from honed.train.placement import Placement
+from honed.train.ratings import Rated
+
+E = TypeVar("E", Pair, Rated)
 
 _TENSOR = "log_likelihoods"
+_CODE = ("models", "train")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the numbers depend on besides the pairs: the base model's content hash, and the way they are computed."""
+    """What the numbers depend on besides the rows: the base model (its content hash), and how they are computed.
+
+    ``packed``, ``shared`` and ``fused`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass.
+    """
 
     base: str
     precision: str
@@ -42,61 +55,60 @@ class Reference:
     packed: bool
     shared: bool
     fused: bool
+    pack_tokens: int
 
-    def key(self, pairs: Sequence[Pair], passes: Sequence[Sequence[int]]) -> str:
-        """Return 16 hex digits over everything that decides the numbers, down to the token ids of every pass."""
-        total = hashlib.sha256(orjson.dumps([asdict(self), len(pairs)]))
-        for indices in passes:
-            total.update(np.array([len(indices), *indices], np.int64).tobytes())
-            for row in (row for index in indices for row in pairs[index].rows):
-                total.update(np.array([len(row.ids), *row.ids], np.int64).tobytes())
-                total.update(np.array(row.weights, np.float64).tobytes())
-        return total.hexdigest()[:16]
+    def key(self, model: PreTrainedModel, rows: Sequence[Encoded]) -> str:
+        """Return 32 hex digits over everything that decides the numbers.
 
-    def attach(
-        self,
-        placed: Placement,
-        pairs: Sequence[Pair],
-        steps: Sequence[StepRows],
-        job: Job,
-        stopping: Callable[[], bool],
-    ) -> tuple[Pair, ...]:
-        """Return the pairs with their references; those that no step meets keep none. The model computes as the base.
-
-        Numbers that an earlier attempt left in the job's folder under the same key are read back. Raises ``Stopped``
-        when asked to stop; the next attempt starts them anew. Several ranks share the passes out among them.
+        That is: this object, the model's settings (quantization among them), the types of its weights, the attention's
+        path, the libraries and the code that compute, and every row's token ids and weights in order, which hold all
+        that dataset, template and settings of the data can change.
         """
-        passes = [indices for step in steps if step.epoch == 0 for indices in step.packs]
-        path = job.path / f"reference-{self.key(pairs, passes)}.safetensors"
-        if not placed.ranks.agreed(path.exists()):
-            table = self._computed(placed, pairs, passes, job, stopping)
-            placed.ranks.together(lambda: _write(path, table) if placed.ranks.first else None)
-        table = load_file(path)[_TENSOR]
-        return tuple(
-            replace(pair, reference=(chosen, rejected))
-            for pair, (chosen, rejected) in zip(pairs, table.tolist(), strict=True)
-        )
+        settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
+        types = sorted({str(parameter.dtype) for parameter in model.parameters()})
+        by = [model.config._attn_implementation, torch.__version__, transformers.__version__, _code()]
+        head = [asdict(self), settings, types, by, len(rows)]
+        total = hashlib.sha256(orjson.dumps(head, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
+        for row in rows:
+            total.update(np.array([len(row.ids), *row.ids], np.int64).tobytes())
+            total.update(np.array(row.weights, np.float64).tobytes())
+        return total.hexdigest()[:32]
+
+    def attach(self, placed: Placement, examples: Sequence[E], job: Job, stopping: Callable[[], bool]) -> tuple[E, ...]:
+        """Return the examples with their references, from the workspace's cache or else computed and put there.
+
+        The model computes as the base still. Several ranks share the passes out among them, and rank 0 keeps what they
+        computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
+        """
+        rows, ranks = [row for example in examples for row in example.referred], placed.ranks
+        path = job.workspace.cache / "references" / f"{ranks.agreed(self.key(placed.model, rows))}.safetensors"
+        table = _kept(path, len(rows)) if ranks.first else None
+        if ranks.agreed(table is not None):
+            job.log.note(f"the base model's likelihoods of {len(rows)} answers are read from {path}")
+            kept: list[float] = ranks.agreed(table.tolist() if table is not None else [])
+            values = iter(kept)
+        else:
+            computed = self._computed(placed, rows, job, stopping)
+            ranks.together(lambda: _keep(path, computed) if ranks.first else None)
+            values = iter(computed.tolist())
+        return tuple(replace(one, reference=tuple(islice(values, len(one.referred)))) for one in examples)
 
     @torch.no_grad()
-    def _computed(
-        self,
-        placed: Placement,
-        pairs: Sequence[Pair],
-        passes: Sequence[Sequence[int]],
-        job: Job,
-        stopping: Callable[[], bool],
-    ) -> Tensor:
-        """N x 2 in fp32: chosen, rejected; nan where no pass meets the pair."""
+    def _computed(self, placed: Placement, rows: Sequence[Encoded], job: Job, stopping: Callable[[], bool]) -> Tensor:
+        """The log-likelihood of every row in nats, (R,) in fp32."""
         placed.model.eval()
-        table = torch.full((len(pairs), 2), torch.nan)
+        table = torch.full((len(rows),), torch.nan)
+        passes = list(_passes(rows, self.pack_tokens if self.packed else 0))
+        costs = [sum(len(rows[index].ids) for index in some) for some in passes]
+        rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
+        compute = partial(answers.log_likelihoods, fused=self.fused)
         said = 0.0
-        rounds = in_rounds([len(indices) for indices in passes], placed.ranks.size)[placed.ranks.number]
-        compute = partial(pairing.log_likelihoods, fused=self.fused)
         for number, turn in enumerate(rounds, start=1):  # as many on every rank, so that all hear of a stop at once
-            indices = passes[turn.index]
-            some = [pairs[index] for index in indices]
-            batch = pairing.collate(some, packed=self.packed, share=self.shared).to(self.device)
-            table[list(indices)] = placed.run(compute, batch).cpu()
+            some = passes[turn.index]
+            batch = answers.collate(
+                [(rows[index],) for index in some], [(0.0,)] * len(some), packed=self.packed, share=self.shared
+            )
+            table[some] = placed.run(compute, batch.to(self.device))[:, 0].float().cpu()
             if number == len(rounds) or time.monotonic() - said > 1:
                 job.log.write(Step(stage="reference", step=number, total=len(rounds)))
                 said = time.monotonic()
@@ -105,7 +117,7 @@ class Reference:
         return _merged(placed.ranks.exchange(table.tolist()))
 
 
-def _merged(tables: Sequence[Sequence[Sequence[float]]]) -> Tensor:
+def _merged(tables: Sequence[Sequence[float]]) -> Tensor:
     """One table of all ranks': each number from whoever computed it."""
     whole = torch.tensor(tables[0])
     for table in map(torch.tensor, tables[1:]):
@@ -113,6 +125,43 @@ def _merged(tables: Sequence[Sequence[Sequence[float]]]) -> Tensor:
     return whole
 
 
-def _write(path: Path, table: Tensor) -> None:
+def _keep(path: Path, table: Tensor) -> None:
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save({_TENSOR: table}))
+
+
+def _passes(rows: Sequence[Encoded], budget: int) -> Iterator[list[int]]:
+    """Cut the rows' indices into passes of ``budget`` tokens at most; a longer row goes alone.
+
+    Rows that begin alike lie side by side, so that what they share is computed once.
+    """
+    some: list[int] = []
+    room = budget
+    for index in sorted(range(len(rows)), key=lambda index: (rows[index].ids, index)):
+        length = len(rows[index].ids)
+        if some and length > room:
+            yield some
+            some, room = [], budget
+        some.append(index)
+        room -= length
+    if some:
+        yield some
+
+
+def _kept(path: Path, count: int) -> Tensor | None:
+    """What an earlier run left; None if there is nothing, or nothing whole."""
+    try:
+        table = load_file(path)[_TENSOR]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return table if table.shape == (count,) else None
+
+
+def _code() -> str:
+    """The content hash of the code that computes: of the rooms ``models`` and ``train``."""
+    room = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for path in sorted(path for name in _CODE for path in (room / name).rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()

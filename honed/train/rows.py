@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 from honed.errors import DataError
 from honed.jobs.job import Job
 from honed.models.chat import ChatFormat, Encoded, Unusable
-from honed.records import Conversation, Preference
+from honed.records import Conversation, Preference, Rating
 from honed.store.artifacts import Artifact
 from honed.train.prefixes import Example
 
 E = TypeVar("E", bound=Example)
-R = TypeVar("R", Conversation, Preference)
+R = TypeVar("R", Conversation, Preference, Rating)
 
 
 @dataclass(frozen=True)

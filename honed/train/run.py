@@ -15,17 +15,19 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.defaults import check_installed
+from honed.train.objectives.kinds import KINDS
 
 
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
-    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has no preferences and dpo is to learn from
-    them; before anything is written.
+    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from,
+    ``ConfigError`` if a library that the settings need isn't installed; before anything is written.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.data)
-    if config.objective == "dpo":
-        _check_preferences(dataset)
+    check_installed(config.weights)
+    _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
     chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": config.ranks or max(1, devices.gpus())}
@@ -47,12 +49,17 @@ def resume(job: Job, ranks: int) -> None:
     launch.resume(job, config.model_copy(update={"ranks": ranks or max(1, devices.gpus())}))
 
 
-def _check_preferences(dataset: Artifact) -> None:
-    if next(datasets.preferences(dataset, 1), None) is None:
-        raise DataError(
-            f"{dataset.ref} has no preferences, and dpo learns from nothing else",
-            "They come from feedback: edited answers, and choices between two. To learn its rows, use objective sft.",
-        )
+def _check_data(dataset: Artifact, objective: str) -> None:
+    learns = KINDS[objective].learns
+    if learns == "rows" or next(datasets.preferences(dataset, 1), None):
+        return
+    if learns == "answers" and next(datasets.ratings(dataset, 1), None):
+        return
+    lacks = "no preferences" if learns == "preferences" else "neither ratings nor preferences"
+    raise DataError(
+        f"{dataset.ref} has {lacks}, and {objective} learns from nothing else",
+        "They come from feedback: thumbs, edited answers, choices between two. To learn its rows, use objective sft.",
+    )
 
 
 def _name(base: str, data: str, objective: str) -> str:

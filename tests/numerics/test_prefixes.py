@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from honed.models.chat import Encoded
-from honed.train import attention, attention_cuda, batches, likelihood, pairs, prefixes
+from honed.train import answers, attention, attention_cuda, batches, likelihood, prefixes
 from honed.train.attention import Segments
 from honed.train.objectives.dpo import Dpo
+from honed.train.objectives.preference import PairObjective
 from honed.train.pairs import Pair
 from tests.numerics.rows import chat, close, conversation, packed_model
 
@@ -75,11 +76,11 @@ def test_dpo_gradients_with_shared_prompts_equal_those_of_unshared_rows() -> Non
     found = []
     for packed in (True, False):
         model = packed_model()
-        objective = Dpo(0.1, fused=True, packed=packed)
+        objective = PairObjective(Dpo(0.1, "sigmoid"), fused=True, packed=packed)
         batch = objective.collate(made)
         objective.sums(model, batch)["loss"].backward()
         found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-    assert objective.collate(made[:1]).tokens > pairs.collate(made[:1], packed=True).tokens
+    assert objective.collate(made[:1]).tokens > answers.collate([made[0].rows], [(0.0, 0.0)], packed=True).tokens
     close(found[0], found[1])
 
 

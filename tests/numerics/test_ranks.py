@@ -19,7 +19,6 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.train import checkpoint, deal
 from honed.train.loop import pass_seed
-from honed.train.placement import Replicated
 from honed.train.ranks import ALONE
 from tests.numerics.rows import close, packed_model
 from tests.numerics.trained import CASES, STEPS, Case, placed, references, train
@@ -27,7 +26,7 @@ from tests.numerics.trained import CASES, STEPS, Case, placed, references, train
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16") if part in case]
+    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto") if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
 
@@ -36,6 +35,8 @@ ONES = {
     "one-lora-dropout": Case(weights="lora"),
     "one-bf16": Case(dtype=torch.bfloat16),
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
+    "one-dora": Case(weights="lora", dora=True),
+    "one-kto": Case(kto=True),
 }
 
 
@@ -58,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = [subprocess.Popen(command, env={**os.environ, **world, "RANK": str(rank)}) for rank in range(2)]
     for name, case in ONES.items():
         train(case, path / name, ALONE)
-    references(path / "references-one", Replicated(packed_model()))
+    references(path / "references-one", placed(Case(), ALONE))
     assert [rank.wait() for rank in both] == [0, 0]
     return path
 
@@ -122,7 +123,7 @@ def test_gradients_that_only_some_ranks_have_are_added_and_those_that_none_has_s
 
 @pytest.mark.parametrize("how", ["replicated", "fsdp"])
 def test_references_that_two_ranks_compute_are_those_of_one_to_the_bit(folder: Path, how: str) -> None:
-    (ours,), (theirs,) = ((folder / f"references-{name}").glob("*.safetensors") for name in (how, "one"))
+    (ours,), (theirs,) = ((folder / f"references-{name}").rglob("*.safetensors") for name in (how, "one"))
     assert ours.name == theirs.name and ours.read_bytes() == theirs.read_bytes()
 
 

@@ -18,23 +18,25 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from honed.errors import HonedError
 from honed.jobs.job import Job
-from honed.train import checkpoint, lora, placement, ranks
+from honed.train import adapters, checkpoint, placement, ranks
+from honed.train.adapters import Adapters
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.heldout import HeldOut
+from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
+from tests.numerics.adapted import stir
+from tests.numerics.compared import answered, made, rated
 from tests.numerics.rows import packed_model, uneven
-from tests.numerics.test_dpo import answered
 
 # One long pass beside ten short ones, a single pass for all ranks, and as many as there are ranks.
 STEPS = [
@@ -53,6 +55,8 @@ class Case:
     dtype: torch.dtype = torch.float32
     offload: bool = False
     recompute: bool = False
+    dora: bool = False
+    kto: bool = False
     resumes: str = ""
 
 
@@ -60,11 +64,14 @@ CASES = {
     "replicated": Case(),
     "replicated-lora-dropout": Case(weights="lora"),
     "replicated-bf16": Case(dtype=torch.bfloat16),
+    "replicated-kto": Case(kto=True),
     "replicated-resumes-one": Case(resumes="one"),
     "fsdp": Case(shard="fsdp"),
     "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
     "fsdp-lora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16),
+    "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
+    "fsdp-kto": Case(shard="fsdp", kto=True),
     "fsdp-offload": Case(shard="fsdp", offload=True),
     "fsdp-recompute": Case(shard="fsdp", recompute=True),
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
@@ -74,21 +81,15 @@ CASES = {
 def placed(case: Case, here: Ranks) -> Placement:
     """The tiny model as the case wants it."""
     model = packed_model().to(case.dtype)
-    if case.weights == "lora":
-        lora.add(model, rank=4, alpha=8.0, dropout=0.1, seed=0)
-        for module in model.modules():
-            if isinstance(module, lora.LoraLinear):  # B = 0 would give A no gradient
-                torch.nn.init.normal_(module.lora_B, std=0.1, generator=torch.Generator().manual_seed(1))
+    install(model)
     if case.recompute:
-        for layer in model.model.layers:
-            layer.forward = _again(layer.forward)
+        checkpoint_layers(model)
+    if case.weights == "lora":
+        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1, dora=case.dora), seed=0)
+        stir(model)  # B = 0 would give A no gradient
     if case.shard == "none":
         return Replicated(model, here)
     return Sharded(model, here, device="cpu", compute=case.dtype, cpu_offload=case.offload)
-
-
-def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **options: recomputed(forward, *args, use_reentrant=False, **options)
 
 
 def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> None:
@@ -103,7 +104,8 @@ def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> 
     heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu")
     names = [str(number) for number in range(23)]
     steps = STEPS[:until]
-    training = Training(where, Sft(fused=True), uneven(23), names, heldout, steps, settings, job, lambda: False)
+    objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
+    training = Training(where, objective, examples, names, heldout, steps, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
         loss = training.run()
@@ -172,12 +174,13 @@ def full_disk(folder: Path, here: Ranks) -> None:
 
 
 def references(folder: Path, where: Placement) -> None:
-    """The base model's log-likelihoods of pairs, in the job's folder."""
+    """The base model's log-likelihoods of pairs, in the cache of the workspace ``folder``."""
     pairs = [replace(pair, reference=(0.0, 0.0)) for pair in answered(7)]
-    steps = [StepRows(0, ((0, 1), (2,), (3, 4))), StepRows(0, ((5,),)), StepRows(1, ((6,),))]
-    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True)
-    folder.mkdir(exist_ok=True)
-    reference.attach(where, pairs, steps, Job(folder, rank=where.ranks.number), lambda: False)
+    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True, pack_tokens=100)
+    job = Job(folder / "jobs" / "one", rank=where.ranks.number)
+    job.path.mkdir(parents=True, exist_ok=True)
+    first, again = (reference.attach(where, pairs, job, lambda: False) for _ in range(2))
+    assert first == again and all(pair.reference != (0.0, 0.0) for pair in first)
 
 
 def main(folder: Path) -> None:

@@ -230,7 +230,8 @@ def test_a_model_that_went_live_meanwhile_holds_the_round(quick: Workspace) -> N
     ("values", "error", "message", "hint"),
     [
         ({"sft": {"learning_rat": 1}}, ConfigError, "round desk: sft: unknown key 'learning_rat'", "'learning_rate'"),
-        ({"dpo": {"beta": 1, "dpo_bet": 1}}, ConfigError, "round desk: dpo: unknown key 'beta'", "'dpo_beta'"),
+        ({"dpo": {"preference": {"bet": 1}}}, ConfigError, "round desk: dpo: unknown key 'preference.bet'", "'beta'"),
+        ({"dpo": {"preference": {"gamma": 1}}}, ConfigError, "round desk: dpo: settings: preference.gamma", ""),
         ({"dpo": {"enabled": "maybe"}}, ConfigError, "dpo.enabled: it can be auto, true or false", "when there are"),
         ({"sft": {"base": "x"}}, ConfigError, "round desk: sft: 'base' is set by the round itself", "Leave it out."),
         ({"evaluate": {"max_token": 1}}, ConfigError, "evaluate: unknown key 'max_token'", "'max_tokens'"),

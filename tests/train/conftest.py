@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from honed.records import Conversation, Message, Preference, Split
+from honed.records import Conversation, Message, Preference, Rating, Split
 from honed.store import datasets, workspace
 from honed.store.workspace import Workspace
 from tests.tiny import tiny_folder
@@ -38,4 +38,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         Preference(prompt=ask("long"), chosen="yes", rejected="n" * 600),
     ]
     datasets.write(made, "liked-in-part", [], config={}, facts={}, preferences=[*pairs[:12], *unusable])
+    ratings = [
+        Rating(prompt=pair.prompt, answer=pair.chosen if good else pair.rejected, good=good)
+        for pair, good in zip(pairs[10:], [True, False] * 15, strict=True)
+    ]
+    datasets.write(made, "rated", rows[:12], config={}, facts={}, preferences=pairs[:10], ratings=ratings)
+    datasets.write(made, "rated-only", [], config={}, facts={}, ratings=ratings)
     return made

@@ -1,53 +1,41 @@
 """Direct preference optimisation: chosen answers gain more likelihood than rejected ones, measured from the base model.
 
-Rafailov et al. 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", equation 7.
+``sigmoid``: Rafailov et al. 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
+equation 7. ``ipo``: Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences",
+equation 17, with log-likelihoods per token. The paper writes those of whole answers, whose size grows with length so
+that no single target fits all pairs; the form per token is TRL's, which says that the paper's authors used it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
-from transformers import PreTrainedModel
 
-from honed.train import pairs
-from honed.train.pairs import Pair, PairPack
+from honed.train.objectives.preference import Judged
 
 
 @dataclass(frozen=True)
 class Dpo:
-    """Pairs in; the negative log-probability out that the implied rewards give to the preferences as they were made.
+    """``beta`` scales rewards: the larger, the closer to the base model.
 
-    ``beta`` scales the rewards: the larger, the closer to the base model. ``packed`` says that the rows of a pass may
-    share a pack, ``fused`` and ``share`` what they say in ``Sft``.
+    An answer's reward is beta times the log-likelihood that it gained over the base model (per token under ``ipo``).
     """
 
     beta: float
-    fused: bool
-    packed: bool
-    share: bool = True
+    dpo_loss: Literal["sigmoid", "ipo"]
 
-    def collate(self, examples: Sequence[Pair]) -> PairPack:
-        """Lay the pairs' rows into one pack, or each into its own."""
-        return pairs.collate(examples, packed=self.packed, share=self.share)
+    def __call__(self, policy: Tensor, reference: Tensor, lengths: Tensor) -> Judged:
+        """Return the negative log-probability that the rewards give to the preferences as they were made.
 
-    def log_likelihoods(self, model: PreTrainedModel, batch: PairPack) -> Tensor:
-        """Return the log-likelihood of every answer in nats, N x 2; of the base model's are the references made."""
-        return pairs.log_likelihoods(model, batch, fused=self.fused)
-
-    def margins(self, model: PreTrainedModel, batch: PairPack) -> Tensor:
-        """Return each pair's reward of the chosen answer less that of the rejected one, shape (N,).
-
-        An answer's reward is beta times the log-likelihood that it gained over the base model.
+        Under ``ipo``: the squared distance of each pair's gain from 1 / (2 beta).
         """
-        gained = self.beta * (self.log_likelihoods(model, batch) - batch.reference)
-        return gained[:, 0] - gained[:, 1]
-
-    def sums(self, model: PreTrainedModel, batch: PairPack) -> dict[str, Tensor]:
-        """Return the loss, the margins, and how many are right: above 0, a tie counting half. All summed over pairs."""
-        margins = self.margins(model, batch)
-        seen = margins.detach()
-        right = (seen > 0).float() + 0.5 * (seen == 0).float()
-        return {"loss": -logsigmoid(margins).sum(), "margin": seen.sum(), "accuracy": right.sum()}
+        gained = policy - reference
+        if self.dpo_loss == "ipo":
+            gained = gained / lengths
+        ahead = gained[:, 0] - gained[:, 1]
+        margins = self.beta * ahead
+        losses = (ahead - 1 / (2 * self.beta)).square() if self.dpo_loss == "ipo" else -logsigmoid(margins)
+        return Judged(losses, margins)

@@ -31,6 +31,10 @@ class Sft:
         """Lay rows into one pack."""
         return batches.collate(rows, share=self.share)
 
+    def ready(self, _model: PreTrainedModel, packs: Sequence[Pack]) -> Sequence[Pack]:
+        """Return the packs as they are: a row's loss depends on no other's."""
+        return packs
+
     def loss(self, model: PreTrainedModel, pack: Pack) -> Tensor:
         """Return the weighted sum of negative log-likelihoods in nats, a scalar."""
         return likelihood.nll(model, pack, fused=self.fused)

@@ -1,4 +1,4 @@
-"""Which objectives there are: how each reads its examples, and how it is made once the model is known."""
+"""How each objective reads its examples, and how it is made once the model is known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 from honed.models.chat import ChatFormat, Encoded
 from honed.store import datasets
 from honed.store.artifacts import Artifact
-from honed.train import pairs
-from honed.train.config import TrainConfig
+from honed.train import pairs, ratings
 from honed.train.loop import Objective
 from honed.train.objectives.dpo import Dpo
+from honed.train.objectives.kto import Kto
+from honed.train.objectives.orpo import Orpo
+from honed.train.objectives.preference import PairLoss, PairObjective
 from honed.train.objectives.sft import Sft
+from honed.train.objectives.simpo import Simpo
 from honed.train.rows import Rows, encode
 
 
@@ -21,13 +24,12 @@ from honed.train.rows import Rows, encode
 class Entry:
     """An objective before its model is known.
 
-    ``read(dataset, chat, limit, count)`` returns the examples; ``make(config, fused, packed, shared)`` the objective.
-    ``reference`` says that examples need the base model's log-likelihoods; ``settings(config)`` what else it goes by.
+    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, fused, packed, shared)`` the objective,
+    from the settings that ``kinds`` names. ``reference`` says that examples need the base model's log-likelihoods.
     """
 
     read: Callable[[Artifact, ChatFormat, int, int | None], Rows[Any]]
-    make: Callable[[TrainConfig, bool, bool, bool], Objective[Any, Any]]
-    settings: Callable[[TrainConfig], Mapping[str, float]] = lambda _: {}
+    make: Callable[[Mapping[str, Any], bool, bool, bool], Objective[Any, Any]]
     reference: bool = False
 
 
@@ -35,12 +37,18 @@ def _rows(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) ->
     return encode(datasets.rows(dataset, "train", count), chat, limit)
 
 
+def _of_pairs(loss: Callable[..., PairLoss], *, reference: bool = False) -> Entry:
+    return Entry(pairs.read, lambda settings, *how: PairObjective(loss(**settings), *how), reference)
+
+
 OBJECTIVES: Mapping[str, Entry] = {
-    "sft": Entry(read=_rows, make=lambda _config, fused, _packed, shared: Sft(fused, shared)),
-    "dpo": Entry(
-        read=pairs.read,
-        make=lambda config, fused, packed, shared: Dpo(config.dpo_beta, fused, packed, shared),
-        settings=lambda config: {"beta": config.dpo_beta},
+    "sft": Entry(_rows, lambda _settings, fused, _packed, shared: Sft(fused, shared)),
+    "dpo": _of_pairs(Dpo, reference=True),
+    "kto": Entry(
+        ratings.read,
+        lambda settings, fused, packed, share: Kto(**settings, fused=fused, packed=packed, share=share),
         reference=True,
     ),
+    "orpo": _of_pairs(Orpo),
+    "simpo": _of_pairs(Simpo),
 }

@@ -1,0 +1,150 @@
+"""Adapters on a model: which layers get one, merging them into the weights, and PEFT's format on disk."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from honed.errors import ConfigError
+from honed.models.save import os_errors
+from honed.store.workspace import writing
+from honed.train.lora import LoraLinear, start
+from honed.train.quantise import Nf4Linear
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What is put beside the frozen weights. ``targets``: names or patterns of layers; None is all but the head.
+
+    ``rslora`` scales by alpha / sqrt(rank) instead of alpha / rank, so that a larger rank learns no slower
+    (Kalajdzievski 2023, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA").
+    """
+
+    rank: int
+    alpha: float
+    dropout: float = 0.0
+    targets: Sequence[str] | None = None
+    rslora: bool = False
+    dora: bool = False
+
+    @property
+    def scale(self) -> float:
+        """What the product of B and A is multiplied by."""
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+
+def add(model: PreTrainedModel, adapters: Adapters, *, seed: int) -> list[str]:
+    """Freeze the model and put adapters on its layers; return the names of these.
+
+    The start depends on ``seed`` alone, not on what was drawn before, nor on the device. Raises ``ConfigError`` if a
+    target is no linear layer of the model, or there is none.
+    """
+    names = chosen(linear_layers(model), adapters.targets)
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name in names:
+        base = model.get_submodule(name)
+        assert isinstance(base, nn.Linear | Nf4Linear)
+        first = start(adapters.rank, base.in_features, generator).to(device=_device(base), dtype=model.dtype)
+        layer = LoraLinear(base, first, scale=adapters.scale, dropout=adapters.dropout, dora=adapters.dora)
+        model.set_submodule(name, layer.train(base.training))
+    return names
+
+
+def linear_layers(model: PreTrainedModel) -> list[str]:
+    """Return the names of all linear layers but the head, in the model's order.
+
+    The head is left out: its weight is often the embedding's, and its logits are computed with the loss.
+    """
+    head = model.get_output_embeddings()
+    return [n for n, module in model.named_modules() if type(module) in (nn.Linear, Nf4Linear) and module is not head]
+
+
+def chosen(layers: Sequence[str], targets: Sequence[str] | None) -> list[str]:
+    """Return those of ``layers`` that a target names: whole (``model.layers.0.mlp.up_proj``), by its end
+    (``up_proj``, ``mlp.up_proj``), or as a pattern of either (``layers.[01].*``, ``*.self_attn.?_proj``).
+
+    Raises ``ConfigError`` for a target that names nothing, and if there is no layer at all.
+    """
+    if not layers:
+        raise ConfigError("this model has no linear layer to adapt", "Train its weights in full: weights: full.")
+    if targets is None:
+        return list(layers)
+    for target in targets:
+        if not any(_names(target, layer) for layer in layers):
+            raise _unknown(target, layers)
+    return [layer for layer in layers if any(_names(target, layer) for target in targets)]
+
+
+def _names(target: str, layer: str) -> bool:
+    return fnmatchcase(layer, target) or fnmatchcase(layer, f"*.{target}")
+
+
+def _unknown(target: str, layers: Sequence[str]) -> ConfigError:
+    ends = sorted({layer.rpartition(".")[2] for layer in layers})
+    near = difflib.get_close_matches(target, [*ends, *layers], n=1)
+    known = f"Its layers: {', '.join(ends)}; or a whole name such as {layers[0]}."
+    return ConfigError(
+        f"lora_targets: {target!r} is no linear layer of this model that can be adapted (the head can't be)",
+        f"Did you mean {near[0]!r}? {known}" if near else known,
+    )
+
+
+def merge(model: PreTrainedModel) -> None:
+    """Add every adapter into its layer's weight and put plain layers back, in place; quantised ones are unpacked."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLinear):
+            model.set_submodule(name, module.merged())
+        elif isinstance(module, Nf4Linear) and not name.endswith(".base"):
+            model.set_submodule(name, module.dequantised())
+
+
+def save(model: PreTrainedModel, adapters: Adapters, folder: Path, *, base: str) -> None:
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT reads them; call it before ``merge``."""
+    tensors = {}
+    added = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+    for name, module in added.items():
+        key = f"base_model.model.{name}"
+        tensors[f"{key}.lora_A.weight"] = module.lora_A.detach().cpu().contiguous()
+        tensors[f"{key}.lora_B.weight"] = module.lora_B.detach().cpu().contiguous()
+        if module.magnitude is not None:
+            tensors[f"{key}.lora_magnitude_vector"] = module.magnitude.detach().cpu()
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": adapters.rank,
+        "lora_alpha": adapters.alpha,
+        "lora_dropout": adapters.dropout,
+        "use_rslora": adapters.rslora,
+        "use_dora": adapters.dora,
+        "target_modules": _target_modules(model, list(added)),
+        "bias": "none",
+        "inference_mode": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder), os_errors():
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _target_modules(model: PreTrainedModel, added: Sequence[str]) -> list[str]:
+    """Return the adapted layers' last names, which all tools understand, or whole names if those would match others."""
+    ends = {name.rpartition(".")[2] for name in added}
+    inside = {f"{name}.base" for name in added}
+    matched = {n for n, _ in model.named_modules() if n.rpartition(".")[2] in ends} - inside
+    return sorted(ends if matched == set(added) else added)
+
+
+def _device(layer: nn.Linear | Nf4Linear) -> torch.device:
+    return layer.packed.device if isinstance(layer, Nf4Linear) else layer.weight.device

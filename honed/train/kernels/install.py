@@ -1,0 +1,185 @@
+"""Our norm, MLP and rotary positions in a model's own modules, each only where it gives the same output there.
+
+A module keeps its class, its parameters and their names; only what its ``forward`` calls is replaced, on the instance.
+Adapters put in later are found, since the submodules are looked up at each call. Whether a module is what it looks
+like (Gemma's norm adds one to its weight, some layers have no rotary positions) is not guessed from names: one pass
+through the model computes every candidate both ways on its own input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from honed.errors import ModelError
+from honed.train.attention import Segments
+from honed.train.kernels.norm import rms_norm
+from honed.train.kernels.rotary import rotate
+from honed.train.kernels.swiglu import swiglu, swiglu_down
+
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+"""How far, relative to its norm, the output may be from the model's own. Norms compute in fp32 in an fp64 model too."""
+
+_PROBE = 16
+"""Tokens of the pass in which every module is computed both ways."""
+
+Forward = Callable[..., Any]
+
+_Tried = tuple[str, Forward, bool]
+"""A module's kind, our forward for it, and whether that gave the same."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """How many modules of each kind a pass went through, and in how many our kernel computes now."""
+
+    found: dict[str, int]
+    fused: dict[str, int]
+
+    def describe(self) -> dict[str, str]:
+        """Say for each kind how many of how many, as ``result.json`` has it."""
+        return {kind: f"{self.fused.get(kind, 0)} of {count}" for kind, count in sorted(self.found.items())}
+
+
+def install(model: PreTrainedModel) -> Installed:
+    """Put our kernels where one pass over a few tokens shows that they compute what the model's own modules do.
+
+    Call it before adapters are added, on a model with our attention. Modules that the pass doesn't reach (an expert
+    that no token chose) stay as they are and aren't counted.
+    """
+    tried: dict[nn.Module, _Tried] = {}
+    handles = []
+    for module in model.modules():
+        candidate = _candidate(module)
+        if candidate:
+            handles.append(module.register_forward_hook(partial(_compare, tried, candidate), with_kwargs=True))
+    try:
+        with torch.no_grad():
+            ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
+            model.base_model(
+                input_ids=ids,
+                position_ids=torch.arange(_PROBE, device=model.device)[None],
+                use_cache=False,
+                segments=Segments((_PROBE,)),
+            )
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module, (_, forward, same) in tried.items():
+        if same:
+            module.forward = partial(forward, module)
+    found = Counter(kind for kind, _, _ in tried.values())
+    fused = Counter(kind for kind, _, same in tried.values() if same)
+    return Installed(dict(found), dict(fused))
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Keep only what goes into each decoder layer, and compute the layer again in the backward pass, dropout included.
+
+    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". Raises ``ModelError`` if the model can't.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(
+            f"activation_checkpointing: {type(model).__name__} has no layers that can be computed again",
+            "Turn activation_checkpointing off; a smaller pack_tokens saves memory too.",
+        )
+    # Renamed in transformers 5; the older name warns.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def _candidate(module: nn.Module) -> tuple[str, Forward] | None:
+    children = {name for name, _ in module.named_children()}
+    if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:
+        return "swiglu", _mlp
+    if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
+        return "rotary", _attention
+    if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:
+        return "rms_norm", _norm
+    return None
+
+
+def _compare(
+    tried: dict[nn.Module, _Tried],
+    candidate: tuple[str, Forward],
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> None:
+    kind, forward = candidate
+    theirs: Tensor = output[0] if isinstance(output, tuple) else output
+    try:
+        ours = forward(module, *args, **kwargs)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # not what it looked like
+        same = False
+    else:
+        ours = ours[0] if isinstance(ours, tuple) else ours
+        same = ours.dtype == theirs.dtype and ours.shape == theirs.shape and _gap(ours, theirs) < TOLERANCE[ours.dtype]
+    before = tried.get(module)  # a module may be shared by several layers: it must be the same at every call
+    tried[module] = (kind, forward, same and (before is None or before[2]))
+
+
+def _gap(ours: Tensor, theirs: Tensor) -> float:
+    wide = torch.promote_types(theirs.dtype, torch.float32)
+    theirs = theirs.to(wide)
+    return float((ours.to(wide) - theirs).norm() / theirs.norm().clamp_min(torch.finfo(wide).tiny))
+
+
+def _epsilon(module: nn.Module) -> float | None:
+    value = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    return value if isinstance(value, float) else None
+
+
+def _norm(module: Any, x: Tensor) -> Tensor:
+    return rms_norm(x, module.weight, _epsilon(module) or 0.0)
+
+
+def _mlp(module: Any, x: Tensor) -> Tensor:
+    gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
+    if type(down) is nn.Linear and down.bias is None and not down._forward_hooks and not down._forward_pre_hooks:
+        return swiglu_down(gate, up, down.weight)
+    result: Tensor = down(swiglu(gate, up))
+    return result
+
+
+def _attention(
+    module: Any,
+    hidden_states: Tensor,
+    position_embeddings: tuple[Tensor, Tensor] | None = None,
+    attention_mask: Tensor | None = None,
+    past_key_values: Any = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    if past_key_values is not None or position_embeddings is None:
+        options = {"position_embeddings": position_embeddings, "attention_mask": attention_mask, **kwargs}
+        result: tuple[Tensor, Tensor | None] = type(module).forward(
+            module, hidden_states, past_key_values=past_key_values, **options
+        )
+        return result
+    shape = hidden_states.shape[:-1]
+    query, key, value = (
+        projection(hidden_states).view(*shape, -1, module.head_dim).transpose(1, 2)
+        for projection in (module.q_proj, module.k_proj, module.v_proj)
+    )
+    cos, sin = position_embeddings
+    attend = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
+    out, weights = attend(
+        module,
+        rotate(query, cos, sin),
+        rotate(key, cos, sin),
+        value,
+        attention_mask,
+        dropout=module.attention_dropout if module.training else 0.0,
+        scaling=module.scaling,
+        **kwargs,
+    )
+    return module.o_proj(out.reshape(*shape, -1).contiguous()), weights

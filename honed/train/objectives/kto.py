@@ -1,0 +1,113 @@
+"""Kahneman-Tversky optimisation: good answers gain likelihood, bad ones lose it, measured from a moving point.
+
+Ethayarajh et al. 2024, "KTO: Model Alignment as Prospect Theoretic Optimization", section 4.1. The point is how far
+the model has moved from the base whatever is asked: the mean log-ratio of answers to other prompts than their own, at
+least 0, without a gradient. The paper takes it over a microbatch and pairs each prompt with the next one's answer;
+here it is taken over the whole optimizer step (all passes, all ranks), so that it doesn't depend on how a step is cut,
+and the answers come from the dataset at large (``ratings.matched``), so that the base's likelihoods can be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, distributed
+from transformers import PreTrainedModel
+
+from honed.train import answers
+from honed.train.answers import AnswerPack
+from honed.train.objectives.preference import Judged
+from honed.train.ratings import Rated
+
+
+@dataclass(frozen=True)
+class RatedPack:
+    """N answers (``answers`` is N x 1), which of them are ``good`` (N,), and M of their prompts with others' answers.
+
+    ``unrelated`` is M x 1, None without any. ``level`` is the point that gains are measured from, in nats.
+    """
+
+    answers: AnswerPack
+    good: Tensor
+    unrelated: AnswerPack | None
+    level: float = 0.0
+
+    @property
+    def weight(self) -> float:
+        """N."""
+        return self.answers.weight
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are computed, with a gradient or without."""
+        return self.answers.tokens + (self.unrelated.tokens if self.unrelated else 0)
+
+    def to(self, device: str) -> RatedPack:
+        """Return the answers on ``device``."""
+        unrelated = self.unrelated and self.unrelated.to(device)
+        return RatedPack(self.answers.to(device), self.good.to(device), unrelated, self.level)
+
+
+@dataclass(frozen=True)
+class Kto:
+    """Rated answers in; what each lacks of its full value out.
+
+    ``beta`` scales gains: the larger, the sooner a gain has its full value. ``desirable`` and ``undesirable`` weigh
+    good and bad answers; ``fused``, ``packed`` and ``share`` are as in ``PairObjective``.
+    """
+
+    beta: float
+    desirable: float
+    undesirable: float
+    fused: bool
+    packed: bool
+    share: bool = True
+
+    def collate(self, examples: Sequence[Rated]) -> RatedPack:
+        """Lay the answers' rows into one pack, and those with others' answers in a pack of their own."""
+        crossed = [((one.unrelated,), one.reference[1:]) for one in examples if one.unrelated is not None]
+        rows, reference = [one.rows for one in examples], [one.reference[:1] for one in examples]
+        return RatedPack(
+            answers.collate(rows, reference, packed=self.packed, share=self.share),
+            torch.tensor([one.good for one in examples]),
+            answers.collate(*zip(*crossed, strict=True), packed=self.packed, share=self.share) if crossed else None,
+        )
+
+    @torch.no_grad()
+    def ready(self, model: PreTrainedModel, batches: Sequence[RatedPack]) -> Sequence[RatedPack]:
+        """Return a step's batches with the level of them all. Dropout and noise are off while it is measured."""
+        training = model.training
+        model.eval()
+        gains = [
+            self._gained(model, batch.unrelated.to(str(model.device)))
+            for batch in batches
+            if batch.unrelated is not None
+        ]
+        model.train(training)
+        total = sum((gain.sum() for gain in gains), torch.zeros((), device=model.device))
+        level = _mean(total, sum(len(gain) for gain in gains))
+        return [replace(batch, level=max(0.0, level)) for batch in batches]
+
+    def judged(self, model: PreTrainedModel, batch: RatedPack) -> Judged:
+        """Return each answer's loss, weight x (1 - value), and the margin by which it is on its right side."""
+        sign = torch.where(batch.good, 1.0, -1.0)
+        weight = torch.where(batch.good, self.desirable, self.undesirable)
+        margins = self.beta * (self._gained(model, batch.answers)[:, 0] - batch.level) * sign
+        return Judged(weight * torch.sigmoid(-margins), margins, {"kl": torch.full_like(margins, batch.level)})
+
+    def sums(self, model: PreTrainedModel, batch: RatedPack) -> dict[str, Tensor]:
+        """Return the sums that ``Judged`` names; ``kl`` is the level."""
+        return self.judged(model, batch).sums()
+
+    def _gained(self, model: PreTrainedModel, batch: AnswerPack) -> Tensor:
+        return answers.log_likelihoods(model, batch, fused=self.fused) - batch.reference
+
+
+def _mean(total: Tensor, count: int) -> float:
+    """The mean over all ranks; 0 of none."""
+    both = torch.stack([total, total.new_tensor(float(count))])
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(both)
+    return float(both[0] / both[1].clamp(min=1))

@@ -1,0 +1,91 @@
+"""Frozen weights in 4 bits: NF4 with quantised scales, made by bitsandbytes and unpacked where they are multiplied.
+
+Dettmers et al. 2023, "QLoRA: Efficient Finetuning of Quantized LLMs", sections 3 (NF4, double quantisation).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from honed.train.defaults import check_installed
+
+
+class _Frozen(torch.autograd.Function):
+    """``x W' + bias``, which keeps nothing for the backward pass: the weight is unpacked again there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Nf4Linear) -> Tensor:
+        ctx.layer = layer
+        return functional.linear(x, layer.unpacked(), layer.bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad @ ctx.layer.unpacked(), None
+
+
+class Nf4Linear(nn.Module):
+    """A frozen linear layer whose weight is held as NF4 codes, in blocks of 64 with 8-bit scales: 4.13 bits each."""
+
+    packed: Tensor
+
+    def __init__(self, layer: nn.Linear, device: str) -> None:
+        """Quantise ``layer`` on ``device``, where the result stays."""
+        super().__init__()
+        from bitsandbytes import functional as bnb
+
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        weight = layer.weight.detach().to(device).contiguous()
+        packed, self._state = bnb.quantize_4bit(weight, quant_type="nf4", compress_statistics=True, blocksize=64)
+        self.register_buffer("packed", packed, persistent=False)
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), requires_grad=False)
+
+    def unpacked(self) -> Tensor:
+        """Return the weight that the codes stand for, out x in, in the dtype that was quantised."""
+        from bitsandbytes import functional as bnb
+
+        weight: Tensor = bnb.dequantize_4bit(self.packed, self._state)
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: ... x in -> ... x out."""
+        out: Tensor = _Frozen.apply(x, self)  # type: ignore[no-untyped-call]
+        return out
+
+    @torch.no_grad()
+    def dequantised(self) -> nn.Linear:
+        """Return the layer as it computes, with a plain weight in the CPU's memory."""
+        weight = self.unpacked().cpu()
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        if self.bias is not None:
+            layer.bias = nn.Parameter(self.bias.detach().cpu(), requires_grad=False)
+        return layer
+
+
+def dense(layer: nn.Linear | Nf4Linear) -> Tensor:
+    """Return the layer's weight, out x in: the tensor that is there, or one unpacked for this use."""
+    return layer.unpacked() if isinstance(layer, Nf4Linear) else layer.weight
+
+
+def quantise(model: PreTrainedModel, device: str) -> int:
+    """Replace every linear layer but the head by its NF4 form, layer by layer, and move the model to ``device``.
+
+    Returns how many were replaced. The model may be larger than the device's memory: only one plain layer at a time
+    is moved. Raises ``ConfigError`` where bitsandbytes isn't installed.
+    """
+    check_installed("qlora")
+    head = model.get_output_embeddings()
+    names = [name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head]
+    for name in names:
+        layer = model.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        model.set_submodule(name, Nf4Linear(layer, device))
+    model.to(device)
+    return len(names)

@@ -1,0 +1,74 @@
+"""Log-likelihoods at supervised positions only: exact in value and gradient, and never all logits at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from honed.train import attention, batches, likelihood, token_loss
+from tests.numerics.rows import packed_model, uneven
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_gradients_of_token_logps_are_exact_for_any_upstream(
+    chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 13)
+    torch.manual_seed(0)
+    hidden = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(13, 5, dtype=torch.float64, requires_grad=not frozen)
+    targets = torch.randint(13, (7,))
+    assert torch.autograd.gradcheck(lambda h, w: token_loss.token_logps(h, w, targets), (hidden, head))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_gradients_of_token_logps_equal_those_of_log_softmax(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 3 * 4 * 50)
+    torch.manual_seed(0)
+    hidden, head = torch.randn(11, 8, requires_grad=True), torch.randn(50, 8, requires_grad=not frozen)
+    targets, upstream = torch.randint(50, (11,)), torch.randn(11)
+    logps = token_loss.token_logps(hidden, head, targets)
+    plain = (hidden @ head.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(logps, plain)
+    inputs = [hidden] if frozen else [hidden, head]
+    ours = torch.autograd.grad((logps * upstream).sum(), inputs)
+    for one, other in zip(ours, torch.autograd.grad((plain * upstream).sum(), inputs), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.numel = max(self.numel, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_all_logits_never_exist_at_once(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    places, width, vocabulary = 200, 4, 300
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 10 * 4 * vocabulary)
+    hidden, head = torch.randn(places, width, requires_grad=True), torch.randn(vocabulary, width)
+    head.requires_grad_(not frozen)
+    with _Largest() as largest:
+        token_loss.token_logps(hidden, head, torch.randint(vocabulary, (places,))).square().sum().backward()
+    assert largest.numel <= 10 * vocabulary
+
+
+def test_only_the_answers_tokens_count() -> None:
+    model, row = packed_model(), uneven(1)[0]
+    start = next(place for place, weight in enumerate(row.weights) if weight)
+    with torch.no_grad():
+        logits = model(torch.tensor([row.ids]), segments=attention.Segments((len(row.ids),))).logits[0].log_softmax(-1)
+        (ours,) = likelihood.row_logps(model, batches.collate([row]), fused=True)
+    want = sum(float(logits[place - 1, row.ids[place]]) for place in range(start, len(row.ids)) if row.weights[place])
+    assert float(ours) == pytest.approx(want, rel=1e-5)

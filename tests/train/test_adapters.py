@@ -1,0 +1,90 @@
+"""Training adapters as a user meets it: what is set is what runs, and result.json says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from honed.errors import ConfigError
+from honed.jobs import launch
+from honed.models.load import load
+from honed.store.workspace import Workspace
+from honed.train import defaults
+from tests.needs import missing
+from tests.train.jobs import finish, losses, settings, start
+
+
+def needs_bitsandbytes() -> None:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        missing("bitsandbytes", "bitsandbytes", by="pip")
+
+
+def test_targets_scale_and_dora_are_trained_saved_and_said(home: Workspace) -> None:
+    values = {"lora_targets": ["q_proj", "layers.1.mlp.*"], "lora_rank": 4, "rslora": True, "dora": True}
+    result = finish(start(home, name="dora", weights="auto", epochs=1, **values))
+    ran = result["ran"]
+    assert (ran["weights"], ran["adapters"], ran["lora_rank"], ran["dora"]) == ("lora", 5, 4, True)
+    assert ran["lora_scale"] == 16 and ran["merged_into"] == "the base"
+    assert ran["trainable_parameters"] == 4 * 3 * (32 + 64) + 2 * 4 * (32 + 32) + 2 * 32 + (64 + 64 + 32)
+    assert any("lora_targets, rslora or dora is set" in reason for reason in result["reasons"])
+    name, _, version = result["model"].partition("@")
+    saved = json.loads((home.models / name / version / "adapter" / "adapter_config.json").read_text())
+    assert (saved["r"], saved["use_rslora"], saved["use_dora"], len(saved["target_modules"])) == (4, True, True, 5)
+
+
+def test_a_target_that_the_model_does_not_have_fails_in_words(home: Workspace) -> None:
+    job = start(home, name="wrong", weights="lora", lora_targets=["q_prj"])
+    for _ in launch.follow(job):
+        pass
+    status = job.status()
+    assert status.state == "failed" and "'q_prj' is no linear layer" in status.message
+    assert "Did you mean 'q_proj'?" in status.hint
+
+
+@pytest.mark.parametrize("values", [{"dora": True}, {"rslora": True}, {"lora_targets": ["q_proj"]}])
+def test_settings_of_adapters_that_full_training_would_not_read_are_refused(
+    home: Workspace, values: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match="weights: full makes none"):
+        settings(home, weights="full", **values)
+
+
+def test_an_empty_list_of_targets_is_refused(home: Workspace) -> None:
+    with pytest.raises(ConfigError, match="lora_targets"):
+        settings(home, weights="lora", lora_targets=[])
+
+
+def test_qlora_without_its_library_is_refused_before_a_job_is_made(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "find_spec", lambda _: None)
+    before = len(list(home.jobs.iterdir()))
+    with pytest.raises(ConfigError, match="bitsandbytes") as error:
+        start(home, weights="qlora")
+    assert "pip install 'honed[qlora]'" in error.value.hint
+    assert len(list(home.jobs.iterdir())) == before
+
+
+def test_qlora_trains_says_what_it_was_merged_into_and_publishes_plain_weights(home: Workspace) -> None:
+    needs_bitsandbytes()
+    job = start(home, name="small", weights="qlora", epochs=2, learning_rate=1e-2)
+    result = finish(job)
+    ran, seen = result["ran"], list(losses(job).values())
+    assert (ran["weights"], ran["adapters"]) == ("qlora", 14)
+    assert ran["base_weights"] == "nf4, double-quantised"
+    assert ran["merged_into"] == "the base as its 4-bit codes give it"
+    assert sum(seen[-5:]) < sum(seen[:5])
+    again = load(result["model"], home)
+    assert {p.dtype for p in again.model.parameters()} == {torch.float32}
+    base = load(str(home.path.parent / "tiny"), home)
+    assert torch.equal(again.model.get_input_embeddings().weight, base.model.get_input_embeddings().weight)
+
+
+def test_preferences_under_qlora_are_measured_from_the_4_bit_base(home: Workspace) -> None:
+    needs_bitsandbytes()
+    job = start(home, name="small-dpo", data="liked", objective="dpo", weights="qlora", epochs=1)
+    finish(job)
+    assert losses(job)[1] == pytest.approx(0.6931472, abs=1e-6)

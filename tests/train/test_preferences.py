@@ -1,0 +1,133 @@
+"""Learning preferences and ratings as a user meets it: from the base model to answers that are liked more."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from honed.errors import ConfigError, DataError
+from honed.jobs.events import Note, Step
+from honed.jobs.job import Job
+from honed.models.load import load
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from honed.train import answers, attention, pairs, ratings
+from tests.train.jobs import finish, start
+
+
+def preferred(home: Workspace, model: str) -> float:
+    """How many nats a token likelier, on average, ``model`` finds the chosen answers of ``liked`` than the rejected."""
+    attention.register()
+    loaded = load(model, home, attention=attention.FUSED)
+    liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, loaded.context, None)
+    with torch.no_grad():
+        batch = answers.collate([one.rows for one in liked.encoded], [(0.0, 0.0)] * len(liked.encoded), packed=True)
+        table = answers.log_likelihoods(loaded.model, batch, fused=True) / batch.lengths
+    return float((table[:, 0] - table[:, 1]).mean())
+
+
+def steps(job: Job, stage: str = "train") -> list[Step]:
+    return [event for event in job.events() if isinstance(event, Step) and event.stage == stage]
+
+
+def said(job: Job, words: str) -> bool:
+    return any(isinstance(event, Note) and words in event.text for event in job.events())
+
+
+@pytest.mark.parametrize(
+    ("objective", "how", "ran"),
+    [
+        ("dpo", {"weights": "full"}, {"beta": 0.1, "dpo_loss": "sigmoid"}),
+        ("dpo", {"weights": "lora", "preference": {"dpo_loss": "ipo"}}, {"beta": 0.1, "dpo_loss": "ipo"}),
+        ("kto", {"weights": "lora"}, {"beta": 0.1, "desirable": 1.0, "undesirable": 1.0}),
+        ("orpo", {"weights": "full", "preference": {"beta": 0.5}}, {"beta": 0.5}),
+        ("simpo", {"weights": "full", "neftune_alpha": 1.0}, {"beta": 2.0, "gamma": 1.0, "neftune_alpha": 1.0}),
+    ],
+    ids=["dpo-full", "ipo-lora", "kto-lora", "orpo-full", "simpo-full-neftune"],
+)
+def test_chosen_answers_become_likelier_than_rejected_ones(
+    home: Workspace, objective: str, how: dict[str, Any], ran: dict[str, Any]
+) -> None:
+    data = "rated" if objective == "kto" else "liked"
+    job = start(home, name=f"{objective}-learned", data=data, objective=objective, learning_rate=3e-3, **how)
+    result = finish(job)
+    first, *_, last = (step.values for step in steps(job))
+    assert last["loss"] < first["loss"] and result["margin"] > first["margin"]
+    assert result["accuracy"] > (0.75 if objective == "kto" else 0.9)
+    assert preferred(home, result["model"]) > preferred(home, str(home.path.parent / "tiny")) + 0.2
+    found = result["ran"]
+    assert {**{key: found[key] for key in ran}, "objective": objective} == {**ran, "objective": found["objective"]}
+    assert found["weights"] == how["weights"] and ("reference" in found) == (objective in ("dpo", "kto"))
+    assert artifacts.resolve(home, "models", result["model"]).manifest.facts["objective"] == objective
+    assert result["heldout_loss"] is not None
+    if objective == "dpo" and "preference" not in how:
+        assert abs(first["loss"] - math.log(2)) < 1e-5 and abs(first["margin"]) < 1e-5
+        assert first["accuracy"] == 0.5
+    if objective == "kto":
+        assert (result["rows"], result["kl"] >= 0) == (30 + 2 * 10, True)
+
+
+def test_the_bases_likelihoods_are_kept_for_every_run_on_the_data(home: Workspace) -> None:
+    given: list[dict[str, Any]] = [{}, {"seed": 1}, {"template": "plain"}]
+    jobs = []
+    for number, one in enumerate(given):
+        jobs.append(start(home, name=f"kept-{number}", data="liked-in-part", objective="dpo", epochs=0.5, **one))
+        finish(jobs[-1])
+    once, other_seed, other_template = jobs
+    assert not steps(other_seed, "reference") and said(other_seed, "of 24 answers are read from")
+    for job in (once, other_template):
+        assert steps(job, "reference") and not said(job, "are read from")
+
+
+def test_pairs_that_can_not_be_used_are_left_out_counted_and_listed(home: Workspace) -> None:
+    stored = list(datasets.preferences(artifacts.resolve(home, "datasets", "liked-in-part")))
+    for objective, count, unit in (("kto", 24, "answers"), ("simpo", 12, "pairs")):
+        job = start(home, data="liked-in-part", objective=objective, epochs=0.5, packing=False)
+        result = finish(job)
+        listed = [json.loads(line) for line in (job.path / "left_out.jsonl").read_text().splitlines()]
+        assert [(one["row"], one["kind"]) for one in listed] == [(stored[12].id, "same"), (stored[13].id, "too long")]
+        assert (result["rows"], result["left_out"], result["heldout_loss"]) == (count, 2, None)
+        assert said(job, f"2 {unit} are left out")
+        assert result["model"] == f"tiny-liked-in-part-{objective}@v1" and result["ran"]["packing"] is False
+        assert "NaN" not in (job.path / "result.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "objective", "words"),
+    [
+        ("numbers", "dpo", "numbers@v1 has no preferences, and dpo"),
+        ("rated-only", "simpo", "rated-only@v1 has no preferences, and simpo"),
+        ("numbers", "kto", "numbers@v1 has neither ratings nor preferences, and kto"),
+    ],
+)
+def test_a_dataset_without_what_the_objective_learns_is_refused_before_a_job_is_made(
+    home: Workspace, data: str, objective: str, words: str
+) -> None:
+    before = len(list(home.jobs.iterdir()))
+    with pytest.raises(DataError, match=words) as caught:
+        start(home, data=data, objective=objective)
+    assert "objective sft" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"preference.gamma is nothing to dpo"):
+        start(home, data="liked", objective="dpo", preference={"gamma": 1.0})
+    assert len(list(home.jobs.iterdir())) == before
+
+
+def test_ratings_come_first_then_both_sides_of_preferences(home: Workspace) -> None:
+    chat = load(str(home.path.parent / "tiny"), home).chat
+    found = {
+        (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, 512, count)
+        for data, count in (("rated-only", None), ("rated-only", 20), ("rated", None), ("rated", 33), ("liked", 3))
+    }
+    assert [len(rows.encoded) for rows in found.values()] == [30, 20, 50, 36, 6]
+    both = found["rated", 33]
+    stored = artifacts.resolve(home, "datasets", "rated")
+    pairs_ = [one.id for one in datasets.preferences(stored, 3)]
+    assert both.names == (*(one.id for one in datasets.ratings(stored)), *(name for name in pairs_ for _ in range(2)))
+    assert [one.good for one in both.encoded] == [True, False] * 18
+    texts = [chat.decode([i for i, w in zip(one.row.ids, one.row.weights, strict=True) if w]) for one in both.encoded]
+    assert all(("good" in text) == one.good for text, one in zip(texts, both.encoded, strict=True))
+    assert all(one.unrelated for one in both.encoded)
