@@ -104,17 +104,19 @@ def stop(id_: str, workspace: Workspace, as_json: bool) -> None:
 
 
 @command.command()
+@click.option("--ranks", type=click.IntRange(0), help="A training: go on with this many ranks (0: one per GPU).")
 @_job_options
-def resume(id_: str, workspace: Workspace, as_json: bool) -> None:
+def resume(id_: str, workspace: Workspace, ranks: int | None, as_json: bool) -> None:
     """Go on with a stopped, interrupted or failed job from its last checkpoint."""
     from honed.cli import progress
     from honed.jobs import job as jobs
     from honed.jobs import launch
+    from honed.train.run import resume as resume_on
 
     job = jobs.find(workspace, id_)
     events = job.path / "events.jsonl"
     start_at = events.stat().st_size if events.exists() else 0
-    launch.resume(job)
+    launch.resume(job) if ranks is None else resume_on(job, ranks)
     _finish(job.id, progress.follow(job, as_json, start_at), as_json)
 
 

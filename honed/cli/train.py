@@ -30,6 +30,8 @@ from honed.store.workspace import Workspace
 )
 @click.option("--epochs", type=float, help="Passes over the training rows.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
+@click.option("--ranks", type=int, help="Processes that train together; 0: one per GPU.")
+@click.option("--on", metavar="RAY", help="Run the ranks on Ray: ray (this machine), or ray://HOST:PORT.")
 @click.option("--rows", type=int, help="Train on the first N training rows only.")
 @config_options
 @workspace_option

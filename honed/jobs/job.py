@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import secrets
 import time
@@ -41,9 +42,13 @@ class Status(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """A job's folder, ``jobs/<id>/``."""
+    """A job's folder, ``jobs/<id>/``. ``rank`` says which of several processes that do its work looks at it.
+
+    Only rank 0 is heard: the events of the others go nowhere.
+    """
 
     path: Path
+    rank: int = 0
 
     @property
     def id(self) -> str:
@@ -58,7 +63,7 @@ class Job:
     @property
     def log(self) -> events.EventLog:
         """Where the worker appends its events."""
-        return events.EventLog(self.path / "events.jsonl")
+        return events.EventLog(Path(os.devnull) if self.rank else self.path / "events.jsonl")
 
     def events(self) -> list[events.Event]:
         """Every event so far."""

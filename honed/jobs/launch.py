@@ -11,32 +11,51 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import yaml
+
+from honed import config
+from honed.config import Config
 from honed.errors import JobError
-from honed.jobs import events
+from honed.jobs import events, last_words
 from honed.jobs.job import Job, State
 from honed.store.workspace import writing
 
 WORKER = "honed.{stage}.worker"
 """The module that does a stage's work."""
 
+RAY = "honed.{stage}.on_ray"
+"""The module that has a stage's work done on Ray."""
+
 _POLL_SECONDS = 0.1
 
 
 def start(job: Job) -> None:
-    """Start ``python -m honed.<stage>.worker <folder>`` in its own session: it outlives the terminal."""
+    """Start ``python -m honed.<stage>.worker <folder>`` in its own session: it outlives the terminal.
+
+    A job whose settings ask for several ``ranks`` gets as many workers, through torchrun; one that is to run ``on`` Ray
+    a process that has Ray start them.
+    """
     status = job.status()
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
+    last_words.forget(job)
     job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
-    # -P: the folder that a user happens to be in, a downloaded model say, must not bring modules of its own.
+    # -P, and for what is started in turn PYTHONSAFEPATH: the folder that a user happens to be in, a downloaded model
+    # say, must not bring modules of its own.
     with writing(job.path), (job.path / "log.txt").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", WORKER.format(stage=status.stage), str(job.path)],
+            _command(job, status.stage),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**_short_spins(), **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={
+                **_short_spins(),
+                **_share_of_threads(job),
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONSAFEPATH": "1",
+            },
         )
     try:
         while worker.poll() is None and job.status().state == "queued":
@@ -89,12 +108,40 @@ def stop(job: Job, timeout: float = 60.0) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def resume(job: Job) -> None:
-    """Start the worker of a stopped, interrupted or failed job again; it goes on from its last checkpoint."""
+def resume(job: Job, settings: Config | None = None) -> None:
+    """Start the worker of a stopped, interrupted or failed job again; it goes on from its last checkpoint.
+
+    ``settings`` replace those that it was started with.
+    """
     state = job.status().state
     if state not in ("stopped", "interrupted", "failed", "queued"):
         raise JobError(f"job {job.id} can't be resumed: it is {state}", "See: honed jobs list")
+    if settings:
+        with writing(job.path):
+            config.save(settings, job.path / "config.yaml")
     start(job)
+
+
+def _command(job: Job, stage: str) -> list[str]:
+    python = [sys.executable, "-P", "-m"]
+    on, ranks = _spread(job)
+    if on:
+        return [*python, RAY.format(stage=stage), str(job.path)]
+    if ranks > 1:
+        python += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
+    return [*python, WORKER.format(stage=stage), str(job.path)]
+
+
+def _spread(job: Job) -> tuple[str, int]:
+    """Where the job's workers run, and how many there are; most stages have no such settings."""
+    settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
+    return str(settings.get("on") or ""), int(settings.get("ranks") or 1)
+
+
+def _share_of_threads(job: Job) -> dict[str, str]:
+    """Let ranks on one machine divide its cores, so that their threads don't wait for one another."""
+    on, ranks = _spread(job)
+    return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks))}
 
 
 def _short_spins() -> dict[str, str]:

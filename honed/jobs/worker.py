@@ -1,4 +1,8 @@
-"""The worker's edge: runs a stage's work on a job's folder and turns every ending into a status."""
+"""The worker's edge: runs a stage's work on a job's folder and turns every ending into a status.
+
+Work of several ranks runs in as many processes, started by torchrun: rank 0 holds the job and is the one that writes;
+the others leave word of a fault in the job's folder, where rank 0, which loses touch with them, finds it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -14,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from honed.errors import HonedError
+from honed.jobs import last_words
 from honed.jobs.events import Done, Failed
 from honed.jobs.job import Job, Status
 
+_POLL_SECONDS = 0.2
+
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
-"""``work(job, stopping) -> result``, to which seconds and peak memory are added.
+"""``work(job, stopping) -> result``, to which seconds and, unless it tells it itself, peak memory are added.
 
 It looks at ``stopping()`` between steps and raises ``Stopped`` once it is true.
 """
@@ -30,9 +38,13 @@ class Stopped(BaseException):
 
 def main(work: Work) -> None:
     """Run ``work`` on the folder named by the command line; exit 0 when done or stopped, 1 when failed."""
-    job = Job(Path(sys.argv[1]).resolve())
+    job = Job(Path(sys.argv[1]).resolve(), rank=int(os.environ.get("RANK", "0")))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    if "RANK" in os.environ:
+        _end_with(os.getppid())
+    if job.rank:
+        sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
         last = job.status()
         status = Status(
@@ -50,7 +62,7 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        job.set_result({**result, "seconds": seconds, "peak_rss_bytes": peak})
+        job.set_result({"peak_rss_bytes": peak, **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:
@@ -58,12 +70,47 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes a status and a traceback in the log
         traceback.print_exc()
         message, hint = _words(error, job)
+        if _lost(error):
+            message, hint = last_words.awaited(job)
         update = {"state": "failed", "message": message, "hint": hint}
         try:
             job.log.write(Failed(message=message, hint=hint))
         except OSError:
             traceback.print_exc()  # a full disk can't take the event; the status is tried all the same
         return update
+
+
+def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
+    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind."""
+    try:
+        work(job, stopping)
+    except Stopped:
+        return True
+    except Exception as error:  # noqa: BLE001 - the edge, as in _outcome
+        traceback.print_exc()
+        if not _lost(error):
+            last_words.leave(job, *_words(error, job))
+        return False
+    return True
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the error says that another rank is gone; torch's errors are told by their words, as below."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
+        return False
+    said = str(error).lower()
+    return type(error).__name__.startswith("Dist") or any(word in said for word in ("by peer", "gloo", "nccl"))
+
+
+def _end_with(launcher: int) -> None:
+    """End this process, as a kill would, when its launcher is gone: nobody else would."""
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _words(error: Exception, job: Job) -> tuple[str, str]:

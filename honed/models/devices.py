@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -95,6 +96,17 @@ def describe(folder: Path) -> Machine:
         version=torch.__version__, threads=torch.get_num_threads(), gpus=gpus, mps=torch.backends.mps.is_available()
     )
     return machine.model_copy(update={"torch": seen})
+
+
+def gpus() -> int:
+    """Return how many NVIDIA GPUs this process may use, found out without torch: those named, else those there."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([one for one in named.split(",") if one.strip() not in ("", "-1")])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def choose_device(wish: str) -> str:

@@ -1,48 +1,63 @@
-"""Checkpoints: everything that decides the rest of a run, written whole or not at all. Safetensors and JSON only."""
+"""Checkpoints: everything that decides the rest of a run, written whole or not at all. Safetensors and JSON only.
+
+No random state is in them: a pass draws from its seed, step and number. Ranks that hold shares of the state write a
+file each, with their rows of every tensor; together, in the order of their names, these are whole tensors, of which any
+other number of ranks can read its own rows.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from honed.models.save import os_errors
 from honed.store.artifacts import sync_tree
 from honed.store.workspace import writing
 from honed.train.optim import Optimizer
+from honed.train.ranks import ALONE, Ranks
+
+_FACTS = "checkpoint.json"
 
 
-def save(folder: Path, step: int, optimizer: Optimizer, keep: int, position: Mapping[str, Any] | None = None) -> Path:
-    """Write ``step-<N>`` (N steps are done) under a temporary name, sync it, rename it; then drop all but ``keep``.
+def save(
+    folder: Path,
+    step: int,
+    optimizer: Optimizer,
+    keep: int,
+    ranks: Ranks = ALONE,
+    position: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``step-<N>`` (N steps are done), then drop all but ``keep``.
 
-    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``).
-    A full disk raises ``StoreError`` and leaves the checkpoints that were there.
+    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``). Every rank
+    calls it. A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
     """
     final = folder / f"step-{step:08d}"
-    scratch = folder / f".{final.name}"
-    with writing(final):
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        try:
-            random = {"random.cpu": torch.get_rng_state()}
-            if torch.cuda.is_available():
-                random["random.cuda"] = torch.cuda.get_rng_state()
-            with os_errors():
-                save_file({**optimizer.state(), **random}, scratch / "state.safetensors")
-            (scratch / "checkpoint.json").write_text(json.dumps({"step": step, "position": position or {}}))
-            sync_tree(scratch)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        shutil.rmtree(final, ignore_errors=True)
-        scratch.rename(final)
-    for old in found(folder)[:-keep]:
-        shutil.rmtree(old)
+    _write(final, optimizer.state(), {"step": step, "position": position or {}}, ranks, optimizer.sharded)
+    if ranks.first:
+        for old in found(folder)[:-keep]:
+            shutil.rmtree(old)
+    return final
+
+
+def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> Path:
+    """Write ``best-<N>``: the weights after N steps, which have the lowest held-out loss so far, in place of others."""
+    final = folder / f"best-{step:08d}"
+    _write(final, optimizer.weights(), {"step": step, "heldout_loss": heldout_loss}, ranks, optimizer.sharded)
+    if ranks.first:
+        for old in folder.glob("best-*"):
+            if old != final:
+                shutil.rmtree(old)
     return final
 
 
@@ -51,16 +66,87 @@ def found(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*")) if folder.exists() else []
 
 
+def best(folder: Path) -> Path | None:
+    """Return the best weights so far, if there are any: the last, should a crash have left two."""
+    return max(folder.glob("best-*"), default=None)
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself: ``step``, and whatever else was saved with it."""
+    return dict(json.loads((path / _FACTS).read_text()))
+
+
 def load(path: Path, optimizer: Optimizer) -> int:
-    """Put weights, optimizer and random state back; return how many steps are done."""
-    tensors = load_file(path / "state.safetensors")
-    optimizer.load_state(tensors)
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    return int(json.loads((path / "checkpoint.json").read_text())["step"])
+    """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
+    optimizer.load_state(_read(path, optimizer.rows))
+    return int(facts(path)["step"])
 
 
 def position(path: Path) -> dict[str, Any]:
     """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
-    return dict(json.loads((path / "checkpoint.json").read_text()).get("position", {}))
+    return dict(facts(path).get("position", {}))
+
+
+def load_best(path: Path, optimizer: Optimizer) -> None:
+    """Put the weights of ``save_best`` back."""
+    optimizer.load_weights(_read(path, optimizer.rows))
+
+
+def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], ranks: Ranks, shares: bool) -> None:
+    """Write under a temporary name, sync, rename. ``shares``: each rank writes its part, else rank 0 all of it."""
+    if ranks.first:
+        for left in final.parent.glob(".*"):  # by an attempt that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = final.with_name(f".{final.name}.{ranks.agreed(os.getpid())}")
+    name = f"state-{ranks.number + 1:05d}-of-{ranks.size:05d}.safetensors" if shares else "state.safetensors"
+
+    def own_part() -> None:
+        if shares or ranks.first:
+            with writing(final), os_errors():
+                scratch.mkdir(parents=True, exist_ok=True)
+                save_file(dict(tensors), scratch / name)
+                with (scratch / name).open("rb") as file:  # not the folder: others are still writing there
+                    os.fsync(file.fileno())
+
+    def ending() -> None:
+        if ranks.first:
+            with writing(final):
+                (scratch / _FACTS).write_text(json.dumps(said))
+                sync_tree(scratch)
+                shutil.rmtree(final, ignore_errors=True)
+                scratch.rename(final)
+                sync_tree(final.parent)  # the rename itself, before older ones go
+
+    try:
+        ranks.together(own_part)
+        ranks.together(ending)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _read(path: Path, rows: Mapping[str, slice]) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint, cut to ``rows`` by parameter name."""
+    with ExitStack() as opened:
+        files = [opened.enter_context(safe_open(file, "pt")) for file in sorted(path.glob("state*.safetensors"))]
+        keys = sorted({key for file in files for key in file.keys()})  # noqa: SIM118 - it isn't a mapping
+        return {key: _cut(files, key, rows[key.partition(".")[2]]) for key in keys if not key.startswith("random.")}
+
+
+def _cut(files: list[Any], key: str, rows: slice) -> Tensor:
+    """Rows of a tensor that lies in one file, or in parts in several."""
+    parts = [file.get_slice(key) for file in files]
+    if not parts[0].get_shape():  # a single number, the same in every file
+        number: Tensor = files[0].get_tensor(key)
+        return number
+    pieces: list[Tensor] = []
+    at = 0
+    count = sum(part.get_shape()[0] for part in parts)
+    first, last, _ = rows.indices(count)
+    for part in parts:
+        size = part.get_shape()[0]
+        start, stop = max(first - at, 0), min(last - at, size)
+        if start < stop:
+            pieces.append(part[start:stop])
+        at += size
+    return torch.cat(pieces) if pieces else torch.empty(0, *parts[0].get_shape()[1:])

@@ -71,10 +71,29 @@ class TrainConfig(Config):
     seed: int = Field(0, ge=0, description="decides row order, adapter initialisation and dropout")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="compute precision; auto measures both")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    ranks: int = Field(1, ge=0, description="processes that train together, on this machine or on Ray; 0: one per GPU")
+    shard: Literal["none", "fsdp"] = Field(
+        "none", description="what a rank holds: the whole model (none), or a share of weights and moments (fsdp)"
+    )
+    cpu_offload: bool = Field(False, description="fsdp: keep each rank's share in the host's memory, not the GPU's")
+    on: str | None = Field(
+        None, pattern=r"^ray(://\S+)?$", description="run the ranks on Ray: ray (this machine), or ray://HOST:PORT"
+    )
     eval_every: int | None = Field(None, gt=0, description="steps between held-out losses; default: five in a run")
     eval_rows: int = Field(64, ge=0, description="held-out rows for the loss during the run; 0 turns it off")
     checkpoint_every: int | None = Field(None, gt=0, description="steps between checkpoints; default: every 5 minutes")
     keep_checkpoints: int = Field(1, gt=0, description="newest checkpoints kept while the job runs")
+    keep_best: bool = Field(
+        False, description="make the model of the weights with the lowest held-out loss, not the last"
+    )
+
+    @model_validator(mode="after")
+    def _placement_is_possible(self) -> Self:
+        if self.cpu_offload and self.shard != "fsdp":
+            raise ValueError("cpu_offload is something that only shard fsdp does")
+        if self.keep_best and not self.eval_rows:
+            raise ValueError("keep_best needs a held-out loss, and eval_rows 0 turns it off")
+        return self
 
     @model_validator(mode="after")
     def _every_setting_is_read(self) -> Self:

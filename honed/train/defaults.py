@@ -23,7 +23,10 @@ supervised fine-tuning does: Hong et al. 2024 take 8e-6 at 7B, where rates here 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choices depend on. ``memory`` is what is free, in bytes; ``tokens`` are those of all training rows."""
+    """What the choices depend on. ``memory`` is what is free for each rank, in bytes; ``tokens`` are those of all rows.
+
+    ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all.
+    """
 
     parameters: int
     rows: int
@@ -32,6 +35,7 @@ class Facts:
     device: str
     precision: str
     precision_reason: str
+    shares: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Settings:
     eval_every: int
     checkpoint_every: int | None
     keep_checkpoints: int
+    keep_best: bool
+    seed: int
     reasons: tuple[str, ...]
 
 
@@ -78,6 +84,8 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
         eval_every=config.eval_every or math.ceil(steps / 5),
         checkpoint_every=config.checkpoint_every,
         keep_checkpoints=config.keep_checkpoints,
+        keep_best=config.keep_best,
+        seed=config.seed,
         reasons=tuple(
             reason
             for reason in (
@@ -97,8 +105,9 @@ def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
         return config.weights, ""
     if config.lora_targets or config.rslora or config.dora:
         return "lora", "weights lora: lora_targets, rslora or dora is set"
-    need = BYTES_PER_WEIGHT * facts.parameters
-    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB (16 bytes each)"
+    need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
+    among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
+    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
     if need < 0.5 * facts.memory:
         return "full", f"weights full: {size}, {facts.memory / 1e9:.1f} GB are free"
     return "lora", f"weights lora: {size} to train in full, and only {facts.memory / 1e9:.1f} GB are free"

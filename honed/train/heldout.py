@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
 from honed.train.objectives.sft import Sft
+from honed.train.placement import Placement
 
 _TOGETHER = 8
 """Rows in one forward pass."""
@@ -25,19 +25,23 @@ class HeldOut:
     device: str
 
     @torch.no_grad()
-    def loss(self, model: PreTrainedModel) -> float | None:
-        """Nats a supervised token, each counting once: one sum over one weight, so batches play no part. None: no rows.
+    def loss(self, placed: Placement) -> float | None:
+        """Nats a supervised token, each counting once: one sum over one weight, so batches and ranks play no part.
 
-        Leaves the model in eval mode.
+        None: no rows. Leaves the model in eval mode.
         """
         if not self.rows:
             return None
-        model.eval()
+        placed.model.eval()
         rows = [row.unweighted for row in self.rows]
-        total = weight = 0.0
         size = _TOGETHER if self.packed else 1
-        for start in range(0, len(rows), size):
-            pack = self.sft.collate(rows[start : start + size]).to(self.device)
-            total += float(self.sft.loss(model, pack))
-            weight += pack.weight
-        return total / weight
+        together = [rows[start : start + size] for start in range(0, len(rows), size)]
+        sums = {"loss": 0.0, "weight": 0.0}
+        for turn in placed.turns([sum(len(row.ids) for row in some) for some in together]):
+            pack = self.sft.collate(together[turn.index]).to(self.device)
+            loss = placed.run(self.sft.loss, pack)
+            if turn.counts:
+                sums["loss"] += float(loss)
+                sums["weight"] += pack.weight
+        total = placed.ranks.total(sums)
+        return total["loss"] / total["weight"]

@@ -43,7 +43,7 @@ class Layout:
 def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, settings: Settings) -> Layout:
     """Find out by a pass over two rows what the model allows, and plan the steps so that the least is computed."""
     rows = [row for example in examples[:2] for row in example.rows]
-    probe = batches.collate(rows[:2], share=False).to(settings.device)
+    probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
     packed = config.packing and exact
     reasons = []

@@ -7,8 +7,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,6 +24,7 @@ from honed.train.defaults import Settings
 from honed.train.divergence import Watch
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
+from honed.train.placement import Placement
 from honed.train.prefixes import Example
 from honed.train.steps import Planned, Position, Steps, count
 
@@ -68,12 +72,14 @@ class Objective(Protocol[E_contra, B]):
 
 @dataclass
 class Training(Generic[E, B]):
-    """What a run needs: the model as it is to be trained, the examples in their order, the settings, where to report.
+    """What a run needs: the model on its ranks, the examples in their order, the settings, where to report.
 
     ``done`` steps are behind it, at ``position``; ``tokens`` and ``seconds`` are those of this attempt.
+
+    ``stopping()`` says the same on every rank, and every rank calls it once a step.
     """
 
-    model: PreTrainedModel
+    placed: Placement
     objective: Objective[E, B]
     heldout: HeldOut
     steps: Steps[E]
@@ -85,15 +91,17 @@ class Training(Generic[E, B]):
     watch: Watch = field(default_factory=Watch, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
+    best: tuple[int, float] | None = field(default=None, init=False)
+    """With ``keep_best``: after which step the held-out loss was lowest, and how low."""
 
     def run(self) -> float | None:
-        """Train from the last checkpoint, or the start, to the end; return the last held-out loss (None without rows).
+        """Train from the last checkpoint, or the start, to the end; return the held-out loss (None without rows).
 
-        Raises ``Stopped`` behind a checkpoint when asked to stop, ``HonedError`` naming the examples of a step whose
-        loss isn't a number.
+        It is that of the weights left in the model: the last ones, or with ``keep_best`` the best. Raises ``Stopped``
+        behind a checkpoint when asked to stop, ``HonedError`` naming the examples of a step whose loss isn't a number.
         """
         optimizer = Optimizer(
-            [(name, p) for name, p in self.model.named_parameters() if p.requires_grad],
+            [(name, p) for name, p in self.placed.model.named_parameters() if p.requires_grad],
             weight_decay=self.settings.weight_decay,
         )
         self._resume(optimizer)
@@ -104,28 +112,30 @@ class Training(Generic[E, B]):
             self.done, self.position = step.number, step.position
             if self.done % self.settings.eval_every == 0:
                 measured, heldout_loss = self.done, self._evaluate()
-            if self._checkpoint_due(saved) or self.stopping():
+                self._keep_best(heldout_loss, optimizer)
+            stopping = self.stopping()
+            if self._checkpoint_due(saved) or stopping:
                 self._save(optimizer)
                 saved = time.monotonic()
-            if self.stopping() and step.number < step.total:
+            if stopping and step.number < step.total:
                 raise Stopped
-        return heldout_loss if measured == self.done else self._evaluate()
+        if measured != self.done:
+            heldout_loss = self._evaluate()
+            self._keep_best(heldout_loss, optimizer)
+        return self._take_best(optimizer) if self.best else heldout_loss
 
     def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
         batches = [self.objective.collate([step.examples[index] for index in pack]) for pack in step.rows.packs]
-        # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191).
+        # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191), and
+        # whichever rank computes them.
         weight = sum(batch.weight for batch in batches)
-        self.model.train()
-        means: defaultdict[str, float] = defaultdict(float)
-        for batch in self.objective.ready(self.model, batches):
-            sums = self.objective.sums(self.model, batch.to(self.settings.device))
-            (sums["loss"] / weight).backward()
-            optimizer.accumulate()
-            for name, value in sums.items():
-                means[name] += (value.detach() / weight).item()
+        means = {
+            name: value / weight for name, value in self._passes(step.number - 1, batches, weight, optimizer).items()
+        }
         if not math.isfinite(means["loss"]):
             self._not_finite(step)
+        self.placed.add_up(optimizer.masters)
         rate = learning_rate(
             step.passed,
             step.whole,
@@ -133,7 +143,7 @@ class Training(Generic[E, B]):
             warmup=self.settings.warmup,
             schedule=self.settings.schedule,
         )
-        norm = optimizer.step(rate, self.settings.clip_norm)
+        norm = optimizer.step(rate, self.settings.clip_norm, self.placed.norm)
         if not math.isfinite(norm):
             self._not_finite(step, "gradient")
         seconds = time.perf_counter() - start
@@ -151,8 +161,32 @@ class Training(Generic[E, B]):
         self.job.log.write(Step(stage="train", step=step.number, total=step.total, values=values))
         self._note_divergence(step.number, means["loss"])
 
+    def _passes(self, number: int, batches: Sequence[B], weight: float, optimizer: Optimizer) -> dict[str, float]:
+        """Compute this rank's passes of a step, gradients included; return the sums of all ranks."""
+        self.placed.model.train()
+        seen: list[dict[str, Tensor]] = []
+        turns = self.placed.turns([batch.tokens for batch in batches])
+        # Shares are gathered from all ranks: what is computed of them must be the same everywhere.
+        known = range(len(batches)) if self.placed.shares else [turn.index for turn in turns]
+        ready = self.placed.run(self.objective.ready, [batches[index] for index in known])
+        at_hand = dict(zip(known, ready, strict=True))
+        for turn in turns:
+            # A pass draws the same (dropout, noise) whoever computes it, and after a resume too.
+            torch.manual_seed(pass_seed(self.settings.seed, number, turn.index))
+            batch = at_hand[turn.index].to(self.settings.device)
+            sums = self.placed.run(self.objective.sums, batch)
+            (sums["loss"] / (weight if turn.counts else math.inf)).backward()
+            optimizer.accumulate()
+            if turn.counts:
+                seen.append({name: value.detach() for name, value in sums.items()})
+        mine: defaultdict[str, float] = defaultdict(float)
+        for sums in seen:
+            for name, value in sums.items():
+                mine[name] += value.item()
+        return self.placed.ranks.total(mine)
+
     def _evaluate(self) -> float | None:
-        loss = self.heldout.loss(self.model)
+        loss = self.heldout.loss(self.placed)
         if loss is not None:
             self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
         return loss
@@ -162,8 +196,28 @@ class Training(Generic[E, B]):
             rate = self.settings.learning_rate
             self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
 
+    def _keep_best(self, loss: float | None, optimizer: Optimizer) -> None:
+        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
+            checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
+            self.best = (self.done, loss)
+
+    def _take_best(self, optimizer: Optimizer) -> float:
+        """Put the best weights back and return their held-out loss."""
+        path = checkpoint.best(self._folder)
+        assert path and self.best, "saved by _keep_best"
+        checkpoint.load_best(path, optimizer)
+        step, loss = self.best
+        if step < self.done:
+            self.job.log.note(
+                f"the weights after step {step} are kept: their held-out loss, {loss:.4f}, was the lowest"
+            )
+        return loss
+
     def _resume(self, optimizer: Optimizer) -> None:
-        saved = checkpoint.found(self.job.path / "checkpoints")
+        if self.settings.keep_best and (path := checkpoint.best(self._folder)):
+            facts = checkpoint.facts(path)
+            self.best = (facts["step"], facts["heldout_loss"])
+        saved = checkpoint.found(self._folder)
         if not saved:
             return
         self.done = checkpoint.load(saved[-1], optimizer)
@@ -172,13 +226,21 @@ class Training(Generic[E, B]):
         self.job.log.note(f"resumed after step {self.done}")
 
     def _checkpoint_due(self, saved: float) -> bool:
+        """Whether it is time to save; clocks differ, so any rank's will do."""
         every = self.settings.checkpoint_every
-        return self.done % every == 0 if every else time.monotonic() - saved > CHECKPOINT_SECONDS
+        if every:
+            return self.done % every == 0
+        (due,) = self.placed.ranks.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
+        return due
 
     def _save(self, optimizer: Optimizer) -> None:
-        folder = self.job.path / "checkpoints"
-        path = checkpoint.save(folder, self.done, optimizer, self.settings.keep_checkpoints, self.position)
+        keep, ranks = self.settings.keep_checkpoints, self.placed.ranks
+        path = checkpoint.save(self._folder, self.done, optimizer, keep, ranks, self.position)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
+
+    @property
+    def _folder(self) -> Path:
+        return self.job.path / "checkpoints"
 
     def _not_finite(self, step: Planned[E], what: str = "loss") -> None:
         rows = step.row_names
@@ -187,3 +249,8 @@ class Training(Generic[E, B]):
             f"the {what} of step {step.number} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",
         )
+
+
+def pass_seed(seed: int, step: int, number: int) -> int:
+    """Return what pass ``number`` of a step draws from: the same for any number of ranks, and after a resume."""
+    return int(np.random.SeedSequence([seed, step, number]).generate_state(1, np.uint64)[0])

@@ -7,20 +7,28 @@ under 1/256 of it would be rounded away, so bf16 weights get fp32 masters that t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 class Optimizer:
-    """AdamW over named parameters, with fp32 masters where the parameters are not fp32 themselves."""
+    """AdamW over named parameters, with fp32 masters where the parameters are not fp32 themselves.
+
+    Of a parameter that is sharded over ranks (``placement.Sharded``) only this rank's rows are held and updated;
+    ``rows`` says which, by name: all of them (``slice(None)``) where it isn't.
+    """
 
     def __init__(self, named: Sequence[tuple[str, nn.Parameter]], *, weight_decay: float) -> None:
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
-        self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.parameters]
-        self._copied = [(p, m) for p, m in zip(self.parameters, self.masters, strict=True) if p is not m]
+        self.rows = {name: _rows(parameter) for name, parameter in named}
+        self.masters = [_master(parameter) for parameter in self.parameters]
+        both = list(zip(self.parameters, self.masters, strict=True))
+        self._moved = [(p, m) for p, m in both if p is not m]
+        self._copied = [(p, m) for p, m in self._moved if not isinstance(p, DTensor)]
         decayed = [master for master in self.masters if master.ndim >= 2]
         plain = [master for master in self.masters if master.ndim < 2]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -28,18 +36,23 @@ class Optimizer:
 
     def accumulate(self) -> None:
         """Move the gradients of the last backward pass to the masters, in fp32; call it after every pass."""
-        for parameter, master in self._copied:
+        for parameter, master in self._moved:
             if parameter.grad is None:  # this pass doesn't use it: an expert that no token chose, say
                 continue
-            gradient = parameter.grad.float()
+            gradient = _local(parameter.grad).float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
-    def step(self, learning_rate: float, clip_norm: float) -> float:
-        """Clip, update and clear the gradients; return their norm before. Nothing is updated unless it is finite."""
-        norm = float(nn.utils.clip_grad_norm_(self.masters, clip_norm))
+    def step(self, learning_rate: float, clip_norm: float, norm_of_all: Callable[[float], float] = float) -> float:
+        """Clip, update and clear the gradients; return their norm before. Nothing is updated unless it is finite.
+
+        ``norm_of_all(mine)`` makes the norm of this rank's gradients that of all (``Placement.norm``).
+        """
+        gradients = [master.grad for master in self.masters if master.grad is not None]
+        norm = norm_of_all(float(nn.utils.get_total_norm(gradients)))
         if not math.isfinite(norm):
             return norm
+        nn.utils.clip_grads_with_norm_(self.masters, clip_norm, torch.tensor(norm))
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()
@@ -48,27 +61,66 @@ class Optimizer:
             parameter.data.copy_(master)
         return norm
 
+    @property
+    def sharded(self) -> bool:
+        """Whether this rank holds a share of the state only."""
+        return any(rows != slice(None) for rows in self.rows.values())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the master weights as flat named tensors."""
+        return {f"master.{name}": master.detach() for name, master in zip(self.names, self.masters, strict=True)}
+
     def state(self) -> dict[str, Tensor]:
         """Return everything that a resume needs, as flat named tensors."""
-        tensors = {}
+        tensors = self.weights()
         for name, master in zip(self.names, self.masters, strict=True):
-            tensors[f"master.{name}"] = master.detach()
             for key, value in self._adamw.state[master].items():
                 tensors[f"{key}.{name}"] = value
         return tensors
 
     @torch.no_grad()
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what ``state`` gave, weights included."""
-        for name, parameter, master in zip(self.names, self.parameters, self.masters, strict=True):
+    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what ``weights`` gave; the moments stay."""
+        for name, master in zip(self.names, self.masters, strict=True):
             master.copy_(tensors[f"master.{name}"])
+        for parameter, master in self._copied:
             parameter.data.copy_(master)
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what ``state`` gave, weights included."""
+        self.load_weights(tensors)
+        for name, master in zip(self.names, self.masters, strict=True):
             if f"step.{name}" not in tensors:  # it never had a gradient
                 continue
             self._adamw.state[master] = {
                 key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu").clone()
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
+
+
+def _master(parameter: nn.Parameter) -> Tensor:
+    """The fp32 weight that takes the updates: the parameter itself, this rank's share of it, or a wider copy."""
+    if isinstance(parameter, DTensor):
+        share = _local(parameter.detach())  # the same memory
+        assert share.dtype == torch.float32, "placement.py shards in fp32"
+        return share.requires_grad_()
+    return parameter if parameter.dtype == torch.float32 else parameter.detach().float().requires_grad_()
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's share of a sharded tensor; any other as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _rows(parameter: nn.Parameter) -> slice:
+    """Which rows of a parameter this rank holds. FSDP2 cuts the first dimension as ``torch.chunk`` does."""
+    if not isinstance(parameter, DTensor):
+        return slice(None)
+    mesh, count = parameter.device_mesh, parameter.shape[0]
+    share = -(-count // mesh.size())
+    start = min(count, share * mesh.get_local_rank())
+    return slice(start, min(count, start + share))
 
 
 def learning_rate(step: float, total: float, *, peak: float, warmup: float, schedule: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.quantise import quantise
+from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Rows, encode
 from honed.train.source import Stream
 
@@ -51,31 +53,33 @@ class Prepared:
     heldout: Rows[Encoded]
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     """Load what ``config.yaml`` names and choose what it leaves open; lists what can't be used.
+
+    Rank 0 measures, chooses and writes for all. A model that is to be sharded is loaded on the host.
 
     Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
     """
     config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=_chosen(job))
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
-    precision, why = (
-        devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
-    )
+    sharded = config.shard == "fsdp"
+    if ranks.first:
+        models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
+    precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
     torch.manual_seed(config.seed)
     attention.register()
-    models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     base = models.load(
         config.base,
         job.workspace,
         dtype=DTYPES[precision],
-        device="cpu" if config.weights == "qlora" else device,  # quantised layer by layer on its way to the device
+        device="cpu" if sharded or config.weights == "qlora" else device,  # each moved there as it is cut, or quantised
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    memory = devices.hardware(Path.cwd()).memory_free  # a container's limit counts
-    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
+    memory = ranks.agreed(_free_memory(device, ranks))
+    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory, ranks)
     streams = isinstance(train, Stream)
     if calls := datasets.tool_turns(dataset):
         how = (
@@ -86,16 +90,18 @@ def prepare(job: Job) -> Prepared:
         parameters=sum(p.numel() for p in base.model.parameters()),
         rows=train.rows if isinstance(train, Stream) else len(train.encoded),
         tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
-        memory=int(torch.cuda.mem_get_info()[0]) if device == "cuda" else memory,
+        memory=memory,
         device=device,
         precision=precision,
         precision_reason=why,
+        shares=ranks.size if sharded else 1,
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
     settings = resolve(config, facts)
     settings = replace(settings, reasons=(*settings.reasons, *([why_stream] if why_stream else [])))
     choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
-    write_whole(job.path / CHOSEN, json.dumps(choice))
+    if ranks.first:
+        write_whole(job.path / CHOSEN, json.dumps(choice))
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
@@ -127,3 +133,15 @@ def _window(config: Any) -> int:
     window = getattr(text, "sliding_window", None)
     slides = "sliding_attention" in kinds if kinds else getattr(text, "use_sliding_window", True)
     return int(window) if window and slides else _NO_WINDOW
+
+
+def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
+    return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
+
+
+def _free_memory(device: str, ranks: Ranks) -> int:
+    """Bytes that are free for each rank."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks.size)))
+    return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

@@ -112,7 +112,6 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "learning_rate": settings.learning_rate,
         "batch_tokens": settings.batch_tokens,
         "pack_tokens": settings.pack_tokens,
-        "ranks": 1,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +31,9 @@ from honed.jobs.worker import Stopped
 from honed.models.chat import Encoded
 from honed.store.workspace import write_whole, writing
 from honed.train import answers
+from honed.train.deal import in_rounds
 from honed.train.pairs import Pair
+from honed.train.placement import Placement
 from honed.train.ratings import Rated
 
 E = TypeVar("E", Pair, Rated)
@@ -71,46 +74,61 @@ class Reference:
             total.update(np.array(row.weights, np.float64).tobytes())
         return total.hexdigest()[:32]
 
-    def attach(
-        self, model: PreTrainedModel, examples: Sequence[E], job: Job, stopping: Callable[[], bool]
-    ) -> tuple[E, ...]:
+    def attach(self, placed: Placement, examples: Sequence[E], job: Job, stopping: Callable[[], bool]) -> tuple[E, ...]:
         """Return the examples with their references, from the workspace's cache or else computed and put there.
 
-        ``model`` is still the base. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
+        The model computes as the base still. Several ranks share the passes out among them, and rank 0 keeps what they
+        computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
         """
-        rows = [row for example in examples for row in example.referred]
-        folder = job.workspace.cache / "references"
-        path = folder / f"{self.key(model, rows)}.safetensors"
-        if (table := _kept(path, len(rows))) is not None:
+        rows, ranks = [row for example in examples for row in example.referred], placed.ranks
+        path = job.workspace.cache / "references" / f"{ranks.agreed(self.key(placed.model, rows))}.safetensors"
+        table = _kept(path, len(rows)) if ranks.first else None
+        if ranks.agreed(table is not None):
             job.log.note(f"the base model's likelihoods of {len(rows)} answers are read from {path}")
+            kept: list[float] = ranks.agreed(table.tolist() if table is not None else [])
+            values = iter(kept)
         else:
-            table = self._computed(model, rows, job, stopping)
-            with writing(path):
-                folder.mkdir(parents=True, exist_ok=True)
-                write_whole(path, save({_TENSOR: table}))
-        values = iter(table.tolist())
+            computed = self._computed(placed, rows, job, stopping)
+            ranks.together(lambda: _keep(path, computed) if ranks.first else None)
+            values = iter(computed.tolist())
         return tuple(replace(one, reference=tuple(islice(values, len(one.referred)))) for one in examples)
 
     @torch.no_grad()
-    def _computed(
-        self, model: PreTrainedModel, rows: Sequence[Encoded], job: Job, stopping: Callable[[], bool]
-    ) -> Tensor:
+    def _computed(self, placed: Placement, rows: Sequence[Encoded], job: Job, stopping: Callable[[], bool]) -> Tensor:
         """The log-likelihood of every row in nats, (R,) in fp32."""
-        model.eval()
+        placed.model.eval()
         table = torch.full((len(rows),), torch.nan)
         passes = list(_passes(rows, self.pack_tokens if self.packed else 0))
+        costs = [sum(len(rows[index].ids) for index in some) for some in passes]
+        rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
+        compute = partial(answers.log_likelihoods, fused=self.fused)
         said = 0.0
-        for number, some in enumerate(passes, start=1):
+        for number, turn in enumerate(rounds, start=1):  # as many on every rank, so that all hear of a stop at once
+            some = passes[turn.index]
             batch = answers.collate(
                 [(rows[index],) for index in some], [(0.0,)] * len(some), packed=self.packed, share=self.shared
             )
-            table[some] = answers.log_likelihoods(model, batch.to(self.device), fused=self.fused)[:, 0].float().cpu()
-            if number == len(passes) or time.monotonic() - said > 1:
-                job.log.write(Step(stage="reference", step=number, total=len(passes)))
+            table[some] = placed.run(compute, batch.to(self.device))[:, 0].float().cpu()
+            if number == len(rounds) or time.monotonic() - said > 1:
+                job.log.write(Step(stage="reference", step=number, total=len(rounds)))
                 said = time.monotonic()
             if stopping():
                 raise Stopped
-        return table
+        return _merged(placed.ranks.exchange(table.tolist()))
+
+
+def _merged(tables: Sequence[Sequence[float]]) -> Tensor:
+    """One table of all ranks': each number from whoever computed it."""
+    whole = torch.tensor(tables[0])
+    for table in map(torch.tensor, tables[1:]):
+        whole = torch.where(whole.isnan(), table, whole)
+    return whole
+
+
+def _keep(path: Path, table: Tensor) -> None:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save({_TENSOR: table}))
 
 
 def _passes(rows: Sequence[Encoded], budget: int) -> Iterator[list[int]]:

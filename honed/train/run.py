@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from honed.errors import DataError
+from honed import config as settings_file
+from honed.errors import DataError, JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
+from honed.models import devices
 from honed.models.load import pinned
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
@@ -28,9 +30,23 @@ def run(workspace: Workspace, config: TrainConfig) -> Job:
     _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
-    job = jobs.create(workspace, "train", config.model_copy(update={"base": base, "data": dataset.ref, "name": name}))
+    chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": config.ranks or max(1, devices.gpus())}
+    job = jobs.create(workspace, "train", config.model_copy(update=chosen))
     launch.start(job)
     return job
+
+
+def resume(job: Job, ranks: int) -> None:
+    """Start a stopped, interrupted or failed job again, on ``ranks`` ranks (0: one per GPU).
+
+    Raises ``JobError`` if it can't be resumed, or isn't a training.
+    """
+    if job.status().stage != "train":
+        raise JobError(
+            f"job {job.id} isn't a training: it has no ranks", f"Without --ranks: honed jobs resume {job.id}"
+        )
+    config = settings_file.read(TrainConfig, job.path / "config.yaml")
+    launch.resume(job, config.model_copy(update={"ranks": ranks or max(1, devices.gpus())}))
 
 
 def _check_data(dataset: Artifact, objective: str) -> None:

@@ -18,6 +18,7 @@ from honed.store.workspace import writing
 from honed.train.config import TrainConfig
 from honed.train.objectives.table import OBJECTIVES, Entry
 from honed.train.prefixes import Example
+from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import LEFT_OUT, Rows, collect, listing, none_usable, report_left_out
 from honed.train.stream import SHARD_ROWS
 
@@ -65,8 +66,8 @@ class Stream(Generic[E]):
         return wish or round(max(min(WINDOW_ROWS, WINDOW_TOKENS / length), WINDOW_STEPS * batch_tokens / length))
 
 
-def find(
-    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int, job: Job, memory: int
+def find(  # noqa: PLR0913 - what it depends on
+    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int, job: Job, memory: int, ranks: Ranks = ALONE
 ) -> tuple[Rows[Any] | Stream[Any], str]:
     """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here.
 
@@ -78,7 +79,7 @@ def find(
     if streams:
         return _stream(config, entry, dataset, chat, limit, job), why
     rows = entry.read(dataset, chat, limit, config.rows)
-    report_left_out(job, rows, dataset)
+    ranks.together(lambda: report_left_out(job, rows, dataset) if ranks.first else None)
     return rows, why
 
 

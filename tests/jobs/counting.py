@@ -26,6 +26,7 @@ class CountConfig(config.Config):
     seconds: float = Field(default=0.0, description="of each step")
     fail: str = Field(default="", description="the fault to raise after the first step")
     deaf: bool = Field(default=False, description="don't listen to a request to stop")
+    ranks: int = Field(default=1, description="processes that count, each for itself")
 
 
 FAULTS: dict[str, Exception] = {
@@ -39,7 +40,7 @@ FAULTS: dict[str, Exception] = {
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Count on from the checkpoint."""
     settings = config.read(CountConfig, job.path / "config.yaml")
-    checkpoint = job.path / "checkpoint.txt"
+    checkpoint = job.path / f"checkpoint{job.rank or ''}.txt"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     job.log.note(f"counting from {done}")
     for step in range(done + 1, settings.steps + 1):

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from honed.errors import JobError
@@ -172,3 +173,32 @@ def test_a_worker_takes_no_module_from_the_folder_that_the_user_is_in(
     (tmp_path / "pydantic.py").write_text("raise SystemExit('a module of a downloaded folder ran')")
     monkeypatch.chdir(tmp_path)
     assert launch.wait(_start(workspace, steps=1))["counted"] == 1
+
+
+def _processes(job: Job) -> list[psutil.Process]:
+    """The launcher of a job of two ranks, then the ranks, once both are there."""
+    launcher = psutil.Process(job.status().pid).parent()
+    assert launcher is not None and "torch.distributed.run" in launcher.cmdline()
+    ranks = sorted(launcher.children(), key=lambda child: int(child.environ()["RANK"]))
+    assert len(ranks) == 2
+    return [launcher, *ranks]
+
+
+def test_of_several_ranks_one_is_heard(workspace: Workspace) -> None:
+    job = _start(workspace, steps=3, ranks=2)
+    assert [event.step for event in launch.follow(job) if isinstance(event, Step)] == [1, 2, 3]
+    assert (job.status().state, job.status().attempt, job.result()["counted"]) == ("done", 1, 3)
+
+
+@pytest.mark.parametrize("killed", ["launcher", "rank 0", "rank 1"])
+def test_a_kill_of_the_launcher_or_a_rank_leaves_no_process_behind_and_a_job_that_resumes(
+    workspace: Workspace, killed: str
+) -> None:
+    job = _start(workspace, steps=400, seconds=0.05, ranks=2)
+    _until_step(job, 2)
+    processes = _processes(job)
+    processes[["launcher", "rank 0", "rank 1"].index(killed)].kill()
+    assert _ended(job) == ("stopped" if killed == "rank 1" else "interrupted")
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    launch.resume(job, CountConfig(steps=3))  # settings may change: one rank goes on
+    assert _ended(job) == "done"

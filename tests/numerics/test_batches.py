@@ -11,6 +11,7 @@ from honed.models.chat import Encoded
 from honed.train import attention, batches, heldout, token_loss
 from honed.train.likelihood import head_is_plain, packing_is_exact
 from honed.train.objectives.sft import Sft
+from honed.train.placement import Replicated
 from tests.numerics.rows import close, gradients, packed_model, reference_loss, uneven
 from tests.tiny import tiny_model
 
@@ -30,7 +31,7 @@ def test_the_held_out_loss_does_not_depend_on_how_many_rows_share_a_pass(
         expected = sum(float(reference_loss(model, row.unweighted)) for row in rows) / tokens
     monkeypatch.setattr(heldout, "_TOGETHER", together)
     for packed in (True, False):
-        loss = heldout.HeldOut(rows, Sft(fused=True), packed, "cpu").loss(model)
+        loss = heldout.HeldOut(rows, Sft(fused=True), packed, "cpu").loss(Replicated(model))
         assert loss == pytest.approx(expected, rel=1e-5)
 
 

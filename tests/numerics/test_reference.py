@@ -16,6 +16,7 @@ from honed.store import workspace
 from honed.train import attention, reference
 from honed.train.config import TrainConfig
 from honed.train.pairs import Pair
+from honed.train.placement import Replicated
 from honed.train.ratings import Rated
 from honed.train.reference import Reference
 from tests.numerics.compared import answered, rated
@@ -30,7 +31,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def attach(job: Job, model: PreTrainedModel, some: list[Pair] | list[Rated], how: Reference = MADE) -> list[float]:
-    found = how.attach(model, some, job, lambda: False)  # type: ignore[type-var]
+    found = how.attach(Replicated(model), some, job, lambda: False)  # type: ignore[type-var]
     return [value for one in found for value in one.reference]
 
 

@@ -64,3 +64,12 @@ def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
     small, large = (resolve(config(), replace(FACTS, rows=rows, tokens=200 * rows)) for rows in (50, 50_000))
     assert small.batch_tokens == 1024 and large.batch_tokens == 32_768
     assert small.pack_tokens <= small.batch_tokens
+
+
+def test_what_is_shared_by_ranks_needs_less_memory_on_each() -> None:
+    whole = Facts(10**9, [100] * 10, 9 * 10**9, "cpu", "fp32", "")
+    config = TrainConfig(base="b", data="d")
+    assert resolve(config, whole).weights == "lora"
+    shared = resolve(config, replace(whole, shares=4))
+    assert shared.weights == "full"
+    assert "4.0 GB on each of 4 ranks" in " ".join(shared.reasons)

@@ -1,0 +1,54 @@
+"""Why a rank failed that nobody listens to, left in the job's folder for the process that writes the job's status."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from honed.jobs.job import Job
+from honed.store.workspace import write_whole
+
+_WAIT_SECONDS = 5.0
+"""How long the words of a rank are waited for: others lose touch with it a moment before it has written them."""
+
+_POLL_SECONDS = 0.2
+
+
+def leave(job: Job, message: str, hint: str) -> None:
+    """Write why this rank failed."""
+    words = {"launch": _launch(), "message": f"rank {job.rank}: {message}", "hint": hint}
+    write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
+
+
+def found(job: Job) -> tuple[str, str] | None:
+    """Return the message and the hint of the first rank of this launch that left some."""
+    for path in sorted(job.path.glob(".rank-*.json")):
+        words = json.loads(path.read_text())
+        if words["launch"] == _launch():
+            return words["message"], words["hint"]
+    return None
+
+
+def awaited(job: Job) -> tuple[str, str]:
+    """Return what another rank left, once it has; or that it left nothing, as one that was killed."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if words := found(job):
+            return words
+        time.sleep(_POLL_SECONDS)
+    return (
+        "another rank ended without a word: it was killed, perhaps for want of memory",
+        f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",
+    )
+
+
+def forget(job: Job) -> None:
+    """Remove what earlier launches left."""
+    for path in job.path.glob(".rank-*.json"):
+        path.unlink(missing_ok=True)
+
+
+def _launch() -> str:
+    """What all ranks of one launch by torchrun have in common, and no other launch: one that lingers isn't heard."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")

@@ -1,0 +1,143 @@
+"""From what was prepared to what is run: the model on its ranks, the objective, the steps. A plan sets up the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from honed.train import adapters, neftune
+from honed.train.heldout import HeldOut
+from honed.train.kernels.install import Installed, checkpoint_layers, install
+from honed.train.layout import Layout, choose
+from honed.train.loop import Objective
+from honed.train.objectives.kinds import KINDS
+from honed.train.objectives.sft import Sft
+from honed.train.objectives.table import OBJECTIVES
+from honed.train.placement import Placement, Replicated, Sharded
+from honed.train.prepare import DTYPES, Prepared
+from honed.train.ranks import Ranks
+from honed.train.reference import Reference
+from honed.train.rows import LEFT_OUT, Rows
+from honed.train.source import Stream
+from honed.train.steps import InMemory, Steps
+from honed.train.stream import Streamed
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that is run. ``adapted`` names the layers with adapters, ``trainable`` counts the trained weights."""
+
+    placed: Placement
+    objective: Objective[Any, Any]
+    heldout: HeldOut
+    steps: Steps[Any]
+    layout: Layout
+    kernels: Installed
+    adapted: list[str]
+    trainable: int
+    reasons: tuple[str, ...]
+
+
+def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, refer: bool = True) -> Setup:
+    """Make the model what the settings ask for and plan the steps.
+
+    ``refer`` is False for a plan: then no likelihoods of the base model are computed, however much an objective needs
+    them. Raises ``Stopped`` when asked to stop while they are.
+    """
+    model, config, settings = run.base.model, run.config, run.settings
+    kernels = install(model)
+    if config.activation_checkpointing:
+        checkpoint_layers(model)
+    sample = run.train.sample if isinstance(run.train, Stream) else run.train
+    layout = _agreed(model, choose(model, sample.encoded, config, settings), here)
+    entry = OBJECTIVES[config.objective]
+    train = run.train
+    refer = refer and entry.reference
+    if refer and config.shard == "none":  # before adapters are added: the model is still the base
+        train = _referred(run, layout, Replicated(model, here), stopping)
+    adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
+    if config.neftune_alpha:
+        neftune.add(model, config.neftune_alpha)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    placed = _placed(run, here)
+    if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
+        train = _referred(run, layout, placed, stopping)
+    given = KINDS[config.objective].settings(config.preference)
+    return Setup(
+        placed=placed,
+        objective=entry.make(given, layout.fused, layout.packed, layout.shared),
+        heldout=HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device),
+        steps=_steps(run, train, layout, here),
+        layout=layout,
+        kernels=kernels,
+        adapted=adapted,
+        trainable=trainable,
+        reasons=(*settings.reasons, *layout.reasons, *_of_stream(run)),
+    )
+
+
+def _agreed(model: PreTrainedModel, layout: Layout, here: Ranks) -> Layout:
+    """The layout, with the attention path that was the fastest on rank 0."""
+    path = here.agreed(layout.attention)
+    if path != layout.attention:
+        model.set_attn_implementation(path)
+    return replace(layout, attention=path)
+
+
+def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callable[[], bool]) -> Rows[Any]:
+    """The examples with what the base model makes of them."""
+    settings, train = run.settings, run.train
+    assert isinstance(train, Rows), "source.py streams no objective that needs a reference"
+    reference = Reference(
+        f"{run.base.hash}-nf4" if settings.weights == "qlora" else run.base.hash,
+        settings.precision,
+        settings.device,
+        packed=layout.packed,
+        shared=layout.shared,
+        fused=layout.fused,
+        pack_tokens=settings.pack_tokens,
+    )
+    return replace(train, encoded=reference.attach(placed, train.encoded, run.job, stopping))
+
+
+def _placed(run: Prepared, here: Ranks) -> Placement:
+    """The model as the settings want it on the ranks."""
+    config, settings = run.config, run.settings
+    if config.shard == "none":
+        return Replicated(run.base.model, here)
+    compute = DTYPES[settings.precision]
+    return Sharded(run.base.model, here, device=settings.device, compute=compute, cpu_offload=config.cpu_offload)
+
+
+def _steps(run: Prepared, train: Rows[Any] | Stream[Any], layout: Layout, here: Ranks) -> Steps[Any]:
+    """The order of the run, the same on every rank; rank 0 lists what a stream can't use."""
+    if isinstance(train, Rows):
+        return InMemory(train, layout.steps)
+    return Streamed(
+        shards=train.shards,
+        read=train.read,
+        plan=layout.plan,
+        epochs=run.settings.epochs,
+        seed=run.config.seed,
+        window_rows=train.window_rows(run.config.stream_rows, run.settings.batch_tokens),
+        listing=run.job.path / (LEFT_OUT if here.first else f".{LEFT_OUT}.{here.number}"),
+    )
+
+
+def _of_stream(run: Prepared) -> list[str]:
+    """What is to be said of a stream before it starts; nothing of rows in memory."""
+    if not isinstance(run.train, Stream):
+        return []
+    stream, batch = run.train, run.settings.batch_tokens
+    sample, steps = len(stream.sample.encoded), max(1, round(run.settings.epochs * stream.tokens / batch))
+    said = [
+        f"{stream.rows} rows are streamed: about {steps} steps (lengths and common prefixes are those of a sample of "
+        f"{sample}); rows that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"
+    ]
+    window = stream.window_rows(run.config.stream_rows, batch)
+    if window * stream.tokens < batch * stream.rows:
+        said.append(f"steps are smaller than batch_tokens {batch}: {window} rows (stream_rows) hold fewer tokens")
+    return said

@@ -1,0 +1,200 @@
+"""Three steps on rows of very unequal length, on however many ranks there are; run by ``test_ranks.py``.
+
+As a program (``python -m tests.numerics.trained FOLDER``, with torchrun's environment) it is one rank of several, and
+does all cases in one process group, so that torch is loaded only once a rank.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from honed.errors import HonedError
+from honed.jobs.job import Job
+from honed.train import adapters, checkpoint, placement, ranks
+from honed.train.adapters import Adapters
+from honed.train.batches import StepRows
+from honed.train.config import TrainConfig
+from honed.train.defaults import Facts, resolve
+from honed.train.heldout import HeldOut
+from honed.train.kernels.install import checkpoint_layers, install
+from honed.train.loop import Training
+from honed.train.objectives.sft import Sft
+from honed.train.optim import Optimizer
+from honed.train.placement import Placement, Replicated, Sharded
+from honed.train.ranks import Ranks
+from honed.train.reference import Reference
+from tests.numerics.adapted import stir
+from tests.numerics.compared import answered, made, rated
+from tests.numerics.rows import packed_model, uneven
+
+# One long pass beside ten short ones, a single pass for all ranks, and as many as there are ranks.
+STEPS = [
+    StepRows(0, ((0, 1, 2, 3, 4, 5), *((number,) for number in range(6, 16)))),
+    StepRows(0, ((16, 17),)),
+    StepRows(1, ((18, 19, 20), (21, 22))),
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and how it lies on the ranks. ``resumes``: the first two steps are another run's."""
+
+    shard: str = "none"
+    weights: str = "full"
+    dtype: torch.dtype = torch.float32
+    offload: bool = False
+    recompute: bool = False
+    dora: bool = False
+    kto: bool = False
+    resumes: str = ""
+
+
+CASES = {
+    "replicated": Case(),
+    "replicated-lora-dropout": Case(weights="lora"),
+    "replicated-bf16": Case(dtype=torch.bfloat16),
+    "replicated-kto": Case(kto=True),
+    "replicated-resumes-one": Case(resumes="one"),
+    "fsdp": Case(shard="fsdp"),
+    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
+    "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
+    "fsdp-lora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16),
+    "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
+    "fsdp-kto": Case(shard="fsdp", kto=True),
+    "fsdp-offload": Case(shard="fsdp", offload=True),
+    "fsdp-recompute": Case(shard="fsdp", recompute=True),
+    "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
+}
+
+
+def placed(case: Case, here: Ranks) -> Placement:
+    """The tiny model as the case wants it."""
+    model = packed_model().to(case.dtype)
+    install(model)
+    if case.recompute:
+        checkpoint_layers(model)
+    if case.weights == "lora":
+        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1, dora=case.dora), seed=0)
+        stir(model)  # B = 0 would give A no gradient
+    if case.shard == "none":
+        return Replicated(model, here)
+    return Sharded(model, here, device="cpu", compute=case.dtype, cpu_offload=case.offload)
+
+
+def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> None:
+    """Write the first step's gradients, the checkpoint of the second, and on rank 0 the losses and the last weights."""
+    where = placed(case, here)
+    given = TrainConfig(
+        base="", data="", learning_rate=1e-3, warmup=0.0, schedule="constant", checkpoint_every=2, keep_best=True
+    )
+    settings = resolve(given, Facts(1, [1], 0, "cpu", "fp32", ""))
+    folder.mkdir(exist_ok=True)
+    job = Job(folder, rank=here.number)
+    heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu")
+    names = [str(number) for number in range(23)]
+    steps = STEPS[:until]
+    objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
+    training = Training(where, objective, examples, names, heldout, steps, settings, job, lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
+        loss = training.run()
+    where.gather()
+    if here.first:
+        whole = {name: parameter.detach().contiguous() for name, parameter in where.model.named_parameters()}
+        save_file({**whole, "heldout_loss": torch.tensor(loss, dtype=torch.float64)}, folder / "trained.safetensors")
+
+
+def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
+    """``Optimizer.step``, which first writes this rank's gradients if nobody has yet."""
+    step, path = Optimizer.step, folder / f"gradients-{here.number}.safetensors"
+
+    def shown(self: Optimizer, *args: Any) -> float:
+        if not path.exists():
+            pairs = zip(self.names, self.masters, strict=True)
+            save_file({name: master.grad for name, master in pairs if master.grad is not None}, path)
+        return step(self, *args)
+
+    return shown
+
+
+def unused(here: Ranks) -> dict[str, Tensor]:
+    """Gradients of parameters that all ranks, one rank or no rank used, in buckets smaller than one of them."""
+    everywhere, here_only, nowhere = torch.zeros(40), torch.zeros(3), torch.zeros(2)
+    everywhere.grad = torch.full((40,), 1.0 + here.number)
+    if here.number == 1:
+        here_only.grad = torch.full((3,), 5.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "BUCKET_BYTES", 64)
+        Replicated(packed_model(), here).add_up([everywhere, here_only, nowhere])
+    assert everywhere.grad is not None and here_only.grad is not None and nowhere.grad is None
+    return {"everywhere": everywhere.grad, "here_only": here_only.grad}
+
+
+def words(here: Ranks) -> None:
+    """What ranks say to one another arrives whole."""
+    assert here.exchange({"rank": here.number, "long": "x" * (1 + 5000 * here.number)})[1]["long"] == "x" * 5001
+    assert here.total({"both": 0.5} if here.first else {"both": 0.25, "one": 1.0}) == {"both": 0.75, "one": 1.0}
+    assert here.any(False, here.number == 1) == (False, True)
+    assert here.agreed(f"rank {here.number}") == "rank 0"
+    with pytest.raises(HonedError, match="the fault of rank 1"):
+        here.together(lambda: _fault() if here.number == 1 else None)
+
+
+def _fault() -> None:
+    raise HonedError("the fault of rank 1")
+
+
+def full_disk(folder: Path, here: Ranks) -> None:
+    """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
+    where = placed(CASES["fsdp"], here)
+    optimizer = Optimizer(list(where.model.named_parameters()), weight_decay=0.0)
+    checkpoint.save(folder, 1, optimizer, 1, here)
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if here.number == 1:
+            patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(HonedError, match="no space left"):
+            checkpoint.save(folder, 2, optimizer, 1, here)
+    assert [path.name for path in folder.iterdir()] == ["step-00000001"]
+    assert checkpoint.load(folder / "step-00000001", optimizer) == 1
+
+
+def references(folder: Path, where: Placement) -> None:
+    """The base model's log-likelihoods of pairs, in the cache of the workspace ``folder``."""
+    pairs = [replace(pair, reference=(0.0, 0.0)) for pair in answered(7)]
+    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True, pack_tokens=100)
+    job = Job(folder / "jobs" / "one", rank=where.ranks.number)
+    job.path.mkdir(parents=True, exist_ok=True)
+    first, again = (reference.attach(where, pairs, job, lambda: False) for _ in range(2))
+    assert first == again and all(pair.reference != (0.0, 0.0) for pair in first)
+
+
+def main(folder: Path) -> None:
+    """All cases, as one rank."""
+    warnings.simplefilter("error")
+    with ranks.joined("cpu") as here:
+        words(here)
+        for name, case in CASES.items():
+            train(case, folder / name, here)
+        save_file(unused(here), folder / f"unused-{here.number}.safetensors")
+        full_disk(folder / "full", here)
+        references(folder / "references-replicated", placed(Case(), here))
+        references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,204 @@
+"""Training jobs of two ranks as a user meets them: killed, stopped, resumed on another number; on Ray where it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from honed.errors import ConfigError, JobError
+from honed.jobs import job as jobs
+from honed.jobs import last_words, launch
+from honed.jobs.events import Step
+from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
+from honed.store.workspace import Workspace
+from honed.train import checkpoint, on_ray, run
+from tests.train.jobs import finish, losses, settings, start, weights_of
+
+LORA = {"weights": "lora", "lora_dropout": 0.1}
+
+
+def processes(job: Job) -> list[psutil.Process]:
+    """The launcher of a running job, then its ranks."""
+    launcher = psutil.Process(job.status().pid).parent()
+    assert launcher is not None and "torch.distributed.run" in launcher.cmdline()
+    return [launcher, *sorted(launcher.children(), key=lambda child: int(child.environ()["RANK"]))]
+
+
+def all_gone(some: list[psutil.Process]) -> bool:
+    """Wait until all processes have ended; a rank that only waits for others is given 30 s by torchrun."""
+    return not psutil.wait_procs([one for one in some if one.pid != os.getpid()], timeout=60)[1]
+
+
+def until(job: Job, step: int) -> None:
+    for event in launch.follow(job):
+        if isinstance(event, Step) and event.stage == "train" and event.step >= step:
+            return
+
+
+def equal(home: Workspace, one: str, other: str) -> bool:
+    left, right = weights_of(home, one), weights_of(home, other)
+    return left.keys() == right.keys() and all(left[name].equal(right[name]) for name in left)
+
+
+def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
+    straight = start(home, name="two-straight", ranks=2, **LORA)
+    killed = start(home, name="two-killed", ranks=2, **LORA)
+    steps = finish(straight)["steps"]
+    until(killed, steps // 2 + 1)
+    some = processes(killed)
+    assert len(some) == 3
+    some[2].send_signal(signal.SIGKILL)
+    list(launch.follow(killed))
+    status = killed.status()
+    assert status.state == "failed" and "another rank ended without a word" in status.message
+    assert "honed jobs resume" in status.hint
+    assert all_gone(some)
+    launch.resume(killed)
+    result = finish(killed)
+    assert any("resumed after step" in getattr(event, "text", "") for event in killed.events())
+    assert losses(killed) == losses(straight)
+    assert equal(home, result["model"], straight.result()["model"])
+    ran = result["ran"]
+    assert (ran["ranks"], ran["placement"], ran["backend"], ran["on"]) == (2, "replicated", "gloo", "this machine")
+    assert len(ran["rank_peak_rss_bytes"]) == 2
+    written = [event.step for event in straight.events() if isinstance(event, Step)]
+    assert written == list(range(1, steps + 1))  # by one rank only
+
+
+def test_two_sharded_ranks_stop_at_one_step_and_are_resumed_by_one(home: Workspace) -> None:
+    alone = start(home, name="alone", epochs=2, keep_best=True)
+    job = start(home, name="sharded", epochs=2, keep_best=True, ranks=2, shard="fsdp", checkpoint_every=1000)
+    expected = finish(alone)
+    until(job, 3)
+    some = processes(job)
+    launch.stop(job)
+    assert job.status().state == "stopped" and all_gone(some)
+    (saved,) = checkpoint.found(job.path / "checkpoints")
+    done = checkpoint.facts(saved)["step"]
+    assert len(list(saved.glob("state-0000?-of-00002.safetensors"))) == 2
+    run.resume(job, ranks=1)
+    result = finish(job)
+    assert result["ran"]["ranks"] == 1 and result["ran"]["placement"] == "fsdp"
+    assert losses(job).keys() == losses(alone).keys() and 3 <= done < result["steps"]
+    for step, loss in losses(alone).items():
+        assert losses(job)[step] == pytest.approx(loss, rel=1e-3)
+    assert result["published_step"] == expected["published_step"]
+    assert result["heldout_loss"] == pytest.approx(expected["heldout_loss"], rel=1e-3)
+
+
+def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> None:
+    """At this rate the loss leaps about; the model's own held-out loss is that of the step that is named."""
+    wild = {"learning_rate": 0.15, "schedule": "constant", "warmup": 0.0}
+    job = start(home, name="best", epochs=2, eval_every=4, keep_best=True, **wild)
+    result = finish(job)
+    measured = {e.step: e.value for e in job.events() if getattr(e, "name", "") == "heldout_loss" and e.step}
+    step = min(measured, key=lambda step: measured[step])
+    assert (result["published_step"], result["heldout_loss"]) == (step, measured[step]) and step < result["steps"]
+    again = start(home, name="again", base=result["model"], epochs=1, learning_rate=1e-9)
+    finish(again)
+    first = next(event for event in again.events() if getattr(event, "name", "") == "heldout_loss")
+    assert first.step == 0 and first.value == pytest.approx(measured[step], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cpu_offload": True}, "only shard fsdp"),
+        ({"keep_best": True, "eval_rows": 0}, "needs a held-out loss"),
+        ({"on": "kubernetes"}, "should match pattern"),
+        ({"ranks": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    home: Workspace, values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        settings(home, **values)
+
+
+def test_ranks_0_is_one_for_each_gpu_and_one_where_there_is_none(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "start", lambda job: None)
+    for visible, ranks in (("0,2,3", 3), ("", 1)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        job = start(home, name="counted", ranks=0)
+        assert yaml.safe_load((job.path / "config.yaml").read_text())["ranks"] == ranks
+
+
+def test_only_a_training_is_resumed_on_another_number_of_ranks(home: Workspace, tmp_path: Path) -> None:
+    job = jobs.create(home, "evaluate", settings(home))
+    with pytest.raises(JobError, match="isn't a training"):
+        run.resume(job, 2)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
+def test_ray_that_is_not_installed_is_said_in_words(home: Workspace) -> None:
+    job = start(home, name="no-ray", ranks=2, on="ray")
+    list(launch.follow(job))
+    assert job.status().state == "failed"
+    assert "Ray isn't installed" in job.status().message and "honed[ray]" in job.status().hint
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray isn't here: pip install 'honed[ray]'")
+def test_two_ranks_on_a_local_ray_stop_resume_and_give_the_weights_of_torchruns_two(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray leaves a token in the user's home
+    here = start(home, name="here", ranks=2, **LORA)
+    there = start(home, name="there", ranks=2, on="ray", **LORA)
+    expected = finish(here)
+    until(there, 3)
+    launch.stop(there, timeout=120)
+    assert there.status().state == "stopped"
+    launch.resume(there)
+    result = finish(there)
+    assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
+    assert (result["ran"]["on"], result["ran"]["ranks"]) == ("ray", 2)
+
+
+def _job_on_ray(home: Workspace) -> Job:
+    return jobs.create(home, "train", settings(home, name="there", ranks=2, on="ray"))
+
+
+def _driven(job: Job, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Job], object]) -> dict[str, Any]:
+    """What the job's process makes of what happens on Ray, without Ray."""
+    monkeypatch.setattr(on_ray, "_ray", lambda _: nullcontext())
+    monkeypatch.setattr(on_ray, "_fit", lambda job, _: fit(job))
+    return on_ray.drive(job, lambda: True)
+
+
+def test_what_rank_0_leaves_behind_on_ray_is_the_result(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(job: Job) -> None:
+        while not (job.path / ".stop").exists():  # the request to stop is passed on as a file
+            time.sleep(0.01)
+        (job.path / ".ended.json").write_text('{"loss": 0.5}')
+
+    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
+    with pytest.raises(Stopped):
+        _driven(_job_on_ray(home), monkeypatch, lambda job: (job.path / ".ended.json").write_text("null"))
+
+
+def test_the_words_of_a_rank_that_failed_on_ray_are_the_jobs_else_rays_own(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(job: Job, words: bool) -> None:
+        if words:
+            last_words.leave(Job(job.path, rank=1), "out of memory", "Lower pack_tokens.")
+        raise RuntimeError("2 workers died\nmore of it")
+
+    for words, expected in ((True, "rank 1: out of memory"), (False, "Ray ended the training: 2 workers died")):
+        with pytest.raises(JobError, match=expected):
+            _driven(_job_on_ray(home), monkeypatch, partial(fit, words=words))
