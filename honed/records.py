@@ -1,6 +1,7 @@
 """The nouns that travel between stages: frozen records, without torch and without behaviour.
 
-Message        one turn: who says what
+Message        one turn: who says what, and which tools it calls
+ToolCall       a tool that an assistant turn calls, with its arguments
 Check          which verifier judges an answer, and with what parameters
 Conversation   turns whose assistant messages are the ideal responses; one training or held-out row
 Preference     two answers to one prompt, one of them preferred
@@ -17,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "heldout"]
+Severity = Literal["fault", "warning"]
 
 
 class Record(BaseModel):
@@ -32,12 +34,38 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ToolCall(Record):
+    """A call of a tool: its name, the arguments as JSON values, and an id that its result refers to, or ""."""
+
+    name: str
+    arguments: Mapping[str, Any] = {}
+    id: str = ""
+
+
 class Message(Record):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    An assistant turn may call tools (``tool_calls``; its content may be empty then); a turn of the role ``tool`` is
+    what a tool gave back, to the call ``tool_call_id`` of the tool ``name`` where these are known. ``tools``, on the
+    first turn only, are those that may be called, each a JSON schema of a function (name, description, parameters): so
+    a prompt brings its tools along, wherever it goes. Empty fields of tools are left out when a turn is written.
+    """
 
     role: Role
     content: str
     weight: float = Field(default=1.0, ge=0, description="loss weight of this turn; read for assistant turns only")
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = write(self)
+        return {key: value for key, value in plain.items() if value or key not in _OF_TOOLS}
+
+
+_OF_TOOLS = frozenset({"tool_calls", "tool_call_id", "name", "tools"})
 
 
 class Check(Record):
@@ -81,7 +109,7 @@ class Conversation(Record):
 
 
 class Preference(Record):
-    """Two answers to one prompt, ``chosen`` preferred to ``rejected``; ``events`` as in ``Conversation``."""
+    """Two answers to one prompt, ``chosen`` preferred to ``rejected``; the rest as in ``Conversation``."""
 
     prompt: tuple[Message, ...]
     chosen: str
@@ -92,7 +120,7 @@ class Preference(Record):
     @property
     def id(self) -> str:
         """Content hash of prompt and both answers (16 hex digits)."""
-        return digest([[[m.role, m.content] for m in self.prompt], self.chosen, self.rejected])
+        return digest([_said(self.prompt), self.chosen, self.rejected])
 
     @property
     def prompt_id(self) -> str:
@@ -105,7 +133,7 @@ class Preference(Record):
 
 
 class Rating(Record):
-    """An answer that a person found good or not, and why; ``events`` as in ``Conversation``."""
+    """An answer that a person found good or not, and why; the rest as in ``Conversation``."""
 
     prompt: tuple[Message, ...]
     answer: str
@@ -117,11 +145,15 @@ class Rating(Record):
     @property
     def id(self) -> str:
         """Content hash of prompt, answer and verdict (16 hex digits)."""
-        return digest([[[m.role, m.content] for m in self.prompt], self.answer, self.good])
+        return digest([_said(self.prompt), self.answer, self.good])
 
     @property
+    def prompt_id(self) -> str:
+        """Content hash of the prompt, the same as that of a ``Conversation`` with this prompt."""
+        return turns_id(self.prompt)
+
     def row(self) -> Conversation:
-        """The prompt with the answer as a conversation whose last turn alone carries a loss."""
+        """Return prompt and answer as a conversation whose last turn alone carries a loss."""
         return _answered(self.prompt, self.answer, self.tags)
 
 
@@ -185,7 +217,10 @@ class Score(Record):
 
 
 class Fault(Record):
-    """What is wrong with one row of a file. Printed as ``file:line: field: message``."""
+    """What is wrong with one row of a file. Printed as ``file:line: field: message``.
+
+    A ``fault`` makes the row unusable; a ``warning`` is only suspicious, and the row is used.
+    """
 
     file: str
     line: int
@@ -193,14 +228,40 @@ class Fault(Record):
     kind: str
     message: str
     hint: str = ""
+    severity: Severity = "fault"
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.field}: {self.message}"
 
 
-def turns_id(turns: Iterable[Message]) -> str:
-    """Return the content hash (16 hex digits) of who says what in ``turns``; weights play no part."""
-    return digest([[turn.role, turn.content] for turn in turns])
+class Said(Protocol):
+    """Who says what, calling which tools: a ``Message``, or what has its attributes."""
+
+    @property
+    def role(self) -> Role: ...  # noqa: D102 - as in ``Message``
+
+    @property
+    def content(self) -> str: ...  # noqa: D102
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]: ...  # noqa: D102
+
+    @property
+    def tools(self) -> tuple[Mapping[str, Any], ...]: ...  # noqa: D102
+
+
+def turns_id(turns: Iterable[Said]) -> str:
+    """Return the content hash (16 hex digits) of who says what in ``turns``, with which tools; weights play no part."""
+    return digest(_said(turns))
+
+
+def _said(turns: Iterable[Said]) -> list[list[Any]]:
+    return [
+        [turn.role, turn.content, [[call.name, call.arguments] for call in turn.tool_calls], turn.tools]
+        if turn.tool_calls or turn.tools
+        else [turn.role, turn.content]
+        for turn in turns
+    ]
 
 
 def _answered(prompt: Iterable[Message], answer: str, tags: Mapping[str, str]) -> Conversation:

@@ -5,7 +5,9 @@ A plug-in is declared in a ``pyproject.toml``::
     [project.entry-points."honed.verifiers"]
     my_rule = "my_package.rules:my_rule"
 
-and used by its name. Ours are declared in the same way: there is no second, hand-kept list.
+and used by its name. Ours are declared in the same way: there is no second, hand-kept list. The group ``instructions``
+holds families of instructions (``honed.evaluate.verifiers.families``), each also a verifier of the same name, which
+judge instruction by instruction and draw constraints for training data.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, Literal
 from honed.errors import ConfigError
 from honed.records import Message, Score
 
-Group = Literal["verifiers"]
+Group = Literal["verifiers", "instructions"]
 
 Verifier = Callable[[Mapping[str, Any], Sequence[Message], str], Score]
 """``verify(params, prompt, answer) -> Score``: deterministic, offline, never raises on any answer."""

@@ -1,50 +1,67 @@
-"""``honed evaluate MODEL --data NAME``: one model's answers and scores on held-out rows."""
+"""``honed evaluate MODEL --data NAME``: one model's answers and scores; with ``--suite`` on a benchmark's prompts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
+from honed.cli.options import config_options, emit_json, json_option, say, workspace_if_any_option
+from honed.errors import ConfigError
+from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from honed.evaluate.outcome import Outcome
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--data", metavar="NAME", help="Dataset whose rows are answered: name or name@vN.")
+@click.option("--suite", metavar="NAME", help="Suite in place of a dataset: ifeval, ifbench or a folder.")
+@click.option(
+    "--answers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Score the answers of a JSONL file (prompt, response) to the suite; no model is loaded.",
+)
 @click.option("--split", type=click.Choice(["heldout", "train"]), help="Which rows.  [default: heldout]")
 @click.option("--rows", type=int, metavar="N", help="How many rows, chosen by hash.  [default: all]")
 @click.option("--max-tokens", type=int, metavar="N", help="Longest answer.  [default: 256]")
 @click.option("--batch-size", type=int, metavar="N", help="Answers that are made together.  [default: 32]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
 @config_options
-@workspace_option
+@workspace_if_any_option
 @json_option
 def command(
-    model: str,
-    data: str,
     config: Path | None,
     sets: tuple[str, ...],
-    workspace: Workspace,
+    workspace: Workspace | None,
     as_json: bool,
+    answers: Path | None,
     **flags: Any,
 ) -> None:
-    """Measure MODEL on rows that it was never trained on.
+    """Measure MODEL on rows that it was never trained on, or on the prompts of a suite.
 
     Each answer is judged by its row's own verifier; rows without one count for the held-out loss only. Two
     evaluations of the same rows are then paired by `honed compare`.
 
+    With --answers, the stored answers of any model to a suite are scored, and nothing is generated.
+
     MODEL is name@vN, a hub id, a folder, a GGUF file, or smollm2-135m.
     """
+    if answers is not None:
+        _score_stored(answers, flags, sets, config, as_json)
+        return
+
     from honed import config as settings
     from honed.cli import progress
     from honed.evaluate.config import EvaluateConfig
     from honed.evaluate.run import run
 
-    wanted = settings.load(EvaluateConfig, "evaluate", config, sets, {"model": model, "data": data, **flags})
-    job = run(workspace, wanted)
+    wanted = settings.load(EvaluateConfig, "evaluate", config, sets, flags)
+    job = run(workspace or workspaces.find(Path.cwd()), wanted)
     say(f"job {job.id}")
     result = progress.follow(job, as_json)
     if as_json:
@@ -53,20 +70,42 @@ def command(
     click.echo(_summary(job.id, result))
 
 
+def _score_stored(
+    answers: Path, flags: dict[str, Any], sets: tuple[str, ...], config: Path | None, as_json: bool
+) -> None:
+    """Score stored answers: the suite is all that may be set."""
+    given = [name for name, value in flags.items() if value is not None and name != "suite"]
+    given += ["set"] if sets else []
+    given += ["config"] if config else []
+    if given:
+        name = "MODEL" if given[0] == "model" else f"--{given[0].replace('_', '-')}"
+        raise ConfigError(f"--answers and {name} can't be given together", "Stored answers are scored as they are.")
+    if flags["suite"] is None:
+        raise ConfigError("--answers needs a suite", "Name it: --suite ifeval, --suite ifbench or --suite FOLDER.")
+
+    from honed.cli.suite_table import notes, table
+    from honed.evaluate.suites import scores, stored, suite
+
+    wanted = suite.read(flags["suite"])
+    matched = stored.read(answers, wanted)
+    found = scores.score(wanted, matched.answers)
+    for line in notes(matched):
+        say(line)
+    if as_json:
+        emit_json({**found.model_dump(mode="json"), "answers": matched.model_dump(mode="json", exclude={"answers"})})
+        return
+    click.echo(table(found))
+
+
 def _summary(id_: str, result: dict[str, Any]) -> str:
+    from honed.cli.suite_table import table
     from honed.cli.tables import columns, facts
     from honed.evaluate import words
     from honed.evaluate.outcome import result as outcome_of
 
     found = outcome_of(result)
-    lines = [("model", found.model), ("data", f"{found.data}, {found.rows} rows of {found.split}")]
-    if found.pass_rate is not None and found.interval is not None and found.floors:
-        said = f"{words.percent(found.pass_rate, 1)} of {found.n} ({words.span(found.interval, digits=1)})"
-        constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
-        lines += [
-            ("pass rate", said),
-            ("floors", f"{constant}; {words.percent(found.floors.echo.rate, 1)} by echoing the prompt"),
-        ]
+    what = found.data if found.suite else f"{found.data}, {found.rows} rows of {found.split}"
+    lines = [("model", found.model), ("data", what), *_rates(found)]
     if found.loss is not None:
         lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}"))
     if found.left_out:
@@ -78,5 +117,18 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
         for tag, group in found.segments.items()
         for name, cell in group.items()
     ]
-    table = columns(["group", "rows", "pass rate", "95 % interval"], cells) + "\n\n" if cells else ""
-    return f"{facts(lines)}\n\n{table}Evaluation {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
+    groups = columns(["group", "rows", "pass rate", "95 % interval"], cells) + "\n\n" if cells else ""
+    suite = f"{table(found.suite)}\n\n" if found.suite else ""
+    return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
+
+
+def _rates(found: Outcome) -> list[tuple[str, str]]:
+    """Say the pass rate beside its floors; a suite's own table says both."""
+    from honed.evaluate import words
+
+    if found.suite or found.pass_rate is None or found.interval is None or not found.floors:
+        return []
+    said = f"{words.percent(found.pass_rate, 1)} of {found.n} ({words.span(found.interval, digits=1)})"
+    constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
+    echo = f"{words.percent(found.floors.echo.rate, 1)} by echoing the prompt"
+    return [("pass rate", said), ("floors", f"{constant}; {echo}")]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from honed.errors import HonedError
+from honed.errors import HonedError, StoreError
 from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
 
@@ -32,6 +32,18 @@ def workspace_option(function: F) -> F:
         envvar="HONED_WORKSPACE",
         show_envvar=True,
         callback=lambda _context, _option, value: _open(value),
+        help="The workspace; by default the one that the current folder lies in.",
+    )(function)
+
+
+def workspace_if_any_option(function: F) -> F:
+    """Add ``--workspace`` to a command that can do without; it gets ``workspace: Workspace | None``."""
+    return click.option(
+        "--workspace",
+        metavar="PATH",
+        envvar="HONED_WORKSPACE",
+        show_envvar=True,
+        callback=lambda _context, _option, value: _open_if_any(value),
         help="The workspace; by default the one that the current folder lies in.",
     )(function)
 
@@ -72,3 +84,12 @@ def _plain(value: object) -> object:
 
 def _open(value: str | None) -> Workspace:
     return workspaces.open_at(Path(value)) if value else workspaces.find(Path.cwd())
+
+
+def _open_if_any(value: str | None) -> Workspace | None:
+    try:
+        return _open(value)
+    except StoreError:
+        if value:
+            raise
+        return None

@@ -1,21 +1,68 @@
-"""What a file is and every fault in it, without importing anything."""
+"""What sources are and everything that is wrong with them, in one pass, without importing anything."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from honed.data.intake import Refused, taking
-from honed.data.shapes import Shape
+from honed.data.parts import Read
 from honed.data.sources.row import Meter
+from honed.data.survey import Wanted, surveying
 from honed.records import Fault
 
 
-def check(path: Path, shape: Shape | None = None) -> tuple[dict[str, Any], list[Fault]]:
-    """Return what was counted in the file (``Intake.facts``) and its faults, in their order.
+@dataclass
+class Checking:
+    """A check under way; what was counted is whole once ``faults`` is exhausted."""
 
-    A file without any row is a fault too. Raises ``DataError`` if the file can't be opened.
-    """
-    with taking(path, str(path), shape, Meter()) as (intake, rows):
-        faults = [fault for found in rows if isinstance(found, Refused) for fault in found.faults]
-    return intake.facts(), faults
+    sources: Sequence[str]
+    wanted: Wanted
+    files: list[dict[str, Any]] = field(default_factory=list)
+    _seen: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield every fault and warning, in the order of the rows. Raises ``DataError`` if a source can't be opened."""
+        for number, source in enumerate(self.sources):
+            with surveying(source, self.wanted, Meter()) as survey:
+                yield from survey.notes()
+                for read in survey.reads(keep=False):
+                    repeated = list(self._repeated(read, number, survey.manner.file))
+                    survey.counts.warnings["duplicate"] += len(repeated)
+                    found = [fault for refused in read.refused for fault in refused.faults]
+                    yield from sorted([*found, *read.warnings, *repeated], key=lambda fault: fault.line)
+                survey.counts.warnings += type(survey.counts.warnings)()  # leaves out what never came
+                self.files.append(survey.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was counted in all sources together."""
+        kinds: dict[str, int] = {}
+        warnings: dict[str, int] = {}
+        for total, name in ((kinds, "faults"), (warnings, "warnings")):
+            for facts in self.files:
+                for kind, count in facts[name].items():
+                    total[kind] = total.get(kind, 0) + count
+        return {
+            "rows": sum(facts["rows"] for facts in self.files),
+            "usable": sum(facts["usable"] for facts in self.files),
+            "kinds": kinds,
+            "warnings": warnings,
+            "files": self.files,
+        }
+
+    def _repeated(self, read: Read, source: int, file: str) -> Iterator[Fault]:
+        for _, _, line, id_, _ in read.keys:
+            first = self._seen.setdefault(id_, (source, line))
+            if first != (source, line):
+                where = (
+                    f"line {first[1]}" if first[0] == source else f"line {first[1]} of {self.files[first[0]]['file']}"
+                )
+                yield Fault(
+                    file=file,
+                    line=line,
+                    field="row",
+                    kind="duplicate",
+                    message=f"the same row stands in {where}",
+                    hint="An import keeps the first of them.",
+                    severity="warning",
+                )

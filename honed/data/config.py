@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from honed.config import Config
-from honed.data.shapes import Shape
+from honed.data.shapes.reading import Paths
+from honed.data.shapes.table import SHAPES, Shape
 
 BUILTIN = "builtin"
 """The source that names the embedded instruction set, in place of files."""
@@ -20,11 +22,18 @@ class DataConfig(Config):
 
     name: str = Field(description="name of the dataset: rows become NAME@v1, then @v2 ...")
     files: tuple[str, ...] = Field(
-        min_length=1, description="files of training rows (JSON, JSON lines, gzip, Parquet), or 'builtin' alone"
+        min_length=1,
+        description="what to read: files, folders and patterns (JSON, JSON lines, CSV, TSV, Parquet; gzip, zstd), "
+        "hub:ORG/NAME[:CONFIG][@SPLIT], or 'builtin' alone",
     )
     shape: Shape | None = Field(
-        default=None,
-        description="shape of the rows: alpaca, prompt-response, messages or sharegpt; detected if not given",
+        default=None, description=f"shape of the rows ({', '.join(SHAPES)}); detected, file by file, if not given"
+    )
+    columns: Mapping[str, str] = Field(
+        default={}, description="which field is read under which name of a shape, such as {instruction: q}"
+    )
+    paths: Paths = Field(
+        default="all", description="trees of messages: every path to an answer, or the best-ranked one of each tree"
     )
     heldout: float | None = Field(
         default=None,
@@ -33,7 +42,7 @@ class DataConfig(Config):
         description=f"share of rows held out; 1 holds out all; {HELDOUT} if neither this nor heldout_file is given",
     )
     heldout_file: str | None = Field(
-        default=None, description="file of the held-out rows; training rows with a prompt of it are left out"
+        default=None, description="source of the held-out rows; training rows with a prompt of it are left out"
     )
     allow_faults: bool = Field(default=False, description="import the usable rows although others have faults")
 
@@ -42,7 +51,7 @@ class DataConfig(Config):
         if self.heldout is not None and self.heldout_file is not None:
             raise ValueError("heldout and heldout_file can't both be given")
         if BUILTIN in self.files and (
-            len(self.files) > 1 or self.shape or self.heldout is not None or self.heldout_file
+            len(self.files) > 1 or self.shape or self.columns or self.heldout is not None or self.heldout_file
         ):
             raise ValueError("'builtin' has its own rows and split: no other file, shape or heldout goes with it")
         return self

@@ -1,166 +1,218 @@
-"""The rows of one file as conversations, with everything counted that the user is told of the file."""
+"""The rows of one source as records, with everything counted that the user is told of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from honed.data import shapes
-from honed.data.shapes import TITLES, Shape
+from honed.data import suspect
+from honed.data.mapping import ColumnMap
+from honed.data.shapes import plain, single, table
+from honed.data.shapes.plain import Plain
+from honed.data.shapes.problem import Problem
+from honed.data.shapes.reading import Paths, Record
+from honed.data.shapes.table import FORMS, Shape
 from honed.data.sources.container import Container
-from honed.data.sources.read import reading
-from honed.data.sources.row import CutError, Meter, Row, unreadable
+from honed.data.sources.row import Block, CutError, Row, unreadable
 from honed.data.sources.where import dotted, line_of
-from honed.data.turns import Problem
-from honed.records import Conversation, Fault
+from honed.records import Fault, Severity
 
 _SAMPLE_ROWS = 200
-_SAMPLE_TEXT = 8 * 2**20
 _NAMES = 100
 """Different names of ignored fields that are counted one by one; a file may hold any number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A usable row: its line, its text as it stands in the file, and the conversation it became."""
+class Taken(NamedTuple):
+    """A usable row, the records it became, and what is suspicious about it."""
 
-    line: int
-    text: str
-    row: Conversation
+    source: Row
+    records: tuple[Record, ...]
+    warnings: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A row that can't be used: its text as it stands in the file, and why."""
 
     text: str
     faults: tuple[Fault, ...]
 
 
-@dataclass
-class Intake:
-    """A file that is being read: what it is, and what was counted so far. ``shape`` None: no row shows one."""
+@dataclass(frozen=True)
+class Manner:
+    """How the rows of a source are to be read; ``shape`` None: no row shows one."""
 
     file: str
-    container: Container
     shape: Shape | None
+    columns: ColumnMap
+    paths: Paths = "all"
+
+
+@dataclass
+class Counts:
+    """What was counted of some rows; those of several blocks add up."""
+
     rows: int = 0
     usable: int = 0
     fields: Counter[tuple[str, ...]] = field(default_factory=Counter)
     extras: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
 
-    def detected(self) -> str:
-        """Return what the file is and the evidence, in a sentence: said aloud once the file is read."""
-        if self.shape is None:
-            return f"{self.file}: {self.container}, of no known shape in {self.rows:,} rows"
-        counted = [
-            f"{count:,} of {self.rows:,} rows have {' and '.join(names)}" for names, count in self.fields.items()
-        ]
-        counted += [f"{count:,} have {name} too" for name, count in self.extras.items()]
-        return f"{self.file}: {self.container}, {TITLES[self.shape]}: {', '.join(counted) or 'no row could be read'}"
-
-    def unread(self) -> str:
-        """Return the fields that nothing reads, in a sentence, or ""."""
-        if not self.ignored:
-            return ""
-        return f"{self.file}: not read: " + ", ".join(f"{name} ({n:,})" for name, n in self.ignored.most_common())
-
-    def facts(self) -> dict[str, Any]:
-        """Return what was counted, as JSON values."""
-        return {
-            "file": self.file,
-            "container": str(self.container),
-            "shape": self.shape,
-            "detected": self.detected(),
-            "rows": self.rows,
-            "usable": self.usable,
-            "ignored": dict(self.ignored.most_common()),
-            "faults": dict(self.kinds.most_common()),
-        }
+    def add(self, other: Counts) -> None:
+        """Add what was counted of other rows."""
+        self.rows += other.rows
+        self.usable += other.usable
+        for name in ("fields", "extras", "ignored", "kinds", "warnings"):
+            getattr(self, name).update(getattr(other, name))
+        for name, _ in self.ignored.most_common()[_NAMES:]:
+            del self.ignored[name]
 
 
-@contextmanager
-def taking(
-    path: Path, file: str, shape: Shape | None, meter: Meter
-) -> Iterator[tuple[Intake, Iterator[Taken | Refused]]]:
-    """Open ``path``, called ``file`` in faults; yield its counts and its rows, usable or refused, in their order.
+class Intake:
+    """Reads the rows of a source in one manner, and counts them."""
 
-    ``shape`` None: the commonest of the first rows. Raises ``DataError`` if the file can't be opened.
-    """
-    with reading(path, file, meter) as (container, rows):
-        sample: list[Row] = []
-        size = 0
-        for row in rows:
-            sample.append(row)
-            size += len(row.text)
-            if len(sample) == _SAMPLE_ROWS or size > _SAMPLE_TEXT:
-                break
-        shape = shape or shapes.shape_of_all(row.value for row in sample if row.value is not None)
-        intake = Intake(file, container, shape)
-        yield intake, _rows(intake, chain(sample, rows))
+    def __init__(self, manner: Manner) -> None:
+        self.manner = manner
+        self.counts = Counts()
 
+    def read(self, block: Block) -> Iterator[Taken | Refused]:
+        """Yield the block's rows as records, or refused, in their order."""
+        for row in block.rows(self.manner.file):
+            yield self.take(row)
 
-def _rows(intake: Intake, rows: Iterator[Row]) -> Iterator[Taken | Refused]:
-    for row in chain(rows, _none(intake)):
-        intake.rows += row.counts
-        found = _convert(intake, row)
+    def take(self, row: Row) -> Taken | Refused:
+        """Return one row as records, or refused."""
+        counts = self.counts
+        counts.rows += row.counts
+        found = self._convert(row)
         if isinstance(found, Refused):
-            intake.kinds.update(fault.kind for fault in found.faults)
+            counts.kinds.update([fault.kind for fault in found.faults])
         else:
-            intake.usable += 1
-        yield found
+            counts.usable += 1
+            if found.warnings:
+                counts.warnings.update([warning.kind for warning in found.warnings])
+        return found
+
+    def _convert(self, row: Row) -> Taken | Refused:
+        if row.value is None:
+            return Refused(row.written(), row.faults)
+        manner = self.manner
+        value = manner.columns.applied(row.value) if manner.columns.fields else row.value
+        if manner.shape is None:
+            return Refused(row.written(), (self._shapeless(row, value),))
+        if (plainly := plain.read(value, manner.shape)) is not None:
+            return self._plain(row, plainly)
+        read = table.read(value, manner.shape, manner.paths)
+        if read.fields and value.keys() >= set(read.fields):
+            self.counts.fields[read.fields] += 1
+            if read.extra:
+                self.counts.extras[read.extra] += 1
+        if read.problems:
+            return Refused(row.written(), tuple([self._fault(row, problem, "fault") for problem in read.problems]))
+        self._ignore(read.ignored)
+        odd = [one for said in read.said for one in suspect.suspicions(said)]
+        odd += [one for said in read.said if said[0].tools for one in suspect.undeclared(said)]
+        warnings = tuple([self._fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
+        return Taken(row, tuple(read.records), warnings)
+
+    def _plain(self, row: Row, read: Plain) -> Taken:
+        self.counts.fields[read.fields] += 1
+        if read.extra:
+            self.counts.extras[read.extra] += 1
+        if read.ignored:
+            self._ignore(read.ignored)
+        warnings = tuple([self._fault(row, one, "warning") for one in suspect.suspicions(read.drawn.messages)])
+        return Taken(row, (read.drawn,), warnings)
+
+    def _ignore(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self.counts.ignored or len(self.counts.ignored) < _NAMES:
+                self.counts.ignored[name] += 1
+
+    def _fault(self, row: Row, problem: Problem, severity: Severity) -> Fault:
+        path = self.manner.columns.source(problem.path)
+        below = 0
+        if row.lines is not None:
+            below = row.lines.get(str(path[0]), 0) if path else 0
+        elif row.text is not None and "\n" in row.text:
+            below = line_of(row.text, path)
+        return Fault(
+            file=self.manner.file,
+            line=row.line + below,
+            field=dotted(path),
+            kind=problem.kind,
+            message=problem.message,
+            hint=problem.hint,
+            severity=severity,
+        )
+
+    def _shapeless(self, row: Row, value: dict[str, Any]) -> Fault:
+        names = ", ".join(map(str, list(value)[:6])) or "none"
+        prompt = next((name for name in (*single.PROMPTS, *single.INSTRUCTIONS) if name in value), "")
+        answer = f"Which field answers {prompt!r}? Say so: --map response=FIELD."
+        return Fault(
+            file=self.manner.file,
+            line=row.line,
+            field="row",
+            kind="no known shape",
+            message=f"the fields show no known shape: {names}",
+            hint=answer if prompt else "Say which field is which: --map instruction=FIELD,response=FIELD.",
+        )
 
 
-def _none(intake: Intake) -> Iterator[Row]:
-    """Yield a fault if the file, now read, had neither rows nor faults."""
-    if not intake.rows and not intake.kinds:
-        problem = CutError("no rows", "there are no rows in the file", "Give a file with rows in it.")
-        yield unreadable(intake.file, (1, "file"), problem, counts=False)
+def sampled(blocks: Iterator[Block], file: str, columns: ColumnMap) -> tuple[Shape | None, Iterator[Block]]:
+    """Return the commonest shape of the first rows, and all blocks."""
+    first: list[Block] = []
+    values: list[dict[str, Any]] = []
+    for block in blocks:
+        first.append(block)
+        for row in block.rows(file):
+            if row.value is not None:
+                values.append(columns.applied(row.value) if columns.fields else row.value)
+            if len(values) == _SAMPLE_ROWS:
+                break
+        if len(values) == _SAMPLE_ROWS or len(first) > 8:
+            break
+    return table.shape_of_all(values), chain(first, blocks)
 
 
-def _convert(intake: Intake, row: Row) -> Taken | Refused:
-    if row.value is None:
-        return Refused(row.text, row.faults)
-    if intake.shape is None:
-        return Refused(row.text, (_shapeless(intake.file, row),))
-    read = shapes.read(row.value, intake.shape)
-    if read.fields and all(name in row.value for name in read.fields):
-        intake.fields[read.fields] += 1
-        intake.extras.update((read.extra,) if read.extra else ())
-    if read.row is None:
-        return Refused(row.text, tuple(_fault(intake.file, row, problem) for problem in read.problems))
-    for name in read.ignored:
-        if name in intake.ignored or len(intake.ignored) < _NAMES:
-            intake.ignored[name] += 1
-    return Taken(row.line, row.text, read.row)
+def rowless(file: str) -> Row:
+    """Return the fault of a file that has neither rows nor faults."""
+    problem = CutError("no rows", "there are no rows in the file", "Give a file with rows in it.")
+    return unreadable(file, (1, "file"), problem, counts=False)
 
 
-def _fault(file: str, row: Row, problem: Problem) -> Fault:
-    return Fault(
-        file=file,
-        line=row.line + (line_of(row.text, problem.path) if "\n" in row.text else 0),
-        field=dotted(problem.path),
-        kind=problem.kind,
-        message=problem.message,
-        hint=problem.hint,
-    )
+def detected(manner: Manner, container: Container, counts: Counts) -> str:
+    """Return what a source is and the evidence, in a sentence: said aloud once it is read."""
+    if manner.shape is None:
+        return f"{manner.file}: {container}, of no known shape in {counts.rows:,} rows"
+    told = [f"{many:,} of {counts.rows:,} rows have {' and '.join(names)}" for names, many in counts.fields.items()]
+    told += [f"{many:,} have {name} too" for name, many in counts.extras.items()]
+    return f"{manner.file}: {container}, {FORMS[manner.shape].title}: {', '.join(told) or 'no row could be read'}"
 
 
-def _shapeless(file: str, row: Row) -> Fault:
-    assert row.value is not None
-    names = ", ".join(map(str, list(row.value)[:6])) or "none"
-    return Fault(
-        file=file,
-        line=row.line,
-        field="row",
-        kind="no known shape",
-        message=f"the fields show no known shape: {names}",
-        hint="Name them as Alpaca (instruction, output), prompt and response, messages, or ShareGPT (conversations).",
-    )
+def unread(manner: Manner, counts: Counts) -> str:
+    """Return the fields that nothing reads, in a sentence, or ""."""
+    if not counts.ignored:
+        return ""
+    return f"{manner.file}: not read: " + ", ".join(f"{name} ({n:,})" for name, n in counts.ignored.most_common())
+
+
+def facts(manner: Manner, container: Container, counts: Counts) -> dict[str, Any]:
+    """Return what was counted of a source, as JSON values."""
+    return {
+        "file": manner.file,
+        "container": str(container),
+        "encoding": container.encoding,
+        "shape": manner.shape,
+        "detected": detected(manner, container, counts),
+        "rows": counts.rows,
+        "usable": counts.usable,
+        "ignored": dict(counts.ignored.most_common()),
+        "faults": dict(counts.kinds.most_common()),
+        "warnings": dict(counts.warnings.most_common()),
+    }

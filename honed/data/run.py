@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from honed.data.config import BUILTIN, DataConfig
+from honed.data.sources.find import found
 from honed.errors import DataError
 from honed.jobs import job as jobs
 from honed.jobs import launch
@@ -13,21 +12,16 @@ from honed.store.workspace import Workspace
 
 
 def run(workspace: Workspace, config: DataConfig) -> Job:
-    """Start the import as a job and return it: its result names the dataset. A missing file raises ``DataError``."""
-    absolute = config.model_copy(
-        update={
-            "files": tuple(name if name == BUILTIN else _found(name) for name in config.files),
-            "heldout_file": config.heldout_file and _found(config.heldout_file),
-        }
-    )
-    job = jobs.create(workspace, "data", absolute)
+    """Start the import as a job and return it: its result names the dataset.
+
+    Folders and patterns become the files they stand for now, paths absolute: a job may be resumed from another folder.
+    Raises ``DataError`` if a name stands for no file.
+    """
+    files = (BUILTIN,) if BUILTIN in config.files else tuple(found(config.files))
+    heldout = found([config.heldout_file]) if config.heldout_file else []
+    if len(heldout) > 1:
+        raise DataError(f"{config.heldout_file}: {len(heldout)} files, and held-out rows come from one", "Name one.")
+    update = {"files": tuple(one for one in files if one not in heldout), "heldout_file": next(iter(heldout), None)}
+    job = jobs.create(workspace, "data", config.model_copy(update=update))
     launch.start(job)
     return job
-
-
-def _found(name: str) -> str:
-    """A job may be resumed from another folder: paths are kept whole. A missing file needs no job to be told."""
-    path = Path(name).absolute()
-    if not path.exists():
-        raise DataError(f"{name}: no such file", "Check the path; it is read from the current folder.")
-    return str(path)

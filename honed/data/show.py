@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from honed.records import Conversation
+from honed.records import Conversation, Split
+from honed.store import datasets
+from honed.store.artifacts import Artifact
 
 if TYPE_CHECKING:
     from honed.models.chat import ChatFormat
@@ -42,6 +45,26 @@ class Seen:
             "pieces": [{"text": text, "supervised": supervised} for text, supervised in self.pieces],
             "problem": self.problem,
         }
+
+
+def conversations(dataset: Artifact, split: Split, count: int) -> Iterator[Conversation]:
+    """Yield the first rows of a split; without training rows, both sides of preferences, then rated answers.
+
+    The tag ``answer`` says which they are.
+    """
+    rows = list(datasets.rows(dataset, split, count))
+    yield from rows
+    if rows or split == "heldout":
+        return
+    for pair in datasets.preferences(dataset, count):
+        for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+            yield _told(pair.row(answer), side)
+    for rating in datasets.ratings(dataset, count):
+        yield _told(rating.row(), "good" if rating.good else "bad")
+
+
+def _told(row: Conversation, answer: str) -> Conversation:
+    return row.model_copy(update={"tags": {**row.tags, "answer": answer}})
 
 
 def seen(row: Conversation, chat: ChatFormat) -> Seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from honed.records import Conversation, Split
+from honed.records import Split
 
 _BUCKETS = 10_000
 
@@ -21,33 +21,38 @@ def held_out(prompt: int, share: float) -> bool:
 
 
 class Sorter:
-    """Sorts rows as they come, remembering hashes only (some 100 bytes a row).
+    """Sorts records as they come, remembering hashes only (some 200 bytes a record).
 
-    ``share`` is the share held out by content; rows given as held out themselves are to come first.
+    ``share`` is the share held out by content; records given as held out themselves are to come first.
     """
 
     def __init__(self, share: float) -> None:
         self.counts: Counter[Verdict] = Counter()
         self.same_prompt = 0
-        """Rows kept whose prompt an earlier row has with another answer."""
+        """Records kept whose prompt an earlier one has with another answer."""
         self._share = share
-        self._rows: set[int] = set()
+        self._first: dict[int, int] = {}
         self._prompts: set[int] = set()
         self._given: set[int] = set()
 
-    def place(self, row: Conversation, given: Split | None = None) -> Verdict:
-        """Return where the row goes; ``given`` is the split its source declares, if it does."""
-        verdict = self._verdict(row, given)
+    def place(self, id_: int, prompt: int, here: int = 0, given: Split | None = None) -> Verdict:
+        """Return where the record with these ids, as numbers, goes.
+
+        ``here`` is any number that tells its place; ``given`` the split that its source declares, if it does.
+        """
+        verdict = self._verdict(id_, prompt, here, given)
         self.counts[verdict] += 1
         return verdict
 
-    def _verdict(self, row: Conversation, given: Split | None) -> Verdict:
-        id_, prompt = int(row.id, 16), int(row.prompt_id, 16)
+    def first(self, id_: int) -> int:
+        """Return the place of the first record with this id."""
+        return self._first[id_]
+
+    def _verdict(self, id_: int, prompt: int, here: int, given: Split | None) -> Verdict:
         if given != "heldout" and prompt in self._given:
             return "leak"
-        if id_ in self._rows:
+        if self._first.setdefault(id_, here) != here:
             return "duplicate"
-        self._rows.add(id_)
         self.same_prompt += prompt in self._prompts
         self._prompts.add(prompt)
         if given == "heldout":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from honed.config import Config
 from honed.records import Split
@@ -14,7 +14,10 @@ class EvaluateConfig(Config):
     """Settings of ``honed evaluate``. Two evaluations can be paired when model, device and batch size alone differ."""
 
     model: str = Field(description="model to measure: name@vN, a hub id, a folder, a GGUF file, or smollm2-135m")
-    data: str = Field(description="dataset whose rows are answered: name or name@vN")
+    data: str | None = Field(default=None, description="dataset whose rows are answered: name or name@vN")
+    suite: str | None = Field(
+        default=None, description="suite whose rows are answered, in place of a dataset: ifeval, ifbench or a folder"
+    )
     split: Split = Field(default="heldout", description="which rows: heldout (never trained on) or train")
     rows: int | None = Field(default=None, ge=1, description="how many rows, chosen by hash; all when not given")
     seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
@@ -31,3 +34,9 @@ class EvaluateConfig(Config):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="precision of the model's weights; bf16 is faster and less exact"
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EvaluateConfig:
+        if (self.data is None) == (self.suite is None):
+            raise ValueError("give either 'data' or 'suite'")
+        return self

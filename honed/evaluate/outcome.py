@@ -8,13 +8,15 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from honed.evaluate.stats import Interval, wilson
+from honed.evaluate.rates import SEGMENTS as SEGMENTS
+from honed.evaluate.rates import Rate as Rate
+from honed.evaluate.rates import rate as rate
+from honed.evaluate.stats import Interval
+from honed.evaluate.suites.result import SuiteScores
 from honed.records import Message, Record, Split
 
 SAMPLES = "samples.jsonl"
 LOSSES = "losses.jsonl"
-SEGMENTS = ("task", "audience", "benefit")
-"""The tags by which every metric is also given."""
 
 
 class Answer(Record):
@@ -46,15 +48,6 @@ class RowLoss(Record):
     tokens: int
 
 
-class Rate(Record):
-    """A pass rate with its 95 % Wilson interval."""
-
-    passed: int
-    n: int
-    rate: float
-    interval: Interval
-
-
 class Floors(Record):
     """What answers that read nothing would score on the same rows: a model must beat them to have shown anything."""
 
@@ -77,7 +70,8 @@ class Outcome(Record):
 
     ``loss`` is in nats per supervised token; ``tokens`` are generated ones, and ``tokens_per_second`` their rate while
     generating; ``stages`` are seconds of this attempt's parts, ``seconds`` all of it; ``unverified`` rows have no
-    verifier and count for the loss only; ``cut`` answers reached ``max_tokens``.
+    verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
+    a suite was answered; ``pass_rate`` is then its strict rate of prompts.
     """
 
     model: str
@@ -112,16 +106,10 @@ class Outcome(Record):
     peak_rss_bytes: int
     stages: Mapping[str, float]
     seconds: float = 0.0
+    suite: SuiteScores | None = None
 
 
 Line = TypeVar("Line", Answer, RowLoss)
-
-
-def rate(verdicts: Iterable[bool]) -> Rate:
-    """Return the pass rate of at least one verdict."""
-    known = list(verdicts)
-    passed = sum(known)
-    return Rate(passed=passed, n=len(known), rate=passed / len(known), interval=wilson(passed, len(known)))
 
 
 def append(path: Path, lines: Iterable[Answer | RowLoss]) -> None:

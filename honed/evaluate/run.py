@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.suites import suite
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
@@ -15,10 +16,15 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
 
     The versions of dataset and model are resolved now and kept, so that a resumed job asks the same model about the
-    same rows. Raises ``StoreError`` if there is no such dataset, before anything is written.
+    same rows. Raises ``StoreError`` if there is no such dataset, ``ConfigError`` if there is no such suite, before
+    anything is written.
     """
-    data = artifacts.resolve(workspace, "datasets", config.data).ref
-    config = config.model_copy(update={"data": data, "model": pinned(workspace, config.model)})
+    source: dict[str, str] = {}
+    if config.data is not None:
+        source["data"] = artifacts.resolve(workspace, "datasets", config.data).ref
+    if config.suite is not None:
+        source["suite"] = suite.pinned(config.suite)
+    config = config.model_copy(update={**source, "model": pinned(workspace, config.model)})
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job

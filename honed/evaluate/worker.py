@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,6 +19,9 @@ from honed.evaluate import loss, outcome, scoring
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.outcome import SEGMENTS, Answer, LeftOut, Outcome, RowLoss
+from honed.evaluate.suites import scores, suite
+from honed.evaluate.suites.result import SuiteScores
+from honed.evaluate.suites.suite import Suite
 from honed.jobs import worker
 from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
@@ -34,10 +38,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Answer and measure as ``config.yaml`` says, going on from what an earlier attempt made; return an ``Outcome``."""
     settings = settings_file.read(EvaluateConfig, job.path / "config.yaml")
-    dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
-    rows, repeated = scoring.choose(datasets.rows(dataset, settings.split), settings.rows, settings.seed)
+    source = _source(job, settings)
+    rows, repeated = scoring.choose(source.rows, settings.rows, settings.seed)
     if not rows:
-        raise DataError(f"{dataset.ref} has no {settings.split} rows", "Use another --split, or hold some out.")
+        raise DataError(f"{source.name} has no {settings.split} rows", "Use another --split, or hold some out.")
     known = scoring.verifiers(rows)
     _say_what_is_less(job, settings, rows, repeated)
     device = devices.choose_device(settings.device)
@@ -56,17 +60,18 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         answering.run(engine, loaded, settings.max_tokens, check)
     losses: dict[str, RowLoss] = {}
     left_out: tuple[LeftOut, ...] = ()
-    if settings.loss:
+    if settings.loss and source.suite is None:  # the rows of a suite have no ideal answers
         with _timed(stages, "loss"):
             losses, left_out = _losses(job, loaded, rows, settings.batch_size, check)
     values = {
-        **_source(loaded, settings, dataset.ref, dataset.manifest.hash),
+        **_asked(loaded, settings, source),
         **_measured(job, answering.answers, losses),
         "rows": len(rows),
         "repeated": repeated,
         "unverified": sum(row.check is None for row in rows),
         "floors": floors,
         "left_out": left_out,
+        "suite": _suite_scores(source, rows, answering.answers, check),
         "resumed_answers": answering.resumed,
         "tokens_per_second": answering.tokens_per_second,
         "device": device,
@@ -74,6 +79,37 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "stages": stages,
     }
     return Outcome.model_validate(values).model_dump(mode="json")
+
+
+class _Source(NamedTuple):
+    """Where the rows come from: a dataset, or a suite."""
+
+    name: str
+    hash: str
+    rows: Iterable[Conversation]
+    suite: Suite | None
+
+
+def _source(job: Job, settings: EvaluateConfig) -> _Source:
+    if settings.suite is not None:
+        found = suite.read(settings.suite)
+        rows = [row.conversation for row in found.rows]
+        return _Source(f"suite {found.manifest.name}", found.hash, rows, found)
+    assert settings.data is not None, "the settings hold one of both"
+    dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
+    return _Source(dataset.ref, dataset.manifest.hash, datasets.rows(dataset, settings.split), None)
+
+
+def _suite_scores(
+    source: _Source, rows: Sequence[Conversation], answers: Mapping[str, Answer], check: Callable[[], None]
+) -> SuiteScores | None:
+    """Score the rows of a suite that were answered, all of them or those that were chosen."""
+    if source.suite is None:
+        return None
+    wanted = {row.id for row in rows}
+    asked = tuple(row for row in source.suite.rows if row.conversation.id in wanted)
+    given = {row.id: answers[row.conversation.id].answer for row in asked if row.conversation.id in answers}
+    return scores.score(replace(source.suite, rows=asked), given, check)
 
 
 @contextmanager
@@ -93,7 +129,7 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
         job.log.note(f"{settings.rows} rows were asked for, and there are {len(rows)}: all are used")
     if unverified := sum(row.check is None for row in rows):
         answered = min(unverified, settings.unverified_answers)
-        counts = "count for the loss only" if settings.loss else "are not measured"
+        counts = "count for the loss only" if settings.loss and settings.suite is None else "are not measured"
         job.log.note(f"{unverified} of {len(rows)} rows have no verifier and {counts}; {answered} of them are answered")
 
 
@@ -150,15 +186,15 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
     }
 
 
-def _source(loaded: LoadedModel, settings: EvaluateConfig, data: str, data_hash: str) -> dict[str, Any]:
+def _asked(loaded: LoadedModel, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:
     """Who was asked what, on which machine."""
     machine = devices.hardware(Path.cwd())
     return {
         "model": loaded.ref,
         "model_hash": loaded.hash,
         "template_hash": loaded.chat.hash,
-        "data": data,
-        "data_hash": data_hash,
+        "data": source.name,
+        "data_hash": source.hash,
         "split": settings.split,
         "max_tokens": settings.max_tokens,
         "precision": settings.precision,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from honed.errors import HonedError, ModelError
+from honed.models.calls import PROBE, PROBE_WORDS, as_plain, as_text, with_tools
 from honed.records import Conversation, Message, digest
 
 if TYPE_CHECKING:
@@ -83,18 +84,42 @@ class ChatFormat:
         """Return the conversation as text; ``generation`` appends the header of an assistant turn.
 
         Special tokens written in a message are data: a zero-width space is put into them, so that no message can
-        close its own turn or open another's. Raises ``Unusable`` if the template refuses the conversation.
+        close its own turn or open another's. Tools, calls and results go through the template if it ``speaks_tools``,
+        and are text otherwise. Raises ``Unusable`` if the template refuses the conversation.
         """
         from jinja2.exceptions import TemplateError
 
-        plain = [{"role": message.role, "content": self._defused(message.content)} for message in messages]
+        if with_tools(messages) and not self.speaks_tools:
+            messages = as_text(messages)
+        plain, tools = as_plain(messages, self._defused)
         try:
             text = self.tokenizer.apply_chat_template(
-                plain, chat_template=self.template, tokenize=False, add_generation_prompt=generation
+                plain,
+                tools=tools or None,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=generation,
             )
         except TemplateError as error:
             raise Unusable("template", f"the chat template refuses this conversation: {error}") from error
         return str(text)
+
+    @cached_property
+    def speaks_tools(self) -> bool:
+        """Whether the template has a form of its own for tools, calls and results; otherwise they are text.
+
+        Told by trying: each of the three has to come out of it.
+        """
+        from jinja2.exceptions import TemplateError
+
+        plain, tools = as_plain(PROBE, str)
+        try:
+            text = self.tokenizer.apply_chat_template(
+                plain, tools=tools, chat_template=self.template, tokenize=False, add_generation_prompt=False
+            )
+        except (TemplateError, TypeError, KeyError):
+            return False
+        return all(word in str(text) for word in PROBE_WORDS)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids that a server feeds for these turns, generation header included."""

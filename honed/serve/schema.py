@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from honed.errors import RequestError
 from honed.models.engine import Sampling
-from honed.records import Message, Role
+from honed.records import Message
 from honed.serve.config import RESERVED, ServeConfig
 
 _SEED = 2**63
@@ -61,7 +61,7 @@ Count = Annotated[int, Field(ge=1, le=_SEED - 1)]
 class Turn(Part):
     """One message of a request."""
 
-    role: Role
+    role: Literal["system", "user", "assistant"]
     content: Annotated[Text, BeforeValidator(_text)]
 
 

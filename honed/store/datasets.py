@@ -1,46 +1,90 @@
 """Datasets: ``rows.parquet`` + manifest. Reading and writing ``Conversation`` rows, each in its split.
 
-A dataset that was derived from feedback also has ``preferences.parquet`` and ``ratings.parquet``; they are trained on,
-never held out, so they have no split.
+A dataset may also have ``preferences.parquet`` and ``ratings.parquet``; they are trained on, never held out, so they
+have no split.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from honed.errors import StoreError
-from honed.records import Check, Conversation, Message, Preference, Rating, Split
-from honed.store import artifacts
+from honed.records import Conversation, Preference, Rating, Split
+from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
+from honed.store.columns import SCHEMAS, Part
 from honed.store.workspace import Workspace
 
 ROWS = "rows.parquet"
 PREFERENCES = "preferences.parquet"
 RATINGS = "ratings.parquet"
+_FILES: Mapping[Part, str] = {"rows": ROWS, "preferences": PREFERENCES, "ratings": RATINGS}
 _CHUNK = 4096
+"""Rows in a row group, at most."""
+_CHUNK_BYTES = 1 << 24
+"""Bytes of a row group, about, at most: whoever reads one holds that much, however long the rows are."""
 
-_TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("weight", pa.float32())]))
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("messages", _TURNS),
-        ("tags", pa.string()),
-        ("check", pa.string()),
-        ("events", pa.list_(pa.string())),
-    ]
-)
-_TRACED = [("id", pa.string()), ("prompt", _TURNS), ("tags", pa.string()), ("events", pa.list_(pa.string()))]
-_PREFERENCES = pa.schema([*_TRACED, ("chosen", pa.string()), ("rejected", pa.string())])
-_RATINGS = pa.schema([*_TRACED, ("answer", pa.string()), ("good", pa.bool_()), ("reason", pa.string())])
+
+class Draft:
+    """A dataset that is being written, streamed: tables of records in, an artifact out."""
+
+    def __init__(self, scratch: Path, open_files: ExitStack) -> None:
+        self.counts: Counter[str] = Counter(train=0, heldout=0)
+        """How many rows of each split, preferences and ratings were added."""
+        self._scratch, self._open = scratch, open_files
+        self._writers: dict[Part, Any] = {}
+        self.add("rows", SCHEMAS["rows"].empty_table())
+
+    def add(self, part: Part, table: pa.Table) -> None:
+        """Append records (``columns.table``); rows have their split by now."""
+        if part not in self._writers:
+            writer = pq.ParquetWriter(self._scratch / _FILES[part], SCHEMAS[part], compression="zstd")
+            self._writers[part] = self._open.enter_context(writer)
+        if not len(table):
+            return
+        if part == "rows":
+            for one in table.column("split").value_counts().to_pylist():
+                self.counts[one["values"]] += one["counts"]
+        else:
+            self.counts[part] += table.num_rows
+        fitting = max(1, len(table) * _CHUNK_BYTES // max(1, table.nbytes))
+        self._writers[part].write_table(table, row_group_size=min(_CHUNK, fitting))
+
+    def publish(
+        self,
+        *,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        files: Sequence[Path] = (),
+        parents: Mapping[str, str] | None = None,
+    ) -> Artifact:
+        """Close the files, copy ``files`` beside them, and return the next version (or an equal newest one).
+
+        The counts are added to ``facts``; ``parents`` maps the refs of the datasets it was made of to their hashes.
+        """
+        self._open.close()
+        for path in files:
+            shutil.copyfile(path, self._scratch / path.name)
+        facts = {**self.counts, **facts}
+        return artifacts.publish(self._scratch, "datasets", parents=parents or {}, config=config, facts=facts)
+
+
+@contextmanager
+def drafting(workspace: Workspace, name: str) -> Iterator[Draft]:
+    """Yield a draft of the next version of ``name``; nothing stays unless it is published."""
+    with artifacts.draft(workspace, "datasets", name) as scratch, ExitStack() as open_files:
+        yield Draft(scratch, open_files)
 
 
 def write(  # noqa: PLR0913 - each is a part of the artifact
@@ -61,52 +105,79 @@ def write(  # noqa: PLR0913 - each is a part of the artifact
     beside the rows. Both are read once the rows are exhausted, so that they may be filled while these stream by.
     ``parents`` maps the refs of the datasets that this one was made of to their hashes.
     """
-    with artifacts.draft(workspace, "datasets", name) as scratch:
-        counts = {"train": 0, "heldout": 0}
-        with pq.ParquetWriter(scratch / ROWS, _SCHEMA, compression="zstd") as writer:
-            chunk: list[dict[str, Any]] = []
-            for row, split in rows:
-                counts[split] += 1
-                chunk.append(_plain(row, split))
-                if len(chunk) == _CHUNK:
-                    writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
-                    chunk = []
-            writer.write_table(pa.Table.from_pylist(chunk, _SCHEMA))
-        for file, schema, records in ((PREFERENCES, _PREFERENCES, preferences), (RATINGS, _RATINGS, ratings)):
-            if records:
-                table = pa.Table.from_pylist([_traced(record) for record in records], schema)
-                pq.write_table(table, scratch / file, compression="zstd")
-                counts[file.removesuffix(".parquet")] = len(records)
-        for path in files:
-            shutil.copyfile(path, scratch / path.name)
-        return artifacts.publish(scratch, "datasets", parents=parents or {}, config=config, facts={**counts, **facts})
+    with drafting(workspace, name) as draft:
+        stream = iter(rows)
+        while chunk := list(islice(stream, _CHUNK)):
+            draft.add("rows", columns.table("rows", [row for row, _ in chunk], [split for _, split in chunk]))
+        if preferences:
+            draft.add("preferences", columns.table("preferences", preferences))
+        if ratings:
+            draft.add("ratings", columns.table("ratings", ratings))
+        return draft.publish(config=config, facts=facts, files=files, parents=parents)
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """Some neighbouring rows of a split: ``count`` of those in row group ``group``, from the ``start``-th on."""
+
+    group: int
+    start: int
+    count: int
+
+
+def shards(dataset: Artifact, split: Split, size: int = _CHUNK, limit: int | None = None) -> list[Shard]:
+    """Return where a split's rows lie, in their stored order: ``size`` of them in a shard, ``limit`` in all, at most.
+
+    Only the column ``split`` is read, so that the rows of a large dataset are counted, exactly, in a moment.
+    """
+    found: list[Shard] = []
+    left = limit
+    with _opened(dataset.path / ROWS) as file:
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, ["split"])["split"]
+            here = pc.sum(pc.equal(column, split)).as_py() or 0
+            if left is not None:
+                here = min(here, left)
+                left -= here
+            found += [Shard(group, start, min(size, here - start)) for start in range(0, here, size)]
+    return found
+
+
+def read(dataset: Artifact, split: Split, wanted: Iterable[Shard]) -> Iterator[Conversation]:
+    """Yield the rows of ``wanted`` shards, one shard after another; no more than one row group is held at a time.
+
+    Neighbouring shards of one row group cost one reading of it.
+    """
+    with _opened(dataset.path / ROWS) as file:
+        for group, here in groupby(wanted, key=lambda shard: shard.group):
+            table = file.read_row_group(group)
+            table = table.filter(pc.equal(table["split"], split))
+            for shard in here:
+                for plain in table.slice(shard.start, shard.count).to_pylist():
+                    row = columns.record("rows", plain)
+                    assert isinstance(row, Conversation)
+                    yield row
 
 
 def rows(dataset: Artifact, split: Split, limit: int | None = None) -> Iterator[Conversation]:
     """Yield the rows of a split in their stored order, ``limit`` at most, in bounded memory."""
-    left = limit
-    for plain in _lines(dataset.path / ROWS):
-        if plain["split"] != split:
-            continue
-        if left is not None:
-            if left == 0:
-                return
-            left -= 1
-        yield _row(plain)
+    return read(dataset, split, shards(dataset, split, limit=limit))
 
 
 def preferences(dataset: Artifact, limit: int | None = None) -> Iterator[Preference]:
     """Yield the preferences in their stored order, ``limit`` at most; none if the dataset has none."""
-    if (dataset.path / PREFERENCES).exists():
-        for plain in islice(_lines(dataset.path / PREFERENCES), limit):
-            yield Preference(chosen=plain["chosen"], rejected=plain["rejected"], **_trace(plain))
+    for plain in islice(_lines(dataset, "preferences"), limit):
+        pair = columns.record("preferences", plain)
+        assert isinstance(pair, Preference)
+        yield pair
 
 
 def ratings(dataset: Artifact, limit: int | None = None) -> Iterator[Rating]:
     """Yield the ratings in their stored order, ``limit`` at most; none if the dataset has none."""
-    if (dataset.path / RATINGS).exists():
-        for plain in islice(_lines(dataset.path / RATINGS), limit):
-            yield Rating(answer=plain["answer"], good=plain["good"], reason=plain["reason"], **_trace(plain))
+    for plain in islice(_lines(dataset, "ratings"), limit):
+        rating = columns.record("ratings", plain)
+        assert isinstance(rating, Rating)
+        yield rating
 
 
 def traces(dataset: Artifact) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -114,51 +185,36 @@ def traces(dataset: Artifact) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
     Nothing else of the records is read, so that a walk over every dataset is quick.
     """
-    for file in (ROWS, PREFERENCES, RATINGS):
-        if file == ROWS or (dataset.path / file).exists():
-            for plain in _lines(dataset.path / file, ["id", "events"]):
-                if plain.get("events"):
-                    yield file.removesuffix(".parquet"), plain["id"], tuple(plain["events"])
+    for part in _FILES:
+        for plain in _lines(dataset, part, ["id", "events"]):
+            if plain.get("events"):
+                yield part, plain["id"], tuple(plain["events"])
 
 
-def _lines(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def tool_turns(dataset: Artifact) -> int:
+    """Return how many turns of the rows, in both splits, define or call tools."""
+    count = 0
+    with _opened(dataset.path / ROWS) as file:
+        for batch in file.iter_batches(_CHUNK, columns=["messages"]):
+            turns = batch.column("messages").flatten()
+            names = {"tools", "tool_calls"} & {field.name for field in turns.type}
+            count += sum(len(turns) - turns.field(turns.type.get_field_index(name)).null_count for name in names)
+    return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(path)
+        with pq.ParquetFile(path) as file:
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path}: missing or damaged", "Import the data again.") from error
-    with file:
-        for batch in file.iter_batches(_CHUNK, columns=columns):
+
+
+def _lines(dataset: Artifact, part: Part, names: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    path = dataset.path / _FILES[part]
+    if part != "rows" and not path.exists():
+        return
+    with _opened(path) as file:
+        for batch in file.iter_batches(_CHUNK, columns=names):
             yield from batch.to_pylist()
-
-
-def _plain(row: Conversation, split: Split) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "split": split,
-        "messages": [message.model_dump() for message in row.messages],
-        "tags": orjson.dumps(dict(row.tags), option=orjson.OPT_SORT_KEYS).decode(),
-        "check": row.check.model_dump_json() if row.check else None,
-        "events": list(row.events),
-    }
-
-
-def _traced(record: Preference | Rating) -> dict[str, Any]:
-    tags = orjson.dumps(dict(record.tags), option=orjson.OPT_SORT_KEYS).decode()
-    return {**record.model_dump(), "id": record.id, "tags": tags}
-
-
-def _trace(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "prompt": tuple(Message(**message) for message in plain["prompt"]),
-        "tags": orjson.loads(plain["tags"]),
-        "events": tuple(plain["events"]),
-    }
-
-
-def _row(plain: Mapping[str, Any]) -> Conversation:
-    return Conversation(
-        messages=tuple(Message(**message) for message in plain["messages"]),
-        tags=orjson.loads(plain["tags"]),
-        check=Check.model_validate_json(plain["check"]) if plain["check"] else None,
-        events=tuple(plain.get("events") or ()),  # datasets of version 0.1 lack the column
-    )

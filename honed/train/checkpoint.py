@@ -34,15 +34,16 @@ def save(
     step: int,
     optimizer: Optimizer,
     keep: int,
+    position: Mapping[str, Any] | None = None,
     ranks: Ranks = ALONE,
-    extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``step-<N>`` (N steps are done) and ``extra``, which ``facts`` reads; then drop all but ``keep``.
+    """Write ``step-<N>`` (N steps are done); then drop all but ``keep``. Every rank calls it.
 
-    Every rank calls it. A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
+    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``).
+    A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
     """
     final = folder / f"step-{step:08d}"
-    _write(final, optimizer.state(), {"step": step, **(extra or {})}, ranks, optimizer.sharded)
+    _write(final, optimizer.state(), {"step": step, "position": position or {}}, ranks, optimizer.sharded)
     if ranks.first:
         for old in found(folder)[:-keep]:
             shutil.rmtree(old)
@@ -73,6 +74,11 @@ def best(folder: Path) -> Path | None:
 def facts(path: Path) -> dict[str, Any]:
     """Return what a checkpoint says of itself: ``step``, and whatever else was saved with it."""
     return dict(json.loads((path / _FACTS).read_text()))
+
+
+def position(path: Path) -> dict[str, Any]:
+    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
+    return dict(facts(path).get("position", {}))
 
 
 def load(path: Path, optimizer: Optimizer) -> int:

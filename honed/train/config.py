@@ -34,6 +34,11 @@ class TrainConfig(Config):
     rows: int | None = Field(
         None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
     )
+    stream: Literal["auto"] | bool = Field(
+        "auto",
+        description="read the rows while training, in bounded memory; auto: if they are large beside what is free",
+    )
+    stream_rows: int | None = Field(None, gt=0, description="stream: rows that are shuffled together, about")
     weights: Literal["auto", "full", "lora", "qlora"] = Field(
         "auto", description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora)"
     )

@@ -23,13 +23,14 @@ supervised fine-tuning does: Hong et al. 2024 take 8e-6 at 7B, where rates here 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choices depend on. ``memory`` is what is free for each rank, in bytes; ``lengths`` are tokens a row.
+    """What the choices depend on. ``memory`` is what is free for each rank, in bytes; ``tokens`` are those of all rows.
 
     ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all.
     """
 
     parameters: int
-    lengths: Sequence[int]
+    rows: int
+    tokens: int
     memory: int
     device: str
     precision: str
@@ -67,7 +68,7 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     epochs, why_epochs = _epochs(config, facts)
     batch, why_batch = _batch_tokens(config, facts)
     pack = config.pack_tokens or min(batch, 1024 if facts.device == "cpu" else 8192)
-    steps = max(1, round(epochs * max(1, round(sum(facts.lengths) / batch))))
+    steps = max(1, round(epochs * max(1, round(facts.tokens / batch))))
     return Settings(
         weights=weights,
         epochs=epochs,
@@ -130,7 +131,7 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
         return config.epochs, ""
     if config.objective != "sft":
         return 1.0, "epochs 1: preferences seen again are soon learned by heart, and answers drift away"
-    rows = len(facts.lengths)
+    rows = facts.rows
     epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
 
@@ -138,7 +139,7 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
 def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:
     if config.batch_tokens:
         return config.batch_tokens, ""
-    total = sum(facts.lengths)
+    total = facts.tokens
     batch = max(1024, min(32_768, total // 60 // 1024 * 1024))
     return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
 

@@ -20,7 +20,7 @@ _WORTH = 0.01
 
 @dataclass(frozen=True)
 class Layout:
-    """The steps of a run, and the way their examples go through the model.
+    """The way a run's examples go through the model, and the steps of those that it was chosen by: all, or a sample.
 
     ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes.
     ``attention`` is the path's name. ``reasons`` says why what was asked for isn't done, and what it is worth.
@@ -32,6 +32,12 @@ class Layout:
     attention: str
     steps: Sequence[StepRows]
     reasons: tuple[str, ...]
+    settings: Settings
+
+    def plan(self, examples: Sequence[Example], epochs: float, seed: int) -> list[StepRows]:
+        """Return the steps of other examples, laid out in the same way."""
+        table = prefixes.sort(examples) if self.shared else None
+        return _planned(examples, self.settings, epochs, seed, packed=self.packed, shared=table)
 
 
 def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, settings: Settings) -> Layout:
@@ -43,36 +49,51 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     reasons = []
     if config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
-    lengths = [sum(len(row.ids) for row in example.rows) for example in examples]
 
     def planned(shared: Prefixes | None) -> list[StepRows]:
-        return batches.plan(
-            lengths,
-            epochs=settings.epochs,
-            batch_tokens=settings.batch_tokens,
-            pack_tokens=settings.pack_tokens,
-            packing=packed,
-            seed=config.seed,
-            shared=shared,
-        )
+        return _planned(examples, settings, settings.epochs, config.seed, packed=packed, shared=shared)
 
     table = None
     if config.neftune_alpha and config.sharing and packed:
         reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
     elif config.sharing and packed:
-        table, why = _worth(model, examples, lengths, planned)
+        table, why = _worth(model, examples, planned)
         reasons.append(why)
     steps = planned(table)
     if settings.device == "cuda":
         reasons.append(_attention(model, examples, steps, shared=table is not None))
     path = model.config._attn_implementation
-    return Layout(fused, packed, table is not None, path, steps, tuple(reason for reason in reasons if reason))
+    said = tuple(reason for reason in reasons if reason)
+    return Layout(fused, packed, table is not None, path, steps, said, settings)
+
+
+def _planned(
+    examples: Sequence[Example],
+    settings: Settings,
+    epochs: float,
+    seed: int,
+    *,
+    packed: bool,
+    shared: Prefixes | None,
+) -> list[StepRows]:
+    return batches.plan(
+        [_length(example) for example in examples],
+        epochs=epochs,
+        batch_tokens=settings.batch_tokens,
+        pack_tokens=settings.pack_tokens,
+        packing=packed,
+        seed=seed,
+        shared=shared,
+    )
+
+
+def _length(example: Example) -> int:
+    return sum(len(row.ids) for row in example.rows)
 
 
 def _worth(
     model: PreTrainedModel,
     examples: Sequence[Example],
-    lengths: Sequence[int],
     planned: Callable[[Prefixes | None], Sequence[StepRows]],
 ) -> tuple[Prefixes | None, str]:
     """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
@@ -80,7 +101,7 @@ def _worth(
         return None, "sharing is off: this model's attention has dropout, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
-    every = sum(lengths[index] for one in packs for index in one)
+    every = sum(_length(examples[index]) for one in packs for index in one)
     computed = sum(table.tokens(one) for one in packs)
     if computed > (1 - _WORTH) * every:
         return None, ""

@@ -20,12 +20,13 @@ from honed.jobs.events import ArtifactMade, Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.train import checkpoint
-from honed.train.batches import StepRows
 from honed.train.defaults import Settings
+from honed.train.divergence import Watch
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
 from honed.train.placement import Placement
 from honed.train.prefixes import Example
+from honed.train.steps import Planned, Position, Steps, count
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -71,20 +72,23 @@ class Objective(Protocol[E_contra, B]):
 
 @dataclass
 class Training(Generic[E, B]):
-    """What a run needs: the model on its ranks, the examples, the order, the settings, where to report.
+    """What a run needs: the model on its ranks, the examples in their order, the settings, where to report.
+
+    ``done`` steps are behind it, at ``position``; ``tokens`` and ``seconds`` are those of this attempt.
 
     ``stopping()`` says the same on every rank, and every rank calls it once a step.
     """
 
     placed: Placement
     objective: Objective[E, B]
-    examples: Sequence[E]
-    names: Sequence[str]
     heldout: HeldOut
-    steps: Sequence[StepRows]
+    steps: Steps[E]
     settings: Settings
     job: Job
     stopping: Callable[[], bool]
+    done: int = field(default=0, init=False)
+    position: Position = field(default_factory=dict, init=False)
+    watch: Watch = field(default_factory=Watch, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
     best: tuple[int, float] | None = field(default=None, init=False)
@@ -100,47 +104,47 @@ class Training(Generic[E, B]):
             [(name, p) for name, p in self.placed.model.named_parameters() if p.requires_grad],
             weight_decay=self.settings.weight_decay,
         )
-        first = self._resume(optimizer)
-        heldout_loss = self._evaluate(first) if first in (0, len(self.steps)) else None
+        self._resume(optimizer)
+        measured, heldout_loss = (0, self._evaluate()) if self.done == 0 else (None, None)
         saved = time.monotonic()
-        for number in range(first, len(self.steps)):
-            self._step(number, optimizer)
-            done = number + 1
-            if done % self.settings.eval_every == 0 or done == len(self.steps):
-                heldout_loss = self._evaluate(done)
-                self._keep_best(done, heldout_loss, optimizer)
+        for step in self.steps.after(self.done, self.position):
+            self._step(step, optimizer)
+            self.done, self.position = step.number, step.position
+            if self.done % self.settings.eval_every == 0:
+                measured, heldout_loss = self.done, self._measure(optimizer)
             stopping = self.stopping()
-            if self._checkpoint_due(done, saved) or stopping:
-                self._save(done, optimizer)
+            if self._checkpoint_due(saved) or stopping:
+                self._save(optimizer)
                 saved = time.monotonic()
-            if stopping and done < len(self.steps):
+            if stopping and step.number < step.total:
                 raise Stopped
+        if measured != self.done:
+            heldout_loss = self._measure(optimizer)
         return self._take_best(optimizer) if self.best else heldout_loss
 
-    def _step(self, number: int, optimizer: Optimizer) -> None:
+    def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
-        step = self.steps[number]
-        batches = [self.objective.collate([self.examples[index] for index in pack]) for pack in step.packs]
+        batches = [self.objective.collate([step.examples[index] for index in pack]) for pack in step.rows.packs]
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191), and
         # whichever rank computes them.
         weight = sum(batch.weight for batch in batches)
-        means = {name: value / weight for name, value in self._passes(number, batches, weight, optimizer).items()}
+        means = {name: value / weight for name, value in self._passes(step.number, batches, weight, optimizer).items()}
         if not math.isfinite(means["loss"]):
-            self._not_finite(number, step)
+            self._not_finite(step)
         self.placed.add_up(optimizer.masters)
         rate = learning_rate(
-            number,
-            len(self.steps),
+            step.passed,
+            step.whole,
             peak=self.settings.learning_rate,
             warmup=self.settings.warmup,
             schedule=self.settings.schedule,
         )
         norm = optimizer.step(rate, self.settings.clip_norm, self.placed.norm)
         if not math.isfinite(norm):
-            self._not_finite(number, step, "gradient")
+            self._not_finite(step, "gradient")
         seconds = time.perf_counter() - start
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
-        tokens = sum(len(row.ids) for pack in step.packs for index in pack for row in self.examples[index].rows)
+        tokens, _ = count([step.rows], step.examples)
         self.tokens += tokens
         self.seconds += seconds
         values = {
@@ -150,7 +154,8 @@ class Training(Generic[E, B]):
             "tokens_per_second": tokens / seconds,
             "computed_tokens": sum(batch.tokens for batch in batches),
         }
-        self.job.log.write(Step(stage="train", step=number + 1, total=len(self.steps), values=values))
+        self.job.log.write(Step(stage="train", step=step.number, total=step.total, values=values))
+        self._note_divergence(step.number, means["loss"])
 
     def _passes(self, number: int, batches: Sequence[B], weight: float, optimizer: Optimizer) -> dict[str, float]:
         """Compute this rank's passes of a step, gradients included; return the sums of all ranks."""
@@ -176,61 +181,71 @@ class Training(Generic[E, B]):
                 mine[name] += value.item()
         return self.placed.ranks.total(mine)
 
-    def _evaluate(self, step: int) -> float | None:
-        loss = self.heldout.loss(self.placed)
-        if loss is not None:
-            self.job.log.write(Metric(name="heldout_loss", value=loss, step=step))
+    def _measure(self, optimizer: Optimizer) -> float | None:
+        """The held-out loss now; its weights are kept if it is the lowest so far, and that was asked for."""
+        loss = self._evaluate()
+        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
+            checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
+            self.best = (self.done, loss)
         return loss
 
-    def _keep_best(self, done: int, loss: float | None, optimizer: Optimizer) -> None:
-        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
-            checkpoint.save_best(self._folder, done, optimizer, loss, self.placed.ranks)
-            self.best = (done, loss)
+    def _evaluate(self) -> float | None:
+        loss = self.heldout.loss(self.placed)
+        if loss is not None:
+            self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
+        return loss
+
+    def _note_divergence(self, step: int, loss: float) -> None:
+        if found := self.watch.seen(step, loss):
+            rate = self.settings.learning_rate
+            self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
 
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""
         path = checkpoint.best(self._folder)
-        assert path and self.best, "saved by _keep_best"
+        assert path and self.best, "saved by _measure"
         checkpoint.load_best(path, optimizer)
         step, loss = self.best
-        if step < len(self.steps):
+        if step < self.done:
             self.job.log.note(
                 f"the weights after step {step} are kept: their held-out loss, {loss:.4f}, was the lowest"
             )
         return loss
 
-    def _resume(self, optimizer: Optimizer) -> int:
+    def _resume(self, optimizer: Optimizer) -> None:
         if self.settings.keep_best and (path := checkpoint.best(self._folder)):
             facts = checkpoint.facts(path)
             self.best = (facts["step"], facts["heldout_loss"])
         saved = checkpoint.found(self._folder)
         if not saved:
-            return 0
-        step = checkpoint.load(saved[-1], optimizer)
-        self.job.log.note(f"resumed after step {step} of {len(self.steps)}")
-        return step
+            return
+        self.done = checkpoint.load(saved[-1], optimizer)
+        self.position = checkpoint.position(saved[-1])
+        self.watch.replay(self.job.events(), self.done)
+        self.job.log.note(f"resumed after step {self.done}")
 
-    def _checkpoint_due(self, done: int, saved: float) -> bool:
+    def _checkpoint_due(self, saved: float) -> bool:
         """Whether it is time to save; clocks differ, so any rank's will do."""
         every = self.settings.checkpoint_every
         if every:
-            return done % every == 0
+            return self.done % every == 0
         (due,) = self.placed.ranks.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
         return due
 
-    def _save(self, done: int, optimizer: Optimizer) -> None:
-        path = checkpoint.save(self._folder, done, optimizer, self.settings.keep_checkpoints, self.placed.ranks)
+    def _save(self, optimizer: Optimizer) -> None:
+        keep, ranks = self.settings.keep_checkpoints, self.placed.ranks
+        path = checkpoint.save(self._folder, self.done, optimizer, keep, self.position, ranks)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
 
     @property
     def _folder(self) -> Path:
         return self.job.path / "checkpoints"
 
-    def _not_finite(self, number: int, step: StepRows, what: str = "loss") -> None:
-        rows = [self.names[index] for pack in step.packs for index in pack]
+    def _not_finite(self, step: Planned[E], what: str = "loss") -> None:
+        rows = step.row_names
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
         raise HonedError(
-            f"the {what} of step {number + 1} is not a number; its rows: {listed}",
+            f"the {what} of step {step.number} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",
         )
 

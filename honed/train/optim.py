@@ -123,14 +123,15 @@ def _rows(parameter: nn.Parameter) -> slice:
     return slice(start, min(count, start + share))
 
 
-def learning_rate(step: int, total: int, *, peak: float, warmup: float, schedule: str) -> float:
+def learning_rate(step: float, total: float, *, peak: float, warmup: float, schedule: str) -> float:
     """Return the rate of step ``step`` (from 0) of ``total``: a linear rise to ``peak``, then the schedule's fall to 0.
 
-    Every step has a rate above 0, the first and the last included.
+    Every step has a rate above 0, the first and the last included. Both may be fractions, where steps are not all of
+    one length and are counted in lengths of this one (``steps.Planned``).
     """
     rising = math.ceil(warmup * total)
     if step < rising:
-        return peak * (step + 1) / rising
+        return peak * min(1.0, (step + 1) / rising)
     done = (step - rising + 0.5) / max(1, total - rising)
     if schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * done))

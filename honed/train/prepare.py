@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import attention
+from honed.train import attention, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
-from honed.train.objectives.table import OBJECTIVES
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Rows, encode, report_left_out
+from honed.train.rows import Rows, encode
+from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
 """What the first attempt found out about the machine, in the job's folder."""
@@ -49,7 +49,7 @@ class Prepared:
     base: LoadedModel
     adapters: Adapters | None
     dataset: Artifact
-    train: Rows[Any]
+    train: Rows[Any] | Stream[Any]
     heldout: Rows[Encoded]
 
 
@@ -78,12 +78,19 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    train = OBJECTIVES[config.objective].read(dataset, base.chat, limit, config.rows)
-    ranks.together(lambda: report_left_out(job, train, dataset) if ranks.first else None)
+    memory = ranks.agreed(_free_memory(ranks))
+    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
+    streams = isinstance(train, Stream)
+    if calls := datasets.tool_turns(dataset):
+        how = (
+            "in the chat template's own form" if base.chat.speaks_tools else "as text: the chat template knows no tools"
+        )
+        job.log.note(f"{calls:,} turns define or call tools, written {how}")
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
-        lengths=train.lengths,
-        memory=ranks.agreed(_free_memory(device, ranks)),
+        rows=train.rows if isinstance(train, Stream) else len(train.encoded),
+        tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
+        memory=ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else memory,
         device=device,
         precision=precision,
         precision_reason=why,
@@ -91,7 +98,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
     settings = resolve(config, facts)
-    choice = {"device": device, "precision": precision, "weights": settings.weights}
+    settings = replace(settings, reasons=(*settings.reasons, *([why_stream] if why_stream else [])))
+    choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     if ranks.first:
         write_whole(job.path / CHOSEN, json.dumps(choice))
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
@@ -112,7 +120,7 @@ def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
     )
 
 
-def _chosen(job: Job) -> dict[str, str]:
+def _chosen(job: Job) -> dict[str, Any]:
     """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
     path = job.path / CHOSEN
     return dict(json.loads(path.read_text())) if path.exists() else {}
@@ -131,9 +139,7 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
     return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
 
 
-def _free_memory(device: str, ranks: Ranks) -> int:
-    """Bytes that are free for each rank."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+def _free_memory(ranks: Ranks) -> int:
+    """Bytes of this machine that are free for each of its ranks."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks.size)))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -15,11 +15,11 @@ from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
 from honed.train import adapters
-from honed.train.batches import StepRows
 from honed.train.layout import Layout
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.prepare import Prepared
+from honed.train.source import Stream
 
 _LAST = 0.1
 """Share of the steps over which the numbers of the end are means: a single step has few examples."""
@@ -52,22 +52,17 @@ def publish(run: Prepared) -> Artifact:
     return made
 
 
-def source(run: Prepared, steps: Sequence[StepRows]) -> dict[str, Any]:
-    """What went in: the model, the data, and how much of it, each example as often as it was seen."""
-    seen = [index for step in steps for pack in step.packs for index in pack]
-    lengths = run.train.lengths
+def source(run: Prepared, steps: int, seen: Mapping[str, int]) -> dict[str, Any]:
+    """What went in: the model, the data, and how much of it (``steps.Steps.seen``)."""
     return {
         "base": run.base.ref,
         "base_hash": run.base.hash,
         "template_hash": run.base.chat.hash,
         "data": run.dataset.ref,
-        "rows": len(run.train.encoded),
-        "left_out": len(run.train.left_out),
         "epochs": run.settings.epochs,
-        "steps": len(steps),
-        "dataset_tokens": sum(lengths[index] for index in seen),
+        "steps": steps,
+        **seen,
         "computed_tokens": round(sum(values["computed_tokens"] for values in _seen(run.job).values())),
-        "supervised_tokens": sum(row.supervised for index in seen for row in run.train.encoded[index].rows),
     }
 
 
@@ -89,6 +84,12 @@ def _seen(job: Job) -> dict[int, Mapping[str, float]]:
 
 def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[str, Any]:
     """What really ran, whatever was asked for."""
+    train = run.train
+    window = (
+        {"stream_rows": train.window_rows(run.config.stream_rows, run.settings.batch_tokens)}
+        if isinstance(train, Stream)
+        else {}
+    )
     config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
     reference = {"reference": f"{run.base.ref}, once for its data, before the first step"} if entry.reference else {}
     return {
@@ -105,6 +106,8 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "attention": layout.attention.removeprefix("honed_"),
         "packing": layout.packed,
         "sharing": layout.shared,
+        "stream": isinstance(train, Stream),
+        **window,
         "head": "supervised positions, fused" if layout.fused else "supervised positions, the model's own",
         "learning_rate": settings.learning_rate,
         "batch_tokens": settings.batch_tokens,

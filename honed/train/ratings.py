@@ -50,7 +50,7 @@ def read(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> 
     what makes a pair unusable for other objectives leaves out both.
     """
     single = collect(
-        datasets.ratings(dataset, count), lambda one: Rated(encode_row(one.row, chat, limit), one.good), "answers"
+        datasets.ratings(dataset, count), lambda one: Rated(encode_row(one.row(), chat, limit), one.good), "answers"
     )
     left = None if count is None else count - len(single.names) - len(single.left_out)
     double = pairs.read(dataset, chat, limit, left)

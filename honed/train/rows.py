@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from honed.errors import DataError
@@ -13,6 +15,9 @@ from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Conversation, Preference, Rating
 from honed.store.artifacts import Artifact
 from honed.train.prefixes import Example
+
+LEFT_OUT = "left_out.jsonl"
+"""The list of what can't be used, in a job's folder."""
 
 E = TypeVar("E", bound=Example)
 R = TypeVar("R", Conversation, Preference, Rating)
@@ -66,16 +71,37 @@ def collect(records: Iterable[R], encode_one: Callable[[R], E], unit: str) -> Ro
 
 def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
     """List the rows that were set aside in ``left_out.jsonl`` and say so; ``DataError`` if no row remains."""
-    path = job.path / "left_out.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows.left_out))
-    first = rows.left_out[0] if rows.left_out else None
+    left_out_list(job).write_text(listing(rows))
     if not rows.encoded:
-        why = f"; row {first['row']}: {first['message']}" if first else ""
-        raise DataError(
-            f"{dataset.ref}: none of its {len(rows.left_out)} training {rows.unit} can be used{why}",
-            f"See {path}, and: honed data show {dataset.ref}" if first else "Import more rows, or hold out fewer.",
-        )
-    if first:
-        kinds = sorted({one["kind"] for one in rows.left_out})
-        counts = ", ".join(f"{sum(o['kind'] == kind for o in rows.left_out)} {kind}" for kind in kinds)
-        job.log.note(f"{len(rows.left_out)} {rows.unit} are left out ({counts}); each is listed in {path}")
+        raise none_usable(job, dataset, len(rows.left_out), rows.left_out[:1], rows.unit)
+    note_left_out(job, Counter(one["kind"] for one in rows.left_out), rows.unit)
+
+
+def left_out_list(job: Job) -> Path:
+    """Return the file where this rank lists what is set aside: a hidden one for ranks that aren't heard."""
+    return job.path / (f".{LEFT_OUT}.{job.rank}" if job.rank else LEFT_OUT)
+
+
+def listing(rows: Rows[E]) -> str:
+    """Return what was set aside as JSON lines."""
+    return "".join(json.dumps(one) + "\n" for one in rows.left_out)
+
+
+def note_left_out(job: Job, kinds: Mapping[str, int], unit: str) -> None:
+    """Say how many were set aside, of each kind; nothing if none was."""
+    if kinds:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        job.log.note(f"{sum(kinds.values())} {unit} are left out ({counts}); each is listed in {job.path / LEFT_OUT}")
+
+
+def none_usable(
+    job: Job, dataset: Artifact, count: int, first: Sequence[Mapping[str, str]], unit: str = "rows"
+) -> DataError:
+    """Return the error for a dataset of which nothing can be used; ``first`` is what is wrong with the first."""
+    why = "".join(f"; row {one['row']}: {one['message']}" for one in first)
+    return DataError(
+        f"{dataset.ref}: none of its {count} training {unit} can be used{why}",
+        f"See {job.path / LEFT_OUT}, and: honed data show {dataset.ref}"
+        if first
+        else "Import more rows, or hold out fewer.",
+    )

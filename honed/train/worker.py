@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -27,6 +27,10 @@ from honed.train.prepare import DTYPES, Prepared, prepare
 from honed.train.publish import ended, publish, ran, source
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
+from honed.train.rows import left_out_list, note_left_out
+from honed.train.source import Stream
+from honed.train.steps import InMemory, Steps
+from honed.train.stream import Streamed
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -53,46 +57,48 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     kernels = install(model)
     if config.activation_checkpointing:
         checkpoint_layers(model)
-    layout = _agreed(model, choose(model, run.train.encoded, config, settings), here)
+    sample = run.train.sample if isinstance(run.train, Stream) else run.train
+    layout = _agreed(model, choose(model, sample.encoded, config, settings), here)
+    reasons = [*settings.reasons, *layout.reasons, *_of_stream(run)]
     if job.status().attempt == 1:
-        for reason in (*settings.reasons, *layout.reasons):
+        for reason in reasons:
             job.log.note(reason)
-    steps = layout.steps
-    examples = run.train.encoded
-    entry = OBJECTIVES[config.objective]
-    refer = entry.reference
-    if refer and config.shard == "none":  # before adapters are added: the model is still the base
-        examples = _referred(run, layout, Replicated(model, here), stopping)
-    adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
-    if config.neftune_alpha:
-        neftune.add(model, config.neftune_alpha)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    placed = _placed(run, here)
-    if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
-        examples = _referred(run, layout, placed, stopping)
+    placed: Placement
+    if config.shard == "none":
+        placed = Replicated(model, here)
+        steps = _steps(run, layout, placed, stopping)
+        adapted, trainable = _adapted(run)
+    else:  # it is cut with its adapters in it, and may fit in shares only; fresh adapters change nothing
+        adapted, trainable = _adapted(run)
+        compute = DTYPES[settings.precision]
+        placed = Sharded(model, here, device=settings.device, compute=compute, cpu_offload=config.cpu_offload)
+        steps = _steps(run, layout, placed, stopping)
     given = KINDS[config.objective].settings(config.preference)
-    objective = entry.make(given, layout.fused, layout.packed, layout.shared)
+    objective = OBJECTIVES[config.objective].make(given, layout.fused, layout.packed, layout.shared)
     heldout = HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device)
-    training = Training(placed, objective, examples, run.train.names, heldout, steps, settings, job, stopping)
+    training = Training(placed, objective, heldout, steps, settings, job, stopping)
     heldout_loss = training.run()
+    if isinstance(run.train, Stream):
+        note_left_out(job, training.position["left_out"], "rows")
     peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     placed.gather()
     if not here.first:
         return run, {}
     return run, {
-        **ended(job, len(steps)),
+        **ended(job, training.done),
+        "diverged": training.watch.found and asdict(training.watch.found),
         "heldout_loss": heldout_loss,
         **({"published_step": training.best[0]} if training.best else {}),
-        **source(run, steps),
+        **source(run, training.done, steps.seen(training.position)),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
         "ran": {
-            **ran(run, layout, adapted=len(adapted), trainable=trainable),
+            **ran(run, layout, adapted=adapted, trainable=trainable),
             **_where(placed, config),
             "rank_peak_rss_bytes": peaks,
             "kernels": kernels.describe(),
             "activation_checkpointing": config.activation_checkpointing,
         },
-        "reasons": [*settings.reasons, *layout.reasons],
+        "reasons": reasons,
     }
 
 
@@ -104,9 +110,21 @@ def _agreed(model: PreTrainedModel, layout: Layout, here: Ranks) -> Layout:
     return replace(layout, attention=path)
 
 
-def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callable[[], bool]) -> tuple[Any, ...]:
-    """The examples with what the base model makes of them."""
-    settings = run.settings
+def _steps(run: Prepared, layout: Layout, placed: Placement, stopping: Callable[[], bool]) -> Steps[Any]:
+    """The order of the run. The references of an objective that needs them are computed while the model is the base."""
+    config, settings, train = run.config, run.settings, run.train
+    if isinstance(train, Stream):
+        return Streamed(
+            shards=train.shards,
+            read=train.read,
+            plan=layout.plan,
+            epochs=settings.epochs,
+            seed=config.seed,
+            window_rows=train.window_rows(config.stream_rows, settings.batch_tokens),
+            listing=left_out_list(run.job),
+        )
+    if not OBJECTIVES[config.objective].reference:
+        return InMemory(train, layout.steps)
     reference = Reference(
         f"{run.base.hash}-nf4" if settings.weights == "qlora" else run.base.hash,
         settings.precision,
@@ -116,16 +134,17 @@ def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callab
         fused=layout.fused,
         pack_tokens=settings.pack_tokens,
     )
-    return reference.attach(placed, run.train.encoded, run.job, stopping)
+    examples = reference.attach(placed, train.encoded, run.job, stopping)
+    return InMemory(replace(train, encoded=examples), layout.steps)
 
 
-def _placed(run: Prepared, here: Ranks) -> Placement:
-    """The model as the settings want it on the ranks."""
-    config, settings = run.config, run.settings
-    if config.shard == "none":
-        return Replicated(run.base.model, here)
-    compute = DTYPES[settings.precision]
-    return Sharded(run.base.model, here, device=settings.device, compute=compute, cpu_offload=config.cpu_offload)
+def _adapted(run: Prepared) -> tuple[int, int]:
+    """Put in what is trained beside the weights; return how many layers have adapters, how many numbers are trained."""
+    model, config = run.base.model, run.config
+    adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
+    if config.neftune_alpha:
+        neftune.add(model, config.neftune_alpha)
+    return len(adapted), sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:
@@ -133,6 +152,22 @@ def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:
     here = placed.ranks
     on = config.on or "this machine"
     return {"ranks": here.size, "placement": placed.name, "backend": here.backend, "on": on}
+
+
+def _of_stream(run: Prepared) -> list[str]:
+    """What is to be said of a stream before it starts; nothing of rows in memory."""
+    if not isinstance(run.train, Stream):
+        return []
+    stream, batch = run.train, run.settings.batch_tokens
+    sample, steps = len(stream.sample.encoded), max(1, round(run.settings.epochs * stream.tokens / batch))
+    said = [
+        f"{stream.rows} rows are streamed: about {steps} steps (lengths and common prefixes are those of a sample of "
+        f"{sample}); rows that can't be used are listed in {left_out_list(run.job)} as they are met"
+    ]
+    window = stream.window_rows(run.config.stream_rows, batch)
+    if window * stream.tokens < batch * stream.rows:
+        said.append(f"steps are smaller than batch_tokens {batch}: {window} rows (stream_rows) hold fewer tokens")
+    return said
 
 
 if __name__ == "__main__":

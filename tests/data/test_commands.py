@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from honed.cli.main import run
-from honed.data.shapes import SHAPES
+from honed.data.shapes.table import SHAPES
 from honed.data.worker import work
 from honed.models import load
 from honed.store.workspace import Workspace
@@ -56,7 +56,7 @@ def test_import_with_faults_lists_them_all_and_exits_1(workspace: Workspace, tmp
     out, err = capfd.readouterr()
     found = json.loads(out)
     assert [fault["line"] for fault in found["faults"]] == list(range(2, 61, 2))
-    assert set(found["faults"][0]) == {"file", "line", "field", "kind", "message", "hint"}
+    assert set(found["faults"][0]) == {"file", "line", "field", "kind", "message", "hint", "severity"}
     assert "30 faults in 60 rows" in found["error"]["message"]
     assert "--allow-faults" in err
     assert not list(workspace.datasets.rglob("*"))
@@ -79,7 +79,7 @@ def test_check_counts_and_lists_every_fault(tmp_path: Path, capsys: pytest.Captu
     assert [fault["line"] for fault in found["faults"]] == list(range(6, 31))
     assert run(["data", "check", str(path)]) == 1
     out, err = capsys.readouterr()
-    assert out.endswith("rows.jsonl: 5 of 30 rows usable, 25 faults\n")
+    assert out.endswith("rows.jsonl: 5 of 30 rows usable, 25 faults, 0 warnings\n")
     assert err.count("the answer is empty") == 20
     assert "and 5 more" in err
 
@@ -87,7 +87,7 @@ def test_check_counts_and_lists_every_fault(tmp_path: Path, capsys: pytest.Captu
 def test_check_of_a_good_file_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(tmp_path, "rows.json", json.dumps([alpaca(1)]))
     assert run(["data", "check", str(path)]) == 0
-    assert capsys.readouterr().out.endswith("1 of 1 rows usable, 0 faults\n")
+    assert capsys.readouterr().out.endswith("1 of 1 rows usable, 0 faults, 0 warnings\n")
 
 
 def test_list_shows_datasets_with_their_counts(imported: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,4 +139,4 @@ def test_show_says_why_a_row_can_not_be_trained_on(workspace: Workspace, tmp_pat
 def test_every_shape_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("import", "check"):
         assert run(["data", name, "--help"]) == 0
-        assert f"[{'|'.join(SHAPES)}]" in capsys.readouterr().out
+        assert f"[{'|'.join(SHAPES)}]" in "".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from honed.data.sources import container
+from honed.data.sources import packed
 from honed.errors import DataError
 from tests.data.files import alpaca, faults, saved, taken
 
@@ -49,7 +49,7 @@ def test_every_container_is_told_by_its_content(
 def test_one_object_is_one_row_on_one_line_or_on_many(tmp_path: Path) -> None:
     for indent in (None, 2):
         intake, rows, wrong = taken(saved(tmp_path, "row.json", json.dumps(ROWS[0], indent=indent)))
-        assert (intake.rows, len(rows), wrong) == (1, 1, [])
+        assert (intake.counts.rows, len(rows), wrong) == (1, 1, [])
 
 
 def test_a_chat_row_alone_is_a_row_and_not_a_wrapper_of_rows(tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_a_parquet_text_that_is_not_utf8_is_named_by_its_row(tmp_path: Path) -> 
         (b"[]", "no rows", "no rows"),
         (b"name,age\nann,3\n", "not data", "begins with"),
         (b"PK\x03\x04abc", "not data", "zip"),
-        ("[]".encode("utf-16"), "not data", "UTF-16"),
+        ("[]".encode("utf-16"), "no rows", "no rows"),
         (gzip.compress(b"PAR1abc", mtime=0), "not data", "Parquet file packed"),
     ],
 )
 def test_a_file_without_rows_is_one_fault(content: bytes, kind: str, said: str, tmp_path: Path) -> None:
     intake, rows, (fault,) = taken(saved(tmp_path, "file", content))
-    assert (intake.rows, rows, fault.line, fault.kind) == (0, [], 1, kind)
+    assert (intake.counts.rows, rows, fault.line, fault.kind) == (0, [], 1, kind)
     assert said in fault.message
     assert fault.hint
 
@@ -113,7 +113,7 @@ def test_a_gzip_file_cut_short_gives_its_sound_rows_and_the_line_it_ends_at(
     lines = [json.dumps(alpaca(number)) for number in range(3000)]
     whole = gzip.compress("\n".join(lines).encode())
     for text, chunk in (("\n".join(lines), 2**20), (f"[{', '.join(lines)}]".replace("}, {", "},\n{"), 1000)):
-        monkeypatch.setattr(container, "_CHUNK", chunk)
+        monkeypatch.setattr(packed, "_CHUNK", chunk)
         whole = gzip.compress(text.encode())
         _, rows, (fault,) = taken(saved(tmp_path, "rows.gz", whole[: len(whole) // 2]))
         assert 1000 < len(rows) < 2000

@@ -13,6 +13,7 @@ from honed.config import build
 from honed.data import dropped, worker
 from honed.data.config import DataConfig
 from honed.data.run import run
+from honed.data.sources import packed
 from honed.data.worker import work
 from honed.errors import ConfigError, DataError, StoreError
 from honed.jobs.events import Note, Step
@@ -44,7 +45,7 @@ def test_rows_become_a_dataset_with_its_facts(workspace: Workspace, tmp_path: Pa
     job = queued(workspace, [path])
     result = work(job, never)
     assert (result["dataset"], result["new"], result["rows"]) == ("set@v1", True, 202)
-    assert (result["duplicates"], result["same_prompt"], result["dropped"]) == (1, 1, {})
+    assert (result["duplicates"], result["same_prompt"], result["dropped"]) == (1, 1, {"duplicate": 1})
     train, heldout = both(workspace, "set")
     assert (len(train), len(heldout)) == (result["train"], result["heldout"])
     assert sorted([*train, *heldout]) == sorted([*(row["output"] for row in rows), "another"])
@@ -142,6 +143,7 @@ def test_a_stop_leaves_nothing_half_written(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(packed, "_CHUNK", 10_000)
     path = saved(tmp_path, "rows.jsonl", lines([alpaca(number) for number in range(2000)]))
     job, asked = queued(workspace, [path]), iter([False, False])
     with pytest.raises(Stopped):

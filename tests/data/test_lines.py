@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from honed.data.intake import Taken, taking
-from honed.data.sources import container, lines
+from honed.data.sources import lines, packed
 from honed.data.sources.read import reading
 from honed.data.sources.row import Meter, Row
 from honed.errors import HonedError
@@ -32,8 +31,8 @@ rows_ = st.lists(
 
 
 def read(path: Path, limit: int = 2**26) -> list[Row]:
-    with reading(path, path.name, Meter(), limit) as (_, rows):
-        return list(rows)
+    with reading(str(path), path.name, Meter(), limit) as (_, blocks):
+        return [row for block in blocks for row in block.rows(path.name)]
 
 
 @SHARED
@@ -41,7 +40,7 @@ def read(path: Path, limit: int = 2**26) -> list[Row]:
     rows_, st.sampled_from(["compact", "pretty", "lines", "wrapped"]), st.booleans(), st.sampled_from([1, 3, 64, 2**20])
 )
 def test_rows_come_back_as_they_were_written(
-    tmp_path: Path, rows: list[dict[str, Any]], style: str, packed: bool, chunk: int
+    tmp_path: Path, rows: list[dict[str, Any]], style: str, zipped: bool, chunk: int
 ) -> None:
     text = {
         "compact": lambda: json.dumps(rows),
@@ -49,12 +48,13 @@ def test_rows_come_back_as_they_were_written(
         "lines": lambda: "\n".join(json.dumps(row, ensure_ascii=False) for row in rows),
         "wrapped": lambda: json.dumps({"n": [1], "data": [{}, *rows]}),
     }[style]()
-    path = saved(tmp_path, "rows", gzip.compress(text.encode()) if packed else text)
+    path = saved(tmp_path, "rows", gzip.compress(text.encode()) if zipped else text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(container, "_CHUNK", chunk)
+        patch.setattr(packed, "_CHUNK", chunk)
         found = read(path)
     assert [row.value for row in found] == ([{}, *rows] if style == "wrapped" else rows)
     for row in found:
+        assert row.text
         assert row.text.split("\n")[0] in text.split("\n")[row.line - 1]
 
 
@@ -72,16 +72,15 @@ def test_rows_come_back_as_they_were_written(
 def test_arbitrary_bytes_raise_nothing_but_an_error_for_the_user(tmp_path: Path, data: bytes, limit: int) -> None:
     path = saved(tmp_path, "bytes", data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(container, "_CHUNK", 7)
+        patch.setattr(packed, "_CHUNK", 7)
         try:
             found = read(path, limit)
-            with taking(path, path.name, None, Meter()) as (intake, rows):
-                kept = list(rows)
+            intake, good, wrong = taken(path)
         except HonedError:
             return
     assert all(row.value is not None or row.faults for row in found)
-    assert kept, "not one row, and no fault that says why"
-    assert intake.usable == sum(isinstance(row, Taken) for row in kept)
+    assert good or wrong, "not one row, and no fault that says why"
+    assert intake.counts.usable == len(good)
 
 
 @SHARED
@@ -109,7 +108,7 @@ def test_a_line_that_is_not_json_is_one_fault_and_reading_goes_on(tmp_path: Path
     rows = [json.dumps(alpaca(number)) for number in range(7500)]
     rows[7000] = rows[7000][:-5]
     intake, good, (fault,) = taken(saved(tmp_path, "rows.jsonl", "\n".join(rows)))
-    assert (intake.rows, len(good)) == (7500, 7499)
+    assert (intake.counts.rows, len(good)) == (7500, 7499)
     assert str(fault).startswith("rows.jsonl:7001: column ")
     assert "not JSON" in fault.message
 
@@ -184,18 +183,18 @@ def test_bytes_that_are_not_utf8_are_named_and_reading_goes_on(tmp_path: Path) -
 def test_a_row_that_is_too_long_is_skipped_in_bounded_memory(
     shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(container, "_CHUNK", 512)
+    monkeypatch.setattr(packed, "_CHUNK", 512)
     long = json.dumps(alpaca(2, output="x" * 200_000))
     between = ",\n" if shape == "[{}]" else "\n"
     rows = between.join([json.dumps(alpaca(1)), long, json.dumps(alpaca(3))])
     found = read(saved(tmp_path, "rows", shape.replace("{}", rows)), limit=2_000)
     assert [row.line for row in found] == [1, 2, 3]
     assert [fault.kind for row in found for fault in row.faults] == ["too long"]
-    assert len(found[1].text) <= 1000
+    assert len(found[1].written()) <= 1000
     assert found[2].value == alpaca(3)
 
 
 def test_a_json_line_is_not_split_at_other_line_separators() -> None:
     data = json.dumps({"a": "x\u2028y\x85z"}, ensure_ascii=False).encode() + b"\r\n"
-    (row,) = lines.rows(iter([data]), "f", 100)
+    ((row,),) = [list(block.rows("f")) for block in lines.blocks(iter([data]), "f", 100)]
     assert row.value == {"a": "x\u2028y\x85z"}

@@ -10,23 +10,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from honed.data import shapes
-from honed.data.shapes import Shape
+from honed.data.shapes import table as shapes
+from honed.data.shapes.drawn import Drawn
+from honed.data.shapes.reading import Reading
+from honed.data.shapes.table import Shape
 from honed.records import Check, Conversation, Message
 from tests.data.files import alpaca, chat, faults, saved, taken
 
 TURN = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}
+CALL = "bad tool call"
 PART = {"type": "text", "text": "q"}
 QA = (("user", "q"), ("assistant", "a"))
+
+
+def only(found: Reading) -> Conversation:
+    assert found.records, found.problems
+    (record,) = found.records
+    assert isinstance(record, Drawn)
+    return record.record()
 
 
 def messages(row: dict[str, Any]) -> list[tuple[str, str]]:
     shape = shapes.shape_of(row)
     assert shape
-    found = shapes.read(row, shape)
-    assert found.row, found.problems
-    return [(message.role, message.content) for message in found.row.messages]
+    return [(message.role, message.content) for message in only(shapes.read(row, shape)).messages]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ def messages(row: dict[str, Any]) -> list[tuple[str, str]]:
     [
         ("alpaca", {"instruction": "q", "input": "", "output": "a"}),
         ("alpaca", {"instruction": "q", "input": None, "output": "a"}),
-        ("alpaca", {"instruction": "q", "context": "", "response": "a", "category": "x"}),
+        ("dolly", {"instruction": "q", "context": "", "response": "a", "category": "x"}),
         ("prompt-response", {"prompt": "q", "response": "a"}),
         ("prompt-response", {"prompt": "q", "completion": "a"}),
         ("prompt-response", {"question": "q", "answer": "a", "system": ""}),
@@ -67,11 +75,9 @@ def test_texts_are_kept_to_the_last_blank() -> None:
 
 def test_text_columns_become_tags_and_category_is_the_task() -> None:
     found = shapes.read(alpaca(1, category="qa", source="web", language="", audience=3, rank=1), "alpaca")
-    assert found.row
-    assert dict(found.row.tags) == {"task": "qa", "source": "web"}
-    assert found.ignored == {"audience", "rank"}
-    both = shapes.read(alpaca(1, category="qa", task="t"), "alpaca").row
-    assert both
+    assert dict(only(found).tags) == {"task": "qa", "source": "web"}
+    assert sorted(found.ignored) == ["audience", "rank"]
+    both = only(shapes.read(alpaca(1, category="qa", task="t"), "alpaca"))
     assert dict(both.tags) == {"task": "t", "category": "qa"}
 
 
@@ -79,7 +85,7 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
     rows = [alpaca(1, rank=1), alpaca(2, rank=2, tags=["x"]), {**alpaca(3), "check": True}]
     intake, good, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))
     assert len(good) == 3
-    assert intake.ignored == {"rank": 2, "tags": 1, "check": 1}
+    assert intake.counts.ignored == {"rank": 2, "tags": 1, "check": 1}
     assert intake.unread() == "rows.json: not read: rank (2), tags (1), check (1)"
 
 
@@ -134,8 +140,12 @@ def test_each_fault_of_an_alpaca_row_is_named(row: dict[str, Any], field: str, k
         ([{"role": "user", "content": [{"type": "image"}]}, ANSWER], "messages[0].content[0]", "wrong type"),
         ([TURN, {**ANSWER, "weight": -1}], "messages[1].weight", "wrong type"),
         ([TURN, {**ANSWER, "weight": True}], "messages[1].weight", "wrong type"),
-        ([TURN, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}], "messages[1]", "tool calls"),
-        ([TURN, {"role": "tool", "content": "3"}, ANSWER], "messages[1]", "tool calls"),
+        (
+            [TURN, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+            "messages[1].tool_calls[0]",
+            CALL,
+        ),
+        ([TURN, {"role": "tool", "content": "3"}, ANSWER], "messages[1]", "roles out of order"),
     ],
 )
 def test_each_fault_of_a_chat_row_is_named(turns: Any, field: str, kind: str, tmp_path: Path) -> None:
@@ -143,8 +153,8 @@ def test_each_fault_of_a_chat_row_is_named(turns: Any, field: str, kind: str, tm
     assert faults(path) == [(2, field, kind)]
 
 
-def test_every_fault_of_a_row_is_named_and_tools_once(tmp_path: Path) -> None:
-    tool = {"from": "function_call", "value": "{}"}
+def test_every_fault_of_a_row_is_named(tmp_path: Path) -> None:
+    tool = {"from": "function_call", "value": "{"}
     rows = [
         {"conversations": [{"from": "human", "value": "q"}, tool, tool, {"from": "gpt", "value": "a"}]},
         {"conversations": [{"from": "human"}, {"from": "robot", "value": "a"}]},
@@ -152,7 +162,8 @@ def test_every_fault_of_a_row_is_named_and_tools_once(tmp_path: Path) -> None:
     ]
     path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
     assert [(line, kind) for line, _, kind in faults(path)] == [
-        (1, "tool calls"),
+        (1, "bad tool call"),
+        (1, "bad tool call"),
         (2, "missing field"),
         (2, "unknown role"),
         (3, "empty prompt"),
@@ -201,7 +212,7 @@ conversations = st.builds(
 @settings(deadline=None, max_examples=100)
 @given(conversations)
 def test_our_own_rows_come_back_as_they_were(row: Conversation) -> None:
-    assert shapes.read(json.loads(row.model_dump_json()), "messages").row == row
+    assert only(shapes.read(json.loads(row.model_dump_json()), "messages")) == row
 
 
 names = st.sampled_from(
@@ -218,7 +229,9 @@ anything = st.recursive(
 @given(st.dictionaries(names, anything), st.sampled_from(shapes.SHAPES))
 def test_a_row_of_any_values_is_read_or_its_problems_named(row: dict[str, Any], shape: Shape) -> None:
     found = shapes.read(row, shape)
-    assert (found.row is None) == bool(found.problems)
-    if found.row:
-        assert found.row.answer.strip()
-        assert found.row.prompt
+    assert bool(found.records) != bool(found.problems)
+    for record in found.records:
+        record = record.record() if isinstance(record, Drawn) else record
+        assert record.prompt
+        if isinstance(record, Conversation):
+            assert record.answer.strip() or record.messages[-1].tool_calls

@@ -33,6 +33,28 @@ def test_more_rows_than_a_chunk_keep_their_order(workspace: Workspace) -> None:
     assert numbers == [number for number in range(9000) if number % 4 != 3]
 
 
+def test_shards_hold_every_row_of_a_split_once_and_are_read_in_any_order(workspace: Workspace) -> None:
+    made = _write(workspace, 9000)
+    shards = datasets.shards(made, "train", 100)
+    assert sum(shard.count for shard in shards) == 6750 and max(shard.count for shard in shards) == 100
+    assert {shard.group for shard in shards} == {0, 1, 2}
+    every = list(datasets.rows(made, "train"))
+    assert list(datasets.read(made, "train", shards)) == every
+    backwards = list(datasets.read(made, "train", shards[::-1]))
+    assert backwards != every and {row.id for row in backwards} == {row.id for row in every}
+    assert [shard.count for shard in datasets.shards(made, "train", 100, 250)] == [100, 100, 50]
+    assert list(datasets.read(made, "train", shards[40:41])) == every[sum(shard.count for shard in shards[:40]) :][:100]
+
+
+def test_long_rows_make_small_row_groups_so_that_reading_one_is_bounded(workspace: Workspace) -> None:
+    turns = [
+        (Message(role="user", content=f"{n}"), Message(role="assistant", content="a" * 3_000_000)) for n in range(9)
+    ]
+    made = datasets.write(workspace, "long", [(Conversation(messages=t), "train") for t in turns], config={}, facts={})
+    assert len(datasets.shards(made, "train")) == 2
+    assert [row.prompt[0].content for row in datasets.rows(made, "train")] == [str(n) for n in range(9)]
+
+
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (2, 2), (99, 6), (None, 6)])
 def test_a_limit_is_the_most_rows_that_are_read(workspace: Workspace, limit: int | None, count: int) -> None:
     assert len(list(datasets.rows(_write(workspace, 8), "train", limit))) == count

@@ -12,7 +12,8 @@ from honed.train.defaults import Facts, resolve
 
 FACTS = Facts(
     parameters=135_000_000,
-    lengths=[100] * 500,
+    rows=500,
+    tokens=50_000,
     memory=16_000_000_000,
     device="cpu",
     precision="fp32",
@@ -42,7 +43,7 @@ def test_larger_models_get_smaller_rates(size: float, rate: float) -> None:
 
 @pytest.mark.parametrize(("rows", "epochs"), [(200, 3.0), (5_000, 2.0), (50_000, 1.0)])
 def test_few_rows_are_seen_more_often(rows: int, epochs: float) -> None:
-    assert resolve(config(), replace(FACTS, lengths=[50] * rows)).epochs == epochs
+    assert resolve(config(), replace(FACTS, rows=rows, tokens=50 * rows)).epochs == epochs
 
 
 def test_preferences_are_learned_once_at_a_tenth_of_the_rate() -> None:
@@ -60,13 +61,13 @@ def test_what_is_set_stands_and_needs_no_reason() -> None:
 
 
 def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
-    small, large = (resolve(config(), replace(FACTS, lengths=[200] * rows)) for rows in (50, 50_000))
+    small, large = (resolve(config(), replace(FACTS, rows=rows, tokens=200 * rows)) for rows in (50, 50_000))
     assert small.batch_tokens == 1024 and large.batch_tokens == 32_768
     assert small.pack_tokens <= small.batch_tokens
 
 
 def test_what_is_shared_by_ranks_needs_less_memory_on_each() -> None:
-    whole = Facts(10**9, [100] * 10, 9 * 10**9, "cpu", "fp32", "")
+    whole = Facts(10**9, 10, 1000, 9 * 10**9, "cpu", "fp32", "")
     config = TrainConfig(base="b", data="d")
     assert resolve(config, whole).weights == "lora"
     shared = resolve(config, replace(whole, shares=4))

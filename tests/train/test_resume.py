@@ -25,7 +25,7 @@ KTO = {"objective": "kto", "data": "rated"}
     "how",
     [
         {"weights": "full"},
-        {"weights": "lora", "lora_dropout": 0.1},
+        {"weights": "lora", "lora_dropout": 0.1, "dora": True},
         {**DPO, "weights": "full"},
         {**KTO, "weights": "lora", "lora_dropout": 0.1},
     ],

@@ -1,58 +1,57 @@
-"""What a file is, told by its content: gzip or plain; JSON array, JSON object, JSON lines or Parquet."""
+"""What a file is, told by its content: packed or plain; JSON array, JSON object, JSON lines, CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from gzip import BadGzipFile, GzipFile
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+from honed.data.sources import delimited, packed
+from honed.data.sources.packed import Encoding, Packing
 from honed.data.sources.row import CutError, Meter
 from honed.data.sources.where import walk
 from honed.errors import DataError
 
-Kind = Literal["JSON array", "JSON object", "JSON lines", "Parquet", "nothing known"]
+Kind = Literal["JSON array", "JSON object", "JSON lines", "CSV", "TSV", "Parquet", "hub dataset", "nothing known"]
 
-_CHUNK = 2**20
 _HEAD = 2**16
-_BOM = b"\xef\xbb\xbf"
 _ROW_KEYS = frozenset({"messages", "conversations", "instruction", "prompt", "question", "query"})
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ": "packed with xz",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
     b"BZh": "packed with bzip2",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
     b"\x93NUMPY": "a NumPy array",
     b"ARROW1": "an Arrow file",
     b"SQLite": "a SQLite database",
 }
+FORMS = "JSON, JSON lines, CSV, TSV (plain, gzip or zstd) or Parquet"
 
 
 @dataclass(frozen=True)
 class Container:
-    """An open file: what it is, and its bytes, unpacked, in chunks.
+    """An open file: what it is, and its text, unpacked and as UTF-8, in chunks.
 
     ``inner`` is for a JSON object: the key whose list holds the rows, or "" if the object itself is the one row.
-    ``problem`` says what a file of nothing known is.
+    ``delimiter`` is what stands between the fields of a CSV file. ``problem`` says what a file of nothing known is.
     """
 
     kind: Kind
-    packed: bool
+    packing: Packing
     chunks: Iterator[bytes]
+    encoding: Encoding = "UTF-8"
     inner: str | None = None
+    delimiter: str = ""
     problem: CutError | None = None
 
     def __str__(self) -> str:
         inside = f" with the rows under {self.inner!r}" if self.inner else ""
-        return f"{self.kind}{inside}{', gzip' if self.packed else ''}"
+        packing = f", {self.packing}" if self.packing else ""
+        return f"{self.kind}{inside}{packing}"
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def opened(path: Path, file: str, meter: Meter) -> Iterator[Container]:
     """Open ``path``, called ``file`` in messages, and tell what it is. Raises ``DataError`` if it can't be opened."""
     try:
         if path.is_dir():
-            raise DataError(f"{file}: a folder, not a file", "Give the files in it: honed data import FOLDER/*.jsonl")
+            raise DataError(f"{file}: a folder, not a file", "Give a file.")
         source = path.open("rb")
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file", "Check the path; it is read from the current folder.") from error
@@ -68,25 +67,33 @@ def opened(path: Path, file: str, meter: Meter) -> Iterator[Container]:
         raise DataError(f"{file}: can't be opened: {error}", "Check the path and its permissions.") from error
     with source:
         meter.total = path.stat().st_size
-        yield _told(source, path.suffixes, meter)
+        yield _told(source, [suffix.lower() for suffix in path.suffixes], meter)
 
 
 def _told(source: BufferedReader, suffixes: list[str], meter: Meter) -> Container:
-    magic = source.read(6)
+    packing = packed.packing(source.read(6))
     source.seek(0)
-    packed = magic.startswith(b"\x1f\x8b")
-    chunks = _chunks(source, packed, meter)
-    head, cut = _head(chunks)
-    nothing = _not_text(head, packed)
-    if nothing or (head.startswith(b"PAR1") and not packed):
-        return Container("nothing known" if nothing else "Parquet", packed, chunks, problem=nothing)
-    head = head.removeprefix(_BOM)
-    kind, inner = _text(head[:_HEAD].decode(errors="replace"), len(head) < _HEAD, _named_lines(suffixes))
-    if kind == "nothing known" and not head.strip():
+    raw = packed.unpacked(source, packing, meter)
+    head, cut = _head(raw)
+    nothing = _not_text(head, packing)
+    if nothing or (head.startswith(b"PAR1") and not packing):
+        return Container("nothing known" if nothing else "Parquet", packing, raw, problem=nothing)
+    encoding, codec = packed.encoding(head)
+    chunks = packed.as_utf8(chain([head], _raising(cut) if cut else raw), codec)
+    text = b"".join(packed.as_utf8(iter([head]), codec))
+    start = text[:_HEAD].decode(errors="replace")
+    kind: Kind = "nothing known"
+    inner = None
+    delimiter = "" if start.lstrip()[:1] in ("", "{", "[") else delimited.sniffed(start, suffixes)
+    if delimiter:
+        kind = "TSV" if delimiter == "\t" else "CSV"
+    else:
+        kind, inner = _text(start, len(head) < _HEAD, _named_lines(suffixes))
+    if kind == "nothing known" and not text.strip():
         nothing = cut or CutError("empty file", "the file is empty", "Give a file with rows in it.")
     elif kind == "nothing known":
-        nothing = cut or _unknown(f"a file that begins with {head[:24].decode(errors='replace')!r}")
-    return Container(kind, packed, chain([head], _raising(cut) if cut else chunks), inner, nothing)
+        nothing = cut or _unknown(f"a file that begins with {text[:24].decode(errors='replace')!r}")
+    return Container(kind, packing, chunks, encoding, inner, delimiter, nothing)
 
 
 def _head(chunks: Iterator[bytes]) -> tuple[bytes, CutError | None]:
@@ -100,31 +107,13 @@ def _head(chunks: Iterator[bytes]) -> tuple[bytes, CutError | None]:
     return head, None
 
 
-def _not_text(head: bytes, packed: bool) -> CutError | None:
+def _not_text(head: bytes, packing: Packing) -> CutError | None:
     for start, what in _FOREIGN.items():
         if head.startswith(start):
             return _unknown(what)
-    if head.startswith(b"PAR1") and packed:
-        return CutError("not data", "a Parquet file packed with gzip", "Unpack it first: gunzip FILE.")
+    if head.startswith(b"PAR1") and packing:
+        return CutError("not data", f"a Parquet file packed with {packing}", "Unpack it first.")
     return None
-
-
-def _chunks(source: BufferedReader, packed: bool, meter: Meter) -> Iterator[bytes]:
-    """Yield the bytes as they come; a damaged file gives all of its sound bytes before ``CutError`` is raised."""
-    stream = GzipFile(fileobj=source) if packed else source
-    try:
-        while chunk := stream.read1(_CHUNK):
-            meter.done = source.tell()
-            yield chunk
-    except EOFError as error:
-        hint = "Copy or download the file again; what stands before is read."
-        raise CutError("truncated gzip", "the gzip file ends here, before its end mark", hint) from error
-    except (BadGzipFile, zlib.error) as error:
-        raise CutError(
-            "damaged gzip", f"the gzip file is damaged here: {error}", "Copy or download it again."
-        ) from error
-    except OSError as error:
-        raise CutError("unreadable", f"can't be read on: {error.strerror}", "Copy the file from its source.") from error
 
 
 def _raising(cut: CutError) -> Iterator[bytes]:
@@ -133,7 +122,7 @@ def _raising(cut: CutError) -> Iterator[bytes]:
 
 
 def _named_lines(suffixes: list[str]) -> bool:
-    return bool({".jsonl", ".ndjson"} & {suffix.lower() for suffix in suffixes})
+    return bool({".jsonl", ".ndjson"} & set(suffixes))
 
 
 def _text(head: str, whole: bool, lines: bool) -> tuple[Kind, str | None]:
@@ -177,5 +166,4 @@ def _list_key(head: str) -> str | None:
 
 
 def _unknown(what: str) -> CutError:
-    hint = "Give JSON, JSON lines (plain or gzip) or Parquet."
-    return CutError("not data", f"not JSON, JSON lines or Parquet but {what}", hint)
+    return CutError("not data", f"no rows that honed can read, but {what}", f"Give {FORMS}.")

@@ -8,21 +8,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from honed.data.sources.decode import Decoder
-from honed.data.sources.row import KEPT, CutError, Row, too_long, unreadable
+from honed.data.sources.row import BLOCK, KEPT, Block, CutError, Row, too_long, unreadable
 from honed.data.sources.window import Balance, Window
 
+_SCANNER = json.JSONDecoder()
 _STOPS = "; reading can't go on past it"
 _MEND = "Mend the file there: it is one array of {...} rows with ',' between them."
 
 
-def rows(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) -> Iterator[Row]:
+class Piece(NamedTuple):
+    """The text of one object, and the line it starts at; not decoded yet."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Objects of a document, among them rows that are known to be unreadable."""
+
+    items: tuple[Piece | Row, ...]
+
+    def rows(self, file: str) -> Iterator[Row]:
+        """Decode the objects."""
+        decoder = Decoder(file)
+        for item in self.items:
+            yield item if isinstance(item, Row) else decoder.whole(item.text, item.line)
+
+
+def blocks(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) -> Iterator[Block]:
     """Yield the rows of an array (``inner`` None), of the array under the key ``inner``, or one whole object ("").
 
     ``limit`` is the longest row that is read, in characters.
     """
+    gathered: list[Piece | Row] = []
+    size = 0
+    for item in _items(chunks, file, limit, inner):
+        gathered.append(item)
+        size += len(item.text or "")
+        if size >= BLOCK:
+            yield Pieces(tuple(gathered))
+            gathered, size = [], 0
+    yield Pieces(tuple(gathered))
+
+
+def _items(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) -> Iterator[Piece | Row]:
     reader = _Reader(Window(chunks), Decoder(file), limit)
     if inner is None:
         yield from reader.array()
@@ -42,7 +76,7 @@ class _Reader:
         self._doubtful = False  # the last row was broken: what looks like the next may not be one
         window.peek()
 
-    def array(self) -> Iterator[Row]:
+    def array(self) -> Iterator[Piece | Row]:
         """Yield the rows of the array that starts at the window."""
         window = self._window
         window.pos += 1
@@ -67,7 +101,7 @@ class _Reader:
                 return
         yield from self._close("]")
 
-    def object(self, inner: str) -> Iterator[Row]:
+    def object(self, inner: str) -> Iterator[Piece | Row]:
         """Yield the rows of the array under the key ``inner``; another list of objects beside it is a fault."""
         window, found = self._window, False
         window.pos += 1
@@ -99,15 +133,17 @@ class _Reader:
             problem = CutError("two lists", words, "Keep one list of rows a file.")
             yield unreadable(self._decoder.file, (line, f"column {column}"), problem, counts=False)
 
-    def element(self) -> Row:
-        """Return the row at the window and step behind it."""
+    def element(self) -> Piece | Row:
+        """Return the row at the window, decoded or not, and step behind it."""
         window, decoder = self._window, self._decoder
         line, column = window.place()
         self._doubtful = False
         try:
-            value, end = decoder.value(window.text, window.pos)
-            if isinstance(value, dict) or end < len(window.text):
-                return decoder.row(value, window.take(end), line)
+            value, end = _SCANNER.raw_decode(window.text, window.pos)
+            if isinstance(value, dict):
+                return Piece(line, window.take(end))
+            if end < len(window.text):
+                return decoder.whole(window.take(end), line, column)
         except (ValueError, RecursionError):
             pass  # broken, or not wholly in the window yet: the brackets tell
         behind = self._complete()

@@ -3,37 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from honed.data.sources.decode import Decoder
-from honed.data.sources.row import KEPT, CutError, Row, too_long, unreadable
+from honed.data.sources.row import KEPT, Block, CutError, Known, Row, too_long, unreadable
+
+_BLANKS = " \t\r\n"
 
 
-def rows(chunks: Iterator[bytes], file: str, limit: int) -> Iterator[Row]:
-    """Yield the row of each line that isn't blank; ``limit`` is the longest line read, in bytes."""
-    decoder = Decoder(file)
-    for number, data, problem in _split(chunks, limit):
-        text = data.decode(errors="surrogateescape")
-        if problem:
-            yield unreadable(file, (number, "line"), problem, text, counts=problem.kind == "too long")
-        elif text.strip(" \t\r\n"):
-            yield decoder.whole(text, number)
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Whole lines, the first of which is number ``first`` of its file."""
+
+    first: int
+    data: bytes
+
+    def rows(self, file: str) -> Iterator[Row]:
+        """Decode each line that isn't blank."""
+        decoder = Decoder(file)
+        for number, line in enumerate(self.data.decode("utf-8", "surrogateescape").split("\n"), self.first):
+            if line and line.strip(_BLANKS):
+                yield decoder.whole(line, number)
 
 
-def _split(chunks: Iterator[bytes], limit: int) -> Iterator[tuple[int, bytes, CutError | None]]:
-    """Yield number, bytes and what is wrong with each line, never holding more than ``limit`` and a chunk."""
-    number, pending, size = 1, bytearray(), 0
+def blocks(chunks: Iterator[bytes], file: str, limit: int) -> Iterator[Block]:
+    """Yield the lines in blocks; a line of more than ``limit`` bytes is skipped in bounded memory, and named."""
+    splitter = _Splitter(file, limit)
     try:
         for chunk in chunks:
-            for count, part in enumerate(chunk.split(b"\n")):
-                if count:
-                    yield number, bytes(pending), too_long(limit) if size > limit else None
-                    number, size = number + 1, 0
-                    pending.clear()
-                size += len(part)
-                pending += part
-                if size > limit:
-                    del pending[KEPT:]
+            yield from splitter.feed(chunk)
     except CutError as cut:
-        yield number, bytes(pending[:KEPT]), cut
-        return
-    yield number, bytes(pending), too_long(limit) if size > limit else None
+        yield from splitter.rest(cut)
+    else:
+        yield from splitter.rest(None)
+
+
+class _Splitter:
+    """Cuts a stream of bytes behind line ends, never holding more than a line of ``limit`` and a chunk."""
+
+    def __init__(self, file: str, limit: int) -> None:
+        self._file, self._limit = file, limit
+        self._first = 1
+        self._pending = bytearray()
+        self._skipping = False
+
+    def feed(self, chunk: bytes) -> Iterator[Block]:
+        """Take the next bytes and yield the blocks that are whole now."""
+        if self._skipping:
+            end = chunk.find(b"\n")
+            if end < 0:
+                return
+            yield self._too_long()
+            chunk = chunk[end + 1 :]
+        self._pending += chunk
+        if b"\n" in chunk:
+            yield from self._whole()
+        if len(self._pending) > self._limit:
+            del self._pending[KEPT:]
+            self._skipping = True
+
+    def rest(self, cut: CutError | None) -> Iterator[Block]:
+        """Yield what is left at the end of the bytes; ``cut``: they ended before their time."""
+        if self._skipping and not cut:
+            yield self._too_long()
+        elif self._pending and not cut:
+            yield from self._lines(bytes(self._pending))
+        if cut:
+            text = self._pending[:KEPT].decode("utf-8", "surrogateescape")
+            yield Known((unreadable(self._file, (self._first, "line"), cut, text, counts=False),))
+
+    def _whole(self) -> Iterator[Block]:
+        end = self._pending.rfind(b"\n")
+        if end < 0:
+            return
+        data = bytes(self._pending[:end])
+        del self._pending[: end + 1]
+        yield from self._lines(data)
+        self._first += data.count(b"\n") + 1
+
+    def _lines(self, data: bytes) -> Iterator[Block]:
+        if len(data) <= self._limit or all(len(line) <= self._limit for line in data.split(b"\n")):
+            yield Lines(self._first, data)
+            return
+        for number, line in enumerate(data.split(b"\n"), self._first):
+            yield self._long(number, line) if len(line) > self._limit else Lines(number, line)
+
+    def _too_long(self) -> Block:
+        block = self._long(self._first, bytes(self._pending))
+        self._pending.clear()
+        self._skipping = False
+        self._first += 1
+        return block
+
+    def _long(self, number: int, line: bytes) -> Block:
+        text = line[:KEPT].decode("utf-8", "surrogateescape")
+        return Known((unreadable(self._file, (number, "line"), too_long(self._limit), text),))

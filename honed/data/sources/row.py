@@ -1,32 +1,65 @@
-"""A row as it stands in a file, and the words for a row that can't be read."""
+"""A row as it stands in a file, the block of rows it is read in, and the words for a row that can't be read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
+
+import orjson
 
 from honed.records import Fault
 
 MAX_ROW = 64 * 2**20
 """Longest row that is read, in bytes or characters: reading stays in bounded memory whatever the file holds."""
 
+BLOCK = 2**20
+"""Characters of text in a block, about: what one process is given at a time."""
+
 KEPT = 1000
 """Characters kept of a row that is too long to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row: the line it starts at, its text, and its value, or else the faults that made it unreadable.
 
-    Lines count from 1; in Parquet, which has none, the line is the row's number.
+    Lines count from 1; in Parquet, which has none, the line is the row's number. ``text`` is None where the source
+    has none, and then the value is written as JSON. ``lines`` says how many lines below the first a field stands,
+    where the text is no JSON.
     """
 
     line: int
-    text: str
+    text: str | None
     value: dict[str, Any] | None
     faults: tuple[Fault, ...] = ()
     counts: bool = True
     """False for a fault of the file itself, such as a missing bracket, which is no row."""
+    lines: dict[str, int] | None = None
+
+    def written(self) -> str:
+        """Return the row as it stands in its source."""
+        if self.text is not None:
+            return self.text
+        return orjson.dumps(self.value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class Block(Protocol):
+    """Rows that aren't decoded yet: cheap to hand to another process."""
+
+    def rows(self, file: str) -> Iterator[Row]:
+        """Decode the rows, in their order; ``file`` is its name in faults."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A block of rows that are known already: the faults of a file."""
+
+    known: tuple[Row, ...]
+
+    def rows(self, file: str) -> Iterator[Row]:  # noqa: ARG002 - the rows name their file themselves
+        """Yield the rows."""
+        yield from self.known
 
 
 @dataclass(slots=True)

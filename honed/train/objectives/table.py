@@ -17,7 +17,7 @@ from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.preference import PairLoss, PairObjective
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.simpo import Simpo
-from honed.train.rows import Rows, encode
+from honed.train.rows import Rows, encode, encode_row
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Entry:
 
     ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, fused, packed, shared)`` the objective,
     from the settings that ``kinds`` names. ``reference`` says that examples need the base model's log-likelihoods.
+    ``encode(row, chat, limit)`` returns the example of one training row, where these can be streamed.
     """
 
     read: Callable[[Artifact, ChatFormat, int, int | None], Rows[Any]]
     make: Callable[[Mapping[str, Any], bool, bool, bool], Objective[Any, Any]]
     reference: bool = False
+    encode: Callable[[Any, ChatFormat, int], Any] | None = None
 
 
 def _rows(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> Rows[Encoded]:
@@ -42,7 +44,7 @@ def _of_pairs(loss: Callable[..., PairLoss], *, reference: bool = False) -> Entr
 
 
 OBJECTIVES: Mapping[str, Entry] = {
-    "sft": Entry(_rows, lambda _settings, fused, _packed, shared: Sft(fused, shared)),
+    "sft": Entry(_rows, lambda _settings, fused, _packed, shared: Sft(fused, shared), encode=encode_row),
     "dpo": _of_pairs(Dpo, reference=True),
     "kto": Entry(
         ratings.read,

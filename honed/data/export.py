@@ -1,0 +1,111 @@
+"""A dataset as a file in the shape that other tools read, and what that shape can't hold."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from honed.data.forms import annotation, chat, pairs
+from honed.data.forms.held import Form, Record, UnheldError
+from honed.errors import DataError, StoreError
+from honed.records import Split
+from honed.store import datasets
+from honed.store.artifacts import Artifact
+from honed.store.workspace import writing
+
+Format = Literal["alpaca", "messages", "sharegpt", "prompt-response", "dpo", "kto", "label-studio", "argilla"]
+FORMATS: Mapping[Format, Form] = {
+    "alpaca": chat.ALPACA,
+    "messages": chat.MESSAGES,
+    "sharegpt": chat.SHAREGPT,
+    "prompt-response": chat.PROMPT_RESPONSE,
+    "dpo": pairs.DPO,
+    "kto": pairs.KTO,
+    "label-studio": annotation.LABEL_STUDIO,
+    "argilla": annotation.ARGILLA,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many records were written, how often what was left out for which reason, and what the rest lost."""
+
+    written: int
+    left_out: Mapping[str, int]
+    lost: Mapping[str, int]
+
+
+def export(dataset: Artifact, form: Format, path: Path, split: Split | Literal["all"]) -> Exported:
+    """Write the records of ``split`` that the shape holds to ``path``: an array if it is named .json, else JSON lines.
+
+    Raises ``DataError`` if there is none, ``StoreError`` if the file is there already or can't be written.
+    """
+    left_out: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        for record in _records(dataset, split):
+            try:
+                row, without = FORMATS[form].write(record)
+            except UnheldError as error:
+                left_out[error.reason] += 1
+            else:
+                lost.update(without)
+                yield row
+
+    array = path.suffix == ".json" or (FORMATS[form].array and path.suffix != ".jsonl")
+    stream = rows()
+    first = next(stream, None)
+    if first is None:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or f"no {split} rows"
+        raise DataError(f"{dataset.ref}: nothing can be written as {form}: {reasons}", _instead(dataset))
+    return Exported(written(path, chain([first], stream), array=array), left_out, lost)
+
+
+def _instead(dataset: Artifact) -> str:
+    """Say which formats hold what a dataset has."""
+    facts = dataset.manifest.facts
+    chat = ["messages", "sharegpt"] if facts["train"] + facts["heldout"] else []
+    judged = [name for name, part in (("dpo", "preferences"), ("kto", "ratings")) if facts.get(part)]
+    return f"It can be written as {', '.join([*chat, *judged, 'label-studio', 'argilla'])}; see --split as well."
+
+
+def _records(dataset: Artifact, split: Split | Literal["all"]) -> Iterator[Record]:
+    splits: tuple[Split, ...] = ("train", "heldout") if split == "all" else (split,)
+    for one in splits:
+        yield from datasets.rows(dataset, one)
+    if "train" in splits:
+        yield from datasets.preferences(dataset)
+        yield from datasets.ratings(dataset)
+
+
+def written(path: Path, rows: Iterable[Mapping[str, Any]], *, array: bool) -> int:
+    """Write rows to a file that isn't there yet, whole or not at all, and return how many.
+
+    Raises ``StoreError`` if it is there, or can't be written.
+    """
+    if path.exists():
+        raise StoreError(f"{path}: there is a file already", "Name another, or remove it.")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    count = 0
+    with writing(path):
+        try:
+            with scratch.open("wb") as file:
+                for row in rows:
+                    file.write((b"[\n" if count == 0 else b",\n") if array else b"")
+                    file.write(orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS))
+                    file.write(b"" if array else b"\n")
+                    count += 1
+                if array:
+                    file.write(b"\n]\n" if count else b"[]\n")
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,88 @@
+"""A mended copy of a file: what can be put right without knowing what was meant, and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from honed.data.export import written
+from honed.data.intake import sampled
+from honed.data.shapes.table import FORMS, Shape
+from honed.data.shapes.turns import ROLES, meant
+from honed.data.sources import hub
+from honed.data.sources.find import shown
+from honed.data.sources.packed import Mending
+from honed.data.sources.read import reading
+from honed.data.sources.row import Meter
+from honed.data.survey import Wanted
+from honed.errors import DataError
+
+_ROLE_KEYS = frozenset({"role", "from"})
+_KEPT_KEYS = frozenset({"tools", "functions", "tool_calls", "function_call", "arguments", "check", "params", "id"})
+
+
+def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
+    """Write the rows of ``source`` to ``out`` as JSON lines in UTF-8, with encoding, blanks and role names mended.
+
+    Rows that have other faults are written as they are; those that can't be read are left out, and counted. Returns
+    the counts. Raises ``DataError`` if the source can't be opened, ``StoreError`` if ``out`` is there already.
+    """
+    if hub.is_ref(source):
+        raise DataError(f"{source}: only files can be mended", "Import it with --allow-faults, then export it.")
+    mended: Counter[str] = Counter()
+    encoding = Mending()
+    counts: Counter[str] = Counter()
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        with reading(source, shown(source), Meter(), mending=encoding) as (container, blocks):
+            if container.encoding != "UTF-8":
+                mended["encoding"] += 1
+            shape, blocks = sampled(blocks, shown(source), wanted.columns)
+            keys = _keys(wanted.shape or shape, wanted.columns.fields)
+            for block in blocks:
+                for row in block.rows(shown(source)):
+                    counts["rows"] += row.counts
+                    if row.value is None:
+                        counts["unreadable"] += row.counts
+                    else:
+                        yield {
+                            key: _mended(key, inner, mended) if key in keys else inner
+                            for key, inner in row.value.items()
+                        }
+
+    count = written(out, rows(), array=False)
+    mended["lines that weren't UTF-8"] += encoding.lines
+    return {
+        "rows": counts["rows"],
+        "written": count,
+        "unreadable": counts["unreadable"],
+        "mended": dict((+mended).most_common()),
+    }
+
+
+def _keys(shape: Shape | None, columns: Mapping[str, str]) -> frozenset[str]:
+    """Return the fields of the file that may be mended: those that are read as texts or turns."""
+    known = FORMS[shape].fields - {"id"} | {"system"} if shape else frozenset()
+    return frozenset({columns.get(name, name).split(".")[0] for name in known})
+
+
+def _mended(key: str, value: Any, mended: Counter[str]) -> Any:
+    if key in _KEPT_KEYS:
+        return value
+    if isinstance(value, str):
+        if key in _ROLE_KEYS:
+            likely = meant(value)
+            if likely and value not in ROLES:
+                mended["role names"] += 1
+                return likely
+            return value
+        stripped = value.strip()
+        mended["stray whitespace"] += stripped != value
+        return stripped
+    if isinstance(value, list):
+        return [_mended(key, inner, mended) for inner in value]
+    if isinstance(value, dict):
+        return {name: _mended(name, inner, mended) for name, inner in value.items()}
+    return value

@@ -1,0 +1,92 @@
+"""Which language a text is in, as far as its script and its commonest words tell: no model, no download, no chance.
+
+Scripts that one language (or a few) has are told by the characters, languages of the Latin script by their commonest
+words: at least four different ones, and twice as many as of any other language. Anything less is no answer, so that a
+mismatch is only claimed where both sides are clear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_COMMON: Mapping[str, str] = {
+    "English": "the and of to is that it for with are this was be have from not or by you can which their has will",
+    "German": "der die das und ist nicht ein eine zu den mit von für auf dem auch sich wird sind es im bei oder wie",
+    "French": "le les et est une des dans pour pas que qui sur avec sont plus ce cette vous nous il elle au aux ou",
+    "Spanish": "el los las y es una que en por con para del se no lo como más pero su al son está esta muy",
+    "Italian": "il gli che è una di per non con del della sono anche più come nel alla questo questa si lo ma",
+    "Portuguese": "os as e é uma que em por com para do da não se mais como mas dos das ao foi são você pelo",
+    "Dutch": "het een en van is dat niet op te zijn met voor de aan ook als er maar bij wordt deze naar dan hebben",
+    "Polish": "nie się jest na że do to jak ale czy za przez dla lub oraz być są tym który może od jego także",
+    "Turkish": "ve bir bu için ile da de çok olarak daha gibi olan en ne ya kadar sonra her ama değil var mı",
+    "Swedish": "och att det är en som på för av med den till inte ett har om de kan från eller vi var sig men",
+    "Indonesian": "yang dan di untuk dengan dari ini itu adalah tidak pada dalam ke akan atau oleh bisa juga dapat",
+    "Vietnamese": "và của là có không được cho một những trong với các này đã để người khi từ cũng thể như",
+}
+_LANGUAGES: dict[str, tuple[str, ...]] = {}
+for _name, _words in _COMMON.items():
+    for _word in _words.split():
+        _LANGUAGES[_word] = (*_LANGUAGES.get(_word, ()), _name)
+_SCRIPTS = (
+    ("Japanese", re.compile("[\u3040-\u30ff]")),
+    ("Korean", re.compile("[\uac00-\ud7af]")),
+    ("Chinese", re.compile("[\u4e00-\u9fff]")),
+    ("Cyrillic", re.compile("[\u0400-\u04ff]")),
+    ("Arabic", re.compile("[\u0600-\u06ff]")),
+    ("Greek", re.compile("[\u0370-\u03ff]")),
+    ("Hebrew", re.compile("[\u0590-\u05ff]")),
+    ("Devanagari", re.compile("[\u0900-\u097f]")),
+    ("Thai", re.compile("[\u0e00-\u0e7f]")),
+)
+_ASKED = re.compile(
+    r"translat|language|\b(?:in|into|to|auf|en|em|in das)\s+(?:english|german|french|spanish|italian|portuguese|dutch|"
+    r"polish|turkish|swedish|indonesian|vietnamese|japanese|korean|chinese|mandarin|russian|arabic|greek|hebrew|hindi|"
+    r"latin|thai|englisch|deutsch|anglais|inglés|español|français)|übersetz|tradu|перевед|翻译|翻訳|번역|переклад",
+    re.IGNORECASE,
+)
+_KNOWN = frozenset(_LANGUAGES)
+_READ = 500
+_LEAST_WORDS = 4
+_LEAST_LETTERS = 30
+_SCRIPT_SHARE = 0.3
+
+
+def language(text: str) -> str:
+    """Return the language or script of ``text``, or "" if it isn't clear."""
+    text = text[:_READ]
+    if not text.isascii():
+        letters = sum(map(str.isalpha, text)) or 1
+        for name, pattern in _SCRIPTS:
+            if len(pattern.findall(text)) > _SCRIPT_SHARE * letters:
+                return name
+    counts: dict[str, int] = {}
+    for word in _KNOWN.intersection(text.lower().split()):
+        for name in _LANGUAGES[word]:
+            counts[name] = counts.get(name, 0) + 1
+    if not counts:
+        return ""
+    first = max(counts, key=counts.__getitem__)
+    second = max((many for name, many in counts.items() if name != first), default=0)
+    return first if counts[first] >= _LEAST_WORDS and counts[first] >= 2 * second else ""
+
+
+def mismatch(prompt: str, answer: str) -> tuple[str, str] | None:
+    """Return the two languages if both are clear, they differ, and the prompt asks for no other language."""
+    if _unclear(answer) or _unclear(prompt) or (_plainly_english(answer) and _plainly_english(prompt)):
+        return None
+    if not language(min(prompt, answer, key=len)):  # the shorter one costs less, and is more often unclear
+        return None
+    asked, spoken = language(prompt), language(answer)
+    alike = not asked or not spoken or asked == spoken or {asked, spoken} == {"Chinese", "Japanese"}
+    return None if alike or _ASKED.search(prompt) else (asked, spoken)
+
+
+def _unclear(text: str) -> bool:
+    """Tell texts too short for four common words."""
+    return len(text) < _LEAST_LETTERS and text.isascii()
+
+
+def _plainly_english(text: str) -> bool:
+    """Tell most English texts, at little cost."""
+    return text.isascii() and (" the " in text or " of " in text or " is " in text)

@@ -1,0 +1,89 @@
+"""Where each record of an import goes: into training, held out, or left out with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from honed.data import dropped
+from honed.data.parts import Read
+from honed.data.split import Sorter, Verdict
+from honed.records import Conversation, Fault, Preference, Rating, Split
+from honed.store import columns
+from honed.store.columns import Part
+
+_LINES = 2**40
+"""A place is the number of its source times this, plus its line."""
+
+
+class Placing:
+    """Sorts the records of one import; what is left out goes to ``out`` and is counted in ``reasons``."""
+
+    def __init__(self, share: float, out: BinaryIO, reasons: Counter[str]) -> None:
+        self.sorter = Sorter(share)
+        self._out, self._reasons = out, reasons
+        self._sources: list[str] = []
+
+    def begin(self, source: str) -> None:
+        """Say which source the next records are of."""
+        self._sources.append(source)
+
+    def placed(self, read: Read, given: Split | None) -> Iterator[tuple[Part, pa.Table]]:
+        """Yield the records that are kept, as tables; rows have their split.
+
+        A preference or a rating whose prompt is held out becomes a held-out row: what was preferred, or found good,
+        is its ideal answer. A bad answer has no use there and is left out.
+        """
+        verdicts: dict[Part, list[Verdict]] = {part: [] for part in read.tables}
+        for number, (part, place, line, id_, prompt) in enumerate(read.keys):
+            here = (len(self._sources) * _LINES + line) * 64 + number % 64
+            verdict = self.sorter.place(id_, prompt, here, given)
+            verdicts[part].append(verdict)
+            if verdict in ("leak", "duplicate"):
+                self._leave(self._reason(verdict, line, id_), columns.at(part, read.tables[part], place))
+        for part, table in read.tables.items():
+            if part == "rows":
+                yield part, _split(table, verdicts[part])
+                continue
+            yield part, table.filter(pa.array([verdict == "train" for verdict in verdicts[part]]))
+            lines = [key[2] for key in read.keys if key[0] == part]
+            rows = list(self._ideal(part, table, verdicts[part], lines))
+            if rows:
+                yield "rows", columns.table("rows", rows, ["heldout"] * len(rows))
+
+    def _ideal(self, part: Part, table: pa.Table, verdicts: list[Verdict], lines: list[int]) -> Iterator[Conversation]:
+        for place, verdict in enumerate(verdicts):
+            if verdict != "heldout":
+                continue
+            record = columns.at(part, table, place)
+            if isinstance(record, Preference):
+                yield record.row(record.chosen)
+            elif isinstance(record, Rating) and record.good:
+                yield record.row()
+            else:
+                what = "its prompt is held out, and an answer found bad is no ideal there"
+                self._leave(self._fault("held-out prompt", lines[place], what), record)
+
+    def _reason(self, verdict: Verdict, line: int, id_: int) -> Fault:
+        if verdict == "leak":
+            return self._fault("leak", line, "the held-out file has this prompt: to train on it would be a leak")
+        source, first = divmod(self.sorter.first(id_) // 64, _LINES)
+        return self._fault("duplicate", line, f"the same as {self._sources[source - 1]}:{first}")
+
+    def _fault(self, kind: str, line: int, what: str) -> Fault:
+        file = self._sources[-1]
+        return Fault(file=file, line=line, field="row", kind=kind, message=what, hint="Nothing to mend.")
+
+    def _leave(self, fault: Fault, record: Any) -> None:
+        self._reasons[fault.kind] += 1
+        self._out.write(dropped.line(fault, record.model_dump_json()))
+
+
+def _split(table: pa.Table, verdicts: list[Verdict]) -> pa.Table:
+    kept = [verdict if verdict in ("train", "heldout") else None for verdict in verdicts]
+    at = table.schema.get_field_index("split")
+    table = table.set_column(at, table.schema.field(at), pa.array(kept, pa.string()))
+    return table.filter(table.column("split").is_valid()) if None in kept else table

@@ -1,0 +1,168 @@
+"""Shapes that judge answers: preferences (chosen, rejected) as TRL, LLaMA-Factory, OpenAI and Anthropic write them, and
+answers with a label (KTO)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from honed.data.shapes import single, turns
+from honed.data.shapes.reading import Reading, equipped
+from honed.data.shapes.turns import Turn
+from honed.data.sources.decode import kind_of
+from honed.records import Message, Preference, Rating
+
+PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
+LISTS = ("messages", "conversations")
+LABELS = ("label", "kto_tag", "good")
+PREFERENCE_FIELDS = frozenset(
+    {name for pair in PAIRS for name in pair}
+    | {*LISTS, *single.PROMPTS, *single.INSTRUCTIONS, "input", "context", "history"}
+)
+RATING_FIELDS = frozenset({*LABELS, *LISTS, *single.PROMPT_FIELDS, *single.ALPACA_FIELDS, "reason"})
+_WORDS = {"true": True, "false": False, "1": True, "0": False, "good": True, "bad": False}
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_TWO = "honed compares two answers to one prompt."
+
+
+def preference(reading: Reading) -> None:
+    """Make a preference of the row: the prompt is written apart, or is what both answers begin with."""
+    keys = next((pair for pair in PAIRS if pair[0] in reading.value or pair[1] in reading.value), PAIRS[0])
+    reading.fields = keys
+    for key in keys:
+        if key not in reading.value:
+            reading.missing("preference", (key,))
+    if reading.problems:
+        return
+    apart = _prompt(reading)
+    chosen, rejected = (_side(reading, key, apart) for key in keys)
+    tags, tools = reading.tags(), reading.tools() or _nested_tools(reading)
+    if reading.problems:
+        return
+    prompt = [*reading.system(), *(apart or chosen[:-1])] if not _has_system(apart or chosen) else apart or chosen[:-1]
+    _judge(reading, prompt, (chosen, rejected), keys)
+    if not reading.problems:
+        prompt = equipped(prompt, tools)
+        reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
+        reading.records = [
+            Preference(
+                prompt=tuple(turn.message() for turn in prompt),
+                chosen=chosen[-1].content,
+                rejected=rejected[-1].content,
+                tags=tags,
+            )
+        ]
+
+
+def rating(reading: Reading) -> None:
+    """Make a rating of a row of any other shape that also has a label: true for an answer that was found good."""
+    label = next((name for name in LABELS if name in reading.value), "")
+    if not label:
+        reading.missing("KTO", LABELS)
+    value = reading.value.get(label)
+    good = _WORDS.get(value.lower()) if isinstance(value, str) else value
+    if label and (not isinstance(good, bool | int) or good not in (0, 1)):
+        what = f"a label is true or false, not {kind_of(value)}"
+        reading.wrong((label,), "wrong type", what, "Write true for an answer that was found good, else false.")
+    said = _labelled(reading)
+    reading.fields = (*(name for name in reading.fields if name), label)
+    tags, tools, reason = reading.tags(), reading.tools(), reading.text("reason", needed=False)
+    if not reading.problems:
+        reading.problems.extend(turns.problems(said))
+    if not reading.problems and said[-1].tool_calls:
+        reading.wrong(said[-1].path, "tool calls", "the answer calls tools, which can't be rated", "Remove the row.")
+    if not reading.problems:
+        reading.said = [said := equipped(said, tools)]
+        prompt: tuple[Message, ...] = tuple(turn.message() for turn in said[:-1])
+        reading.records = [Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags)]
+
+
+def _labelled(reading: Reading) -> list[Turn]:
+    for key in LISTS:
+        if isinstance(reading.value.get(key), list):
+            reading.fields = (key,)
+            said = reading.turns_of(reading.value[key], (key,))
+            return said if _has_system(said) else [*reading.system(), *said]
+    if "instruction" in reading.value:
+        return single.alpaca(reading)
+    return single.prompted(reading)
+
+
+def _prompt(reading: Reading) -> list[Turn]:
+    """Return the turns of a prompt that is written apart from the answers, or none."""
+    nested = reading.value.get("input")
+    if isinstance(nested, dict):
+        return reading.turns_of(nested.get("messages"), ("input", "messages"))
+    for key in LISTS:
+        if isinstance(reading.value.get(key), list):
+            return reading.turns_of(reading.value[key], (key,))
+    key = reading.first(single.PROMPTS)
+    if key and isinstance(text := reading.value[key], str) and _SPEAKER.match(text):
+        return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
+    if key:
+        return single.side(reading, key, "user")
+    if "instruction" in reading.value:
+        said = single.alpaca_prompt(reading, "preference")
+        reading.fields = next(pair for pair in PAIRS if pair[0] in reading.value)
+        return said[1:] if said[0].role == "system" else said
+    return []
+
+
+def _nested_tools(reading: Reading) -> Any:
+    nested = reading.value.get("input")
+    return Reading(nested).tools() if isinstance(nested, dict) else ()
+
+
+def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:
+    """Return the turns of one answer: of the answer alone if the prompt stands apart, else with its prompt."""
+    value = reading.value[key]
+    if isinstance(value, str):
+        if not apart and _SPEAKER.match(value):
+            return _spoken(value, (key,))
+        found = [Turn("assistant", value, (key,))]
+    elif isinstance(value, dict):
+        found = reading.turns_of([value], (key,))
+    else:
+        found = reading.turns_of(value, (key,))
+    if not found and not reading.problems:
+        reading.wrong((key,), "wrong type", f"an answer is needed here, not {kind_of(value)}", "Write a text.")
+    size = len(apart)
+    if size and len(found) == size + 1 and all(_same(*both) for both in zip(found, apart, strict=False)):
+        return found[size:]
+    return found
+
+
+def _judge(reading: Reading, prompt: list[Turn], sides: tuple[list[Turn], list[Turn]], keys: tuple[str, str]) -> None:
+    chosen, rejected = sides
+    if len(chosen) != len(rejected) or not all(_same(*both) for both in zip(chosen[:-1], rejected[:-1], strict=False)):
+        what = f"{keys[0]!r} and {keys[1]!r} don't begin with the same prompt"
+        reading.wrong((keys[1],), "two prompts", what, _TWO)
+        return
+    if not prompt:
+        reading.wrong((keys[0],), "empty prompt", "there is no prompt", "Add it as 'prompt', or before both answers.")
+    elif len(chosen) > 1 and not all(_same(*both) for both in zip(chosen, prompt[-len(chosen) + 1 :], strict=False)):
+        reading.wrong((keys[0],), "two prompts", f"{keys[0]!r} holds turns that aren't the prompt's", _TWO)
+    elif chosen[-1].tool_calls or rejected[-1].tool_calls:
+        reading.wrong((keys[0],), "tool calls", "an answer calls tools, which can't be compared", "Remove the row.")
+    for side in sides:
+        reading.problems.extend(one for one in turns.problems([*prompt, side[-1]]) if one not in reading.problems)
+    if not reading.problems and chosen[-1].content == rejected[-1].content:
+        reading.wrong((keys[1],), "no difference", "chosen and rejected are the same text", "Remove the row.")
+
+
+def _spoken(text: str, path: tuple[str, ...]) -> list[Turn]:
+    """Return the turns of a dialogue in one text, as Anthropic's HH-RLHF has them."""
+    pieces = _SPEAKER.split(text)
+    speakers, texts = pieces[1::2], pieces[2::2]
+    return [
+        Turn("user" if speaker == "Human" else "assistant", said.strip(), path)
+        for speaker, said in zip(speakers, texts, strict=True)
+    ]
+
+
+def _same(one: Turn, other: Turn) -> bool:
+    return (one.role, one.content) == (other.role, other.content)
+
+
+def _has_system(said: list[Turn]) -> bool:
+    return bool(said) and said[0].role == "system"

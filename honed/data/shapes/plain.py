@@ -1,0 +1,147 @@
+"""Rows in which nothing is out of the ordinary, read at once: most of a large file.
+
+``read`` gives what ``table.read`` would, or None: wherever anything is doubtful, the careful reader decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from honed.data.shapes import single
+from honed.data.shapes.drawn import Drawn
+from honed.data.shapes.reading import COMMON, TAGS
+from honed.data.shapes.turns import Turn
+from honed.records import Role
+
+_EMPTY = ("", None)
+_PAIRS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = {
+    "alpaca": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
+    "dolly": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
+    "prompt-response": (single.PROMPTS, single.ANSWERS, single.PROMPT_FIELDS),
+}
+_LISTS: Mapping[str, tuple[str, str, str]] = {
+    "messages": ("messages", "role", "content"),
+    "sharegpt": ("conversations", "from", "value"),
+}
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+
+
+class Plain(NamedTuple):
+    """A row that was read: its conversation, and what there is to count."""
+
+    drawn: Drawn
+    fields: tuple[str, ...]
+    extra: str
+    ignored: tuple[str, ...]
+
+
+class _Plan(NamedTuple):
+    """How rows with one set of fields are read. ``rare`` are fields that have to be empty here."""
+
+    asked: str
+    more: str
+    answer: str
+    rare: tuple[str, ...]
+    tags: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def read(value: Mapping[str, Any], shape: str) -> Plain | None:
+    """Return the row as it was read, or None if it has to be read with care."""
+    plan = _plan(shape, tuple(value))
+    if plan is None:
+        return None
+    for name in plan.rare:
+        if value[name] not in _EMPTY:
+            return None
+    tags: dict[str, str] = {}
+    for name in plan.tags:
+        text = value[name]
+        if type(text) is not str:
+            return None
+        if text:
+            tags[name] = text
+    if "category" in tags and "task" not in tags:
+        tags["task"] = tags.pop("category")
+    return _pair(value, plan, tags) if plan.answer else _turns(value, plan, tags, *_LISTS[shape][1:])
+
+
+def _pair(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str]) -> Plain | None:
+    asked, answer = value[plan.asked], value[plan.answer]
+    if not (_is_plain(asked) and _is_plain(answer)):
+        return None
+    extra = ""
+    if plan.more and (more := value[plan.more]) not in _EMPTY:
+        if type(more) is not str or "\0" in more:
+            return None
+        asked, extra = f"{asked}\n{more}", plan.more
+    turns = (Turn("user", asked, (plan.asked,)), Turn("assistant", answer, (plan.answer,)))
+    return Plain(Drawn(turns, tags), (plan.asked, plan.answer), extra, plan.ignored)
+
+
+def _turns(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str], says: str, text_key: str) -> Plain | None:
+    entries = value[plan.asked]
+    if type(entries) is not list:
+        return None
+    turns: list[Turn] = []
+    before = ""
+    for place, entry in enumerate(entries):
+        if type(entry) is not dict or len(entry) != 2:
+            return None
+        role, text = entry.get(says), entry.get(text_key)
+        known = _ROLES.get(role) if type(role) is str else None
+        if known is None or type(text) is not str or not _is_plain(text) or known not in _AFTER[before]:
+            return None
+        turns.append(Turn(known, text, (plan.asked, place, text_key)))
+        before = known
+    if before != "assistant":
+        return None
+    return Plain(Drawn(tuple(turns), tags), (plan.asked,), "", plan.ignored)
+
+
+_AFTER: Mapping[str, tuple[str, ...]] = {
+    "": ("user", "system"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+}
+
+
+def _is_plain(text: Any) -> bool:
+    return type(text) is str and text != "" and not text.isspace() and "\0" not in text
+
+
+@lru_cache(4096)
+def _plan(shape: str, keys: tuple[str, ...]) -> _Plan | None:
+    """All rows of a file have the same few sets of fields: each is looked at once."""
+    if "tags" in keys or "check" in keys:
+        return None
+    tags = tuple(name for name in TAGS if name in keys)
+    if shape in _LISTS:
+        key = _LISTS[shape][0]
+        rare = tuple(name for name in ("system", "tools", "functions") if name in keys)
+        ignored = tuple(name for name in keys if name != key and name not in COMMON and name not in TAGS)
+        return _Plan(key, "", "", rare, tags, ignored) if key in keys else None
+    if shape not in _PAIRS:
+        return None
+    prompts, answers, known = _PAIRS[shape]
+    asked, answer = _first(prompts, keys), _first(answers, keys)
+    if not asked or not answer:
+        return None
+    more = _first(single.INPUTS, keys) if shape != "prompt-response" else ""
+    names = ("system", "tools", "functions", *(("history",) if shape != "prompt-response" else ()))
+    rare = tuple(name for name in names if name in keys)
+    ignored = tuple(name for name in keys if name not in known and name not in COMMON and name not in TAGS)
+    return _Plan(asked, more, answer, rare, tags, ignored)
+
+
+def _first(names: tuple[str, ...], keys: tuple[str, ...]) -> str:
+    return next((name for name in names if name in keys), "")

@@ -1,0 +1,175 @@
+"""A row being read: its value, the records it becomes, and every problem met on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from honed.data.shapes import calls, turns
+from honed.data.shapes.drawn import Drawn
+from honed.data.shapes.problem import BadTurnError, Problem
+from honed.data.shapes.turns import Turn
+from honed.data.sources.decode import kind_of
+from honed.records import Check, Preference, Rating
+
+Paths = Literal["all", "best"]
+Record = Drawn | Preference | Rating
+
+TAGS = ("task", "category", "audience", "benefit", "source", "language")
+"""Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
+
+_TOOLS = ("tools", "functions")
+COMMON = frozenset({"system", "tags", "check", *_TOOLS})
+"""Fields that every shape reads besides its own, if they are there; ``TAGS`` are more, where they hold a text."""
+
+
+class _Present(NamedTuple):
+    """Which of the fields that every shape reads a row has."""
+
+    tags: tuple[str, ...]
+    own_tags: bool
+    check: bool
+    tools: str
+
+
+@lru_cache(4096)
+def _present(keys: tuple[str, ...]) -> _Present:
+    """All rows of a file have the same few sets of fields: each is looked at once."""
+    return _Present(
+        tuple(name for name in TAGS if name in keys),
+        "tags" in keys,
+        "check" in keys,
+        next((name for name in _TOOLS if name in keys), ""),
+    )
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a row's fields hold.
+
+    ``fields`` make its shape, ``extra`` is an optional one that it fills; ``said`` holds the turns of each record with
+    their places in the row; ``ignored`` are names of fields that nothing read.
+    """
+
+    value: Mapping[str, Any]
+    paths: Paths = "all"
+    records: list[Record] = field(default_factory=list)
+    said: list[list[Turn]] = field(default_factory=list)
+    fields: tuple[str, ...] = ()
+    extra: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def wrong(self, path: tuple[str | int, ...], kind: str, message: str, hint: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(path, kind, message, hint))
+
+    def text(self, key: str, *, needed: bool) -> str:
+        """Return the text under ``key``; "" with a problem noted if it is of another type. Null may be no text."""
+        found = self.value.get(key)
+        if isinstance(found, str):
+            return found
+        if found is not None or needed:
+            self.wrong((key,), "wrong type", f"a text is needed here, not {kind_of(found)}", "Write a text.")
+        return ""
+
+    def missing(self, title: str, names: Sequence[str]) -> None:
+        """Note that a row has none of ``names``, of which one is needed."""
+        more = f" (or {', '.join(map(repr, names[1:]))})" if names[1:] else ""
+        self.wrong((names[0],), "missing field", f"there is no {names[0]!r}{more}", f"Every {title} row has it.")
+
+    def first(self, names: Sequence[str]) -> str:
+        """Return the first of ``names`` that the row has, or ""."""
+        return next((name for name in names if name in self.value), "")
+
+    def turns_of(self, entries: object, path: tuple[str | int, ...]) -> list[Turn]:
+        """Return the turns that a list writes; what can't be read is noted, and fields that nothing reads."""
+        found, wrong = turns.all_of(entries, path)
+        self.problems.extend(wrong)
+        if isinstance(entries, list):
+            for entry in entries:
+                if isinstance(entry, dict) and len(entry) > 2:
+                    self.ignored.extend(f"{path[0]}[].{name}" for name in turns.others(entry))
+        return found
+
+    def system(self) -> list[Turn]:
+        """A field ``system`` is a turn before all others; many files have it on every row, and mostly empty."""
+        if "system" not in self.value:
+            return []
+        text = self.text("system", needed=False)
+        return [Turn("system", text, ("system",))] if text.strip() else []
+
+    def tools(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the tools that the row defines."""
+        key = _present(tuple(self.value)).tools
+        if not key:
+            return ()
+        try:
+            return calls.definitions(self.value[key], (key,))
+        except BadTurnError as bad:
+            self.problems.append(bad.problem)
+            return ()
+
+    def tags(self) -> dict[str, str]:
+        """Return the row's tags: the text fields of ``TAGS``, and what ``tags`` holds if that is an object."""
+        present = _present(tuple(self.value))
+        found: dict[str, str] = {}
+        for name in present.tags:
+            text = self.value[name]
+            if not isinstance(text, str):
+                self.ignored.append(name)
+            elif text:
+                found[name] = text
+        if "category" in found and "task" not in found:
+            found["task"] = found.pop("category")
+        if present.own_tags:
+            self._own_tags(found)
+        return found
+
+    def _own_tags(self, found: dict[str, str]) -> None:
+        own = self.value["tags"]
+        if not isinstance(own, dict):
+            self.ignored.append("tags")
+            return
+        for name, text in own.items():
+            if isinstance(text, str):
+                found[name] = text
+            else:
+                self.wrong(("tags", name), "wrong type", f"a tag is a text, not {kind_of(text)}", "Write a text.")
+
+    def check(self) -> Check | None:
+        """Return how the row's answer is judged, if it says so."""
+        if not _present(tuple(self.value)).check:
+            return None
+        own = self.value["check"]
+        if not isinstance(own, dict):
+            self.ignored.append("check")
+            return None
+        try:
+            return Check.model_validate(own)
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ("check", *first["loc"])
+            hint = 'A check is {"verifier": NAME, "params": {...}}; rename the field if it is something else.'
+            self.wrong(path, "wrong type", f"not a check: {first['msg'].lower()}", hint)
+            return None
+
+    def conversations(self, *said: list[Turn]) -> None:
+        """Make a record of each list of turns, if they and all else about the row are in order."""
+        tags, check, tools = self.tags(), self.check(), self.tools()
+        if self.problems:
+            return
+        for turns_ in said:
+            self.problems.extend(turns.problems(turns_))
+        if not self.problems:
+            self.said = [equipped(one, tools) for one in said]
+            self.records = [Drawn(tuple(one), tags, check) for one in self.said]
+
+
+def equipped(said: list[Turn], tools: tuple[Mapping[str, Any], ...]) -> list[Turn]:
+    """Return the turns, the first of which brings ``tools``."""
+    return [said[0]._replace(tools=tools), *said[1:]] if tools else said

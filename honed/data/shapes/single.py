@@ -1,0 +1,109 @@
+"""Shapes whose fields hold an instruction and its answer: Alpaca, Dolly, prompt/response, self-instruct seed tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from honed.data.shapes.reading import Reading
+from honed.data.shapes.turns import Turn
+from honed.data.sources.decode import kind_of
+
+INSTRUCTIONS = ("instruction",)
+INPUTS = ("input", "context")
+OUTPUTS = ("output", "response")
+PROMPTS = ("prompt", "question", "query")
+ANSWERS = ("response", "completion", "answer")
+
+ALPACA_FIELDS = frozenset({*INSTRUCTIONS, *INPUTS, *OUTPUTS, "history"})
+PROMPT_FIELDS = frozenset({*PROMPTS, *ANSWERS})
+SEED_FIELDS = frozenset({*INSTRUCTIONS, "instances", "is_classification", "id", "name"})
+
+
+def alpaca(reading: Reading) -> list[Turn]:
+    """Return the turns of an Alpaca or Dolly row: earlier turns under ``history``, then instruction and answer."""
+    before = alpaca_prompt(reading, "Alpaca")
+    answer = reading.first(OUTPUTS)
+    if not answer:
+        reading.missing("Alpaca", OUTPUTS)
+    reading.fields = (*reading.fields, answer)
+    return [*before, Turn("assistant", reading.text(answer, needed=True) if answer else "", (answer,))]
+
+
+def alpaca_prompt(reading: Reading, title: str) -> list[Turn]:
+    """Return the turns of a row before its answer: system, history, instruction and input."""
+    key = reading.first(INSTRUCTIONS)
+    if not key:
+        reading.missing(title, INSTRUCTIONS)
+    text = reading.text(key, needed=True) if key else ""
+    extra = reading.first(INPUTS)
+    more = reading.text(extra, needed=False) if extra else ""
+    if more:
+        reading.extra = extra
+        text = f"{text}\n{more}" if text else more
+    reading.fields = (key,)
+    return [*reading.system(), *_history(reading), Turn("user", text, (key,))]
+
+
+def prompted(reading: Reading) -> list[Turn]:
+    """Return the turns of a prompt/response row; each of the two may be a text or a list of turns."""
+    prompt, answer = reading.first(PROMPTS), reading.first(ANSWERS)
+    reading.fields = (prompt, answer)
+    for name, known in ((prompt, PROMPTS), (answer, ANSWERS)):
+        if not name:
+            reading.missing("prompt/response", known)
+    said = reading.system()
+    if prompt:
+        said += side(reading, prompt, "user")
+    if answer:
+        said += side(reading, answer, "assistant")
+    return said
+
+
+def side(reading: Reading, key: str, role: Any) -> list[Turn]:
+    """Return the turns under ``key``: a list of them, or one text of ``role``."""
+    value = reading.value[key]
+    if isinstance(value, list):
+        return reading.turns_of(value, (key,))
+    return [Turn(role, reading.text(key, needed=True), (key,))]
+
+
+def seed_task(reading: Reading) -> None:
+    """Make one record of each instance of a self-instruct seed task."""
+    reading.fields = ("instruction", "instances")
+    instruction = reading.text("instruction", needed=True)
+    instances = reading.value.get("instances")
+    if not isinstance(instances, list) or not instances:
+        what = "a list of at least one instance is needed here"
+        reading.wrong(("instances",), "wrong type", what, 'An instance is {"input": ..., "output": ...}.')
+        return
+    said: list[list[Turn]] = []
+    for place, one in enumerate(instances):
+        texts = [one.get(name) if isinstance(one, dict) else None for name in ("input", "output")]
+        if not isinstance(texts[1], str) or not isinstance(texts[0] or "", str):
+            hint = 'An instance is {"input": ..., "output": ...}.'
+            what = "an instance has a text 'input' and a text 'output'"
+            reading.wrong(("instances", place), "wrong type", what, hint)
+            continue
+        asked = "\n".join(text for text in (instruction, texts[0]) if text)
+        answer = Turn("assistant", texts[1], ("instances", place, "output"))
+        said.append([*reading.system(), Turn("user", asked, ("instruction",)), answer])
+    reading.conversations(*said)
+
+
+def _history(reading: Reading) -> list[Turn]:
+    """Return the earlier turns of an Alpaca row: pairs of a prompt and its answer."""
+    pairs = reading.value.get("history")
+    if not pairs:
+        return []
+    said: list[Turn] = []
+    hint = 'The history is a list of ["prompt", "answer"] pairs.'
+    if not isinstance(pairs, list):
+        reading.wrong(("history",), "wrong type", f"a list of pairs is needed here, not {kind_of(pairs)}", hint)
+        return []
+    for place, pair in enumerate(pairs):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            reading.wrong(("history", place), "wrong type", "a pair of texts is needed here", hint)
+            continue
+        said.append(Turn("user", pair[0], ("history", place, 0)))
+        said.append(Turn("assistant", pair[1], ("history", place, 1)))
+    return said

@@ -1,0 +1,111 @@
+"""A source from end to end: opened, its shape found, its blocks read by several processes where it is large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from honed.data import intake
+from honed.data.intake import Counts, Intake, Manner
+from honed.data.mapping import ColumnMap
+from honed.data.parts import Read, Reader
+from honed.data.shapes.reading import Paths
+from honed.data.shapes.table import Shape
+from honed.data.sources import hub
+from honed.data.sources.container import Container
+from honed.data.sources.find import shown
+from honed.data.sources.read import reading
+from honed.data.sources.row import Block, Known, Meter
+from honed.jobs import pool
+from honed.records import Fault
+
+_LARGE = 48 * 2**20
+"""Bytes from which on starting more processes pays; they take about a second."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said of how sources are to be read."""
+
+    shape: Shape | None = None
+    columns: ColumnMap = field(default_factory=lambda: ColumnMap({}))
+    paths: Paths = "all"
+
+
+@dataclass
+class Survey:
+    """A source that is being read: what it is, and what was counted so far."""
+
+    manner: Manner
+    container: Container
+    blocks: Iterator[Block]
+    processes: int = 1
+    counts: Counts = field(default_factory=Counts)
+
+    def reads(self, *, keep: bool) -> Iterator[Read]:
+        """Yield what each block held, counted; ``keep``: with its records. A source without rows is one fault."""
+        for read in pool.ordered(Reader(self.manner, keep), self.blocks, self.processes):
+            self.counts.add(read.counts)
+            yield read
+        if not self.counts.rows and not self.counts.kinds:
+            read = Reader(self.manner, keep)(Known((intake.rowless(self.manner.file),)))
+            self.counts.add(read.counts)
+            yield read
+
+    def notes(self) -> list[Fault]:
+        """Return what is odd about the file itself and was put right in reading; counted as warnings."""
+        encoding = self.container.encoding
+        if encoding == "UTF-8":
+            return []
+        hint = "Save it as plain UTF-8, or mend it: honed data check FILE --fix OUT."
+        fault = Fault(
+            file=self.manner.file,
+            line=1,
+            field="file",
+            kind="encoding",
+            message=f"the file is {encoding}; other tools may not read it",
+            hint=hint,
+            severity="warning",
+        )
+        self.counts.warnings["encoding"] += 1
+        return [fault]
+
+    def detected(self) -> str:
+        """Return what the source is and the evidence, in a sentence."""
+        return intake.detected(self.manner, self.container, self.counts)
+
+    def unread(self) -> str:
+        """Return the fields that nothing reads, in a sentence, or ""."""
+        return intake.unread(self.manner, self.counts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was counted, as JSON values."""
+        return intake.facts(self.manner, self.container, self.counts)
+
+    def rows(self) -> Iterator[intake.Taken | intake.Refused]:
+        """Yield each row in this process, for those who need its text; nothing is counted."""
+        for block in self.blocks:
+            yield from Intake(self.manner).read(block)
+
+
+@contextmanager
+def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None = None) -> Iterator[Survey]:
+    """Open ``source`` and tell its shape: the one that is wanted, else the commonest of the first rows.
+
+    ``processes`` None: one for a small file, all cores for a large one. Raises ``DataError`` if it can't be opened.
+    """
+    file = shown(source)
+    with reading(source, file, meter) as (container, blocks):
+        shape, blocks = intake.sampled(blocks, file, wanted.columns)
+        manner = Manner(file, wanted.shape or shape, wanted.columns, wanted.paths)
+        yield Survey(manner, container, blocks, processes or _processes(source, container))
+
+
+def _processes(source: str, container: Container) -> int:
+    if hub.is_ref(source):
+        return pool.cores()
+    size = Path(source).stat().st_size * (1 if not container.packing and container.kind != "Parquet" else 4)
+    return pool.cores() if size >= _LARGE else 1

@@ -1,0 +1,116 @@
+"""What is suspicious about a row that can be used: found by reading its texts, never by a model, and only a warning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from honed.data.language import mismatch
+from honed.data.shapes.problem import Problem
+from honed.data.shapes.turns import Turn
+
+_PLACEHOLDER = re.compile(
+    r"\{\{ *[A-Za-z_][\w .-]{0,40}\}\}|\[(?:your|insert|company|enter|add)\b[^\]\n]{0,40}\]|"
+    r"<(?:your|insert|enter)[ _][^>\n]{0,40}>|lorem ipsum",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:i(?:'|’)?m sorry,? (?:but|i )|i apologi[sz]e,? but|i (?:can ?not|can(?:'|’)t|am (?:unable|not able) to|"
+    r"(?:'|’)m (?:unable|not able) to|won(?:'|’)t) (?:fulfill|assist|help|comply|provide|answer|create|generate|access|"
+    r"write|do)|as an ai(?: language model)?\b|unfortunately,? i (?:can ?not|can(?:'|’)t|am (?:unable|not able)))"
+)
+_LEAKS = ("### Instruction", "### Response", "### Input", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<<SYS>>",
+          "<|endoftext|>", "<|assistant|>", "<|user|>", "\nHuman:", "\nAssistant:", "<s>", "</s>")  # fmt: skip
+_MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf\u201a-\u203a\u20ac\u2122]|â€[\u0080-\u00bf™œžšŸ¦“”˜¢\u02dc]|ðŸ|ï¿½|\ufffd")
+_JOINING = "a an and are as at because but by for from if in into is of on or that the their to with your"
+_JOINS = frozenset(_JOINING.split())
+_HEAD = 200
+_LEAST_CUT_WORDS = 8
+_LEAST_ECHO = 40
+
+
+def suspicions(turns: Sequence[Turn]) -> Iterator[Problem]:
+    """Yield what is suspicious about turns that are in order."""
+    asked = ""
+    for turn in turns:
+        text = turn.content
+        if text[:1].isspace() or text[-1:].isspace():
+            yield _problem(turn, "stray whitespace", "the text begins or ends with blanks", "Strip it: --fix does.")
+        if not text.isascii() and (found := _MOJIBAKE.search(text)):
+            what = f"{found[0]!r} looks like text read in the wrong encoding"
+            yield _problem(turn, "mojibake", what, "Write the file again from its source, as UTF-8.")
+        if turn.role == "assistant" and text:
+            yield from _answer(turn, asked)
+        elif turn.role == "user":
+            asked = text
+
+
+def _answer(turn: Turn, asked: str) -> Iterator[Problem]:
+    text = turn.content
+    if ("[" in text or "{{" in text or "<" in text or "orem ipsum" in text) and (found := _PLACEHOLDER.search(text)):
+        what = f"the placeholder {found[0]!r} is left in the answer"
+        yield _problem(turn, "placeholder", what, "Put the real words there, or remove the row.")
+    head = text[:_HEAD].lower()
+    if _may_refuse(head) and _REFUSAL.search(head):
+        what = "the answer refuses, or speaks of itself as an AI"
+        yield _problem(turn, "refusal", what, "Keep it only if the model should answer so.")
+    if (leak := _leaked(text)) or (len(asked) >= _LEAST_ECHO and text.startswith(asked)):
+        what = (
+            f"the answer holds {leak.strip()!r}, which is a prompt's" if leak else "the answer begins with its prompt"
+        )
+        yield _problem(turn, "prompt in answer", what, "Cut it out of the answer.")
+    if text[-1] not in _ENDS and _cut(text):
+        what = f"the answer seems to stop in mid-sentence: ...{text[-30:]!r}"
+        yield _problem(turn, "cut answer", what, "Complete the answer, or remove the row.")
+    if found_two := mismatch(asked, text):
+        what = f"the prompt is {found_two[0]}, the answer {found_two[1]}"
+        yield _problem(turn, "language mismatch", what, "Look whether the answer should be in that language.")
+
+
+_ENDS = frozenset(".!?\"')]}»”’…:;`*>|。！？」』）%$°0123456789")
+
+
+def _may_refuse(head: str) -> bool:
+    """Tell texts that can't be refusals, at a small part of the pattern's cost."""
+    return (
+        "sorry" in head
+        or "i can" in head
+        or "as an ai" in head
+        or "able to" in head
+        or "apolog" in head
+        or "i won" in head
+        or "unfortunately" in head
+    )
+
+
+def _leaked(text: str) -> str:
+    if "<" not in text and "#" not in text and "[" not in text and ":" not in text:
+        return ""
+    return next((mark for mark in _LEAKS if mark in text), "")
+
+
+def _cut(text: str) -> bool:
+    """Tell whether an answer stops in mid-sentence: its last line has whole sentences before, or ends with a joint.
+
+    Lists, titles, names, code and short answers end without a mark as well, and aren't meant.
+    """
+    last = text.rstrip().rpartition("\n")[2]
+    words = last.split()
+    if len(words) < _LEAST_CUT_WORDS or "```" in text or words[-1].startswith(("http", "www.", "#", "@")):
+        return False
+    if words[-1].lower() in _JOINS or last.endswith(","):
+        return True
+    before = re.split(r"[.!?] +(?=[A-Z\"'])", last)
+    return len(before) > 1 and words[-1].isalpha() and words[-1].islower() and len(before[-1].split()) > 2
+
+
+def _problem(turn: Turn, kind: str, message: str, hint: str) -> Problem:
+    return Problem(turn.path, kind, message, hint)
+
+
+def undeclared(turns: Sequence[Turn]) -> Iterator[Problem]:
+    """Yield the tools that are called without being among those that the first turn brings."""
+    known = {tool["name"] for tool in turns[0].tools}
+    for name in dict.fromkeys(call.name for turn in turns for call in turn.tool_calls if call.name not in known):
+        what = f"the tool {name!r} is called, and 'tools' doesn't define it"
+        yield Problem(("tools",), "undeclared tool", what, "Define it under 'tools'.")

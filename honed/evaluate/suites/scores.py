@@ -1,0 +1,125 @@
+"""What a model's answers to a suite are worth: each instruction judged, the totals, the floors, the segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from honed import registry
+from honed.errors import DataError, HonedError
+from honed.evaluate import scoring
+from honed.evaluate.rates import SEGMENTS, rate
+from honed.evaluate.suites.result import Floor, Followed, RowScore, SuiteScores, Totals
+from honed.evaluate.suites.suite import Row, Suite
+from honed.evaluate.verifiers.families import Verdict
+from honed.evaluate.verifiers.instruction import loosely
+from honed.records import Score
+
+Verdicts = Sequence[Verdict]
+
+
+def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = lambda: None) -> SuiteScores:
+    """Judge answers by row id. ``check`` is called between rows and may raise to stop.
+
+    Raises ``DataError`` naming the row if a verifier can't use its parameters or fails.
+    """
+    judged = _judged(suite, lambda row: answers.get(row.id, ""), check)
+    floors = {
+        text: _judged(suite, lambda _row, text=text: text, check)  # type: ignore[misc]
+        for text in scoring.CONSTANTS
+    }
+    totals = {text: _totals(found) for text, found in floors.items()}
+    best = max(totals, key=lambda text: totals[text].prompt_strict.passed)
+    echo = _judged(suite, lambda row: scoring.echoed(row.conversation), check)
+    return SuiteScores(
+        suite=suite.manifest.name,
+        suite_hash=suite.hash,
+        source=suite.manifest.source,
+        licence=suite.manifest.licence,
+        n=len(suite.rows),
+        answered=len(answers),
+        empty=sum(not text.strip() for text in answers.values()),
+        totals=_totals(judged),
+        constant=Floor(answer=best, totals=totals[best]),
+        constants={text: found.prompt_strict.rate for text, found in totals.items()},
+        echo=Floor(answer="the prompt", totals=_totals(echo)),
+        instructions=_by_instruction(judged),
+        segments=_segments(suite.rows, judged),
+        rows=tuple(_row_score(row, found, answers) for row, found in zip(suite.rows, judged, strict=True)),
+    )
+
+
+def judge(row: Row, answer: str) -> list[Verdict]:
+    """Return the verdict on each instruction of a row; a row of another verifier counts as one instruction."""
+    check = row.check
+    try:
+        if check.verifier in registry.names("instructions"):
+            found: list[Verdict] = registry.get("instructions", check.verifier).judge(check.params, row.prompt, answer)
+            return found
+        known = {check.verifier: registry.get("verifiers", check.verifier)}
+        conversation = row.conversation
+
+        def one(text: str) -> Score:
+            given = scoring.judge(conversation, text, known)
+            assert given is not None
+            return given
+
+        strict = one(answer)
+        return [Verdict(check.verifier, strict, loosely(one, answer, strict))]
+    except HonedError as error:
+        raise DataError(f"row {row.id}: {error.message}", error.hint) from error
+
+
+def _judged(suite: Suite, answer: Callable[[Row], str], check: Callable[[], None]) -> list[Verdicts]:
+    found: list[Verdicts] = []
+    for row in suite.rows:
+        check()
+        found.append(judge(row, answer(row)))
+    return found
+
+
+def _totals(judged: Iterable[Verdicts]) -> Totals:
+    rows = list(judged)
+    strict = [[one.strict.passed for one in row] for row in rows]
+    loose = [[one.loose.passed for one in row] for row in rows]
+    return Totals(
+        prompt_strict=rate(map(all, strict)),
+        prompt_loose=rate(map(all, loose)),
+        instruction_strict=rate(one for row in strict for one in row),
+        instruction_loose=rate(one for row in loose for one in row),
+    )
+
+
+def _by_instruction(judged: Iterable[Verdicts]) -> dict[str, Followed]:
+    found: dict[str, list[Verdict]] = {}
+    for row in judged:
+        for one in row:
+            found.setdefault(one.id, []).append(one)
+    return {
+        name: Followed(
+            strict=rate(one.strict.passed for one in found[name]), loose=rate(one.loose.passed for one in found[name])
+        )
+        for name in sorted(found)
+    }
+
+
+def _segments(rows: Sequence[Row], judged: Sequence[Verdicts]) -> dict[str, dict[str, Totals]]:
+    """Return the totals of each value of the tags that metrics are given by; a tag that no row has is left out."""
+    cells: dict[str, dict[str, list[Verdicts]]] = {}
+    for row, found in zip(rows, judged, strict=True):
+        for tag in SEGMENTS:
+            if tag in row.tags:
+                cells.setdefault(tag, {}).setdefault(row.tags[tag], []).append(found)
+    return {tag: {value: _totals(group[value]) for value in sorted(group)} for tag, group in cells.items()}
+
+
+def _row_score(row: Row, found: Verdicts, answers: Mapping[str, str]) -> RowScore:
+    single = len(row.prompt) == 1 and row.prompt[0].role == "user"
+    return RowScore(
+        id=row.id,
+        prompt=row.prompt[0].content if single else row.prompt,
+        instructions=tuple(one.id for one in found),
+        strict=tuple(one.strict.passed for one in found),
+        loose=tuple(one.loose.passed for one in found),
+        why=tuple(one.strict.why for one in found),
+        answered=row.id in answers,
+    )

@@ -1,0 +1,124 @@
+"""Stored answers: a JSONL file of prompts and responses by any model, matched to the rows of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import Field, ValidationError, field_validator
+
+from honed.errors import DataError
+from honed.evaluate.suites.suite import Row, Suite, prompt_key, reasons, summary
+from honed.records import Fault, Message, Record
+
+_HINT = 'Each line is {"prompt": ..., "response": ...}, with the prompts of the suite.'
+
+
+class Stored(Record):
+    """One line: the prompt (a text, or messages) and what the model said. No response at all is an empty one."""
+
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    response: str
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _as_messages(cls, value: object) -> object:
+        return ({"role": "user", "content": value},) if isinstance(value, str) else value
+
+    @field_validator("response", mode="before")
+    @classmethod
+    def _no_response(cls, value: object) -> object:
+        return "" if value is None else value
+
+
+class Matched(Record):
+    """The answers by row id, and what didn't fit: each a sentence with its place."""
+
+    file: str
+    lines: int
+    answers: dict[str, str]
+    unknown: tuple[str, ...]
+    repeated: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def read(path: Path, suite: Suite) -> Matched:
+    """Match a file of answers to a suite by prompt: exactly, or else but for white space at both ends.
+
+    A prompt that the suite hasn't is left out, one that occurs again takes the place of the earlier one (as in the
+    benchmarks' own readers), a row without an answer fails: each is listed. Raises ``DataError`` for a file that can't
+    be read, lines that aren't answers (all of them, by line), or when no prompt at all is the suite's.
+    """
+    exact = {row.key: row for row in suite.rows}
+    trimmed = {row.key.strip(): row for row in suite.rows}
+    answers: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    unknown: list[str] = []
+    repeated: list[str] = []
+    stored = _lines(path)
+    for number, line in stored:
+        key = prompt_key(line.prompt)
+        row = exact.get(key) or trimmed.get(key.strip())
+        if row is None:
+            unknown.append(f"{path}:{number}: prompt: not in the suite: {_short(key)}")
+            continue
+        if row.id in seen:
+            repeated.append(f"{path}:{number}: prompt: also in line {seen[row.id]}, which is left out: {_short(key)}")
+        seen[row.id] = number
+        answers[row.id] = line.response
+    if not answers:
+        raise DataError(f"{path}: none of its {len(stored)} prompts is in the suite {suite.manifest.name!r}", _HINT)
+    return Matched(
+        file=str(path),
+        lines=len(stored),
+        answers=answers,
+        unknown=tuple(unknown),
+        repeated=tuple(repeated),
+        missing=tuple(_missing(suite.rows, answers)),
+    )
+
+
+def _missing(rows: Sequence[Row], answers: dict[str, str]) -> list[str]:
+    return [f"row {row.id}: no answer: {_short(row.key)}" for row in rows if row.id not in answers]
+
+
+def _lines(path: Path) -> list[tuple[int, Stored]]:
+    try:
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}", "Check the path of the answers.") from error
+    found: list[tuple[int, Stored]] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, _stored(line)))
+        except DataError as error:
+            field, _, message = error.message.partition(": ")
+            faults.append(Fault(file=str(path), line=number, field=field, kind="answer", message=message))
+    if faults:
+        raise DataError(summary(faults), _HINT)
+    if not found:
+        raise DataError(f"{path}: there are no answers", _HINT)
+    return found
+
+
+def _stored(line: bytes) -> Stored:
+    try:
+        value: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"line: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError("line: not a JSON object")
+    try:
+        return Stored.model_validate({name: value[name] for name in ("prompt", "response") if name in value})
+    except ValidationError as error:
+        raise DataError("; ".join(reasons(error))) from error
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= 60 else f"{line[:59]}…")

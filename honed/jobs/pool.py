@@ -1,0 +1,59 @@
+"""A function over a stream of pieces in several processes: results in order, a bounded number under way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AHEAD = 2
+"""Pieces under way for each process: one in work, one waiting."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered(function: Callable[[T], R], pieces: Iterable[T], processes: int) -> Iterator[R]:
+    """Yield ``function(piece)`` for each piece, in order; in this process if ``processes`` is 1.
+
+    Function, pieces and results travel between processes, which start fresh and end with this one, however it ends.
+    """
+    if processes <= 1:
+        yield from map(function, pieces)
+        return
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=fresh, initializer=_begin, initargs=(os.getpid(),)) as pool:
+        stream = iter(pieces)
+        under_way: deque[Future[R]] = deque(pool.submit(function, one) for one in islice(stream, processes * _AHEAD))
+        try:
+            while under_way:
+                result = under_way.popleft().result()
+                under_way.extend(pool.submit(function, one) for one in islice(stream, 1))
+                yield result
+        except BaseException:  # whoever stops early doesn't wait for what is under way
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone: a killed parent can't tell its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,179 @@
+"""Preferences and labelled answers, however they are written, become the same records; and can be trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from honed.cli.main import run
+from honed.data import dropped
+from honed.data.shapes import table
+from honed.data.shapes.drawn import Drawn
+from honed.data.worker import work
+from honed.records import Preference, Rating
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from tests.data.files import queued, saved
+
+Q = {"role": "user", "content": "q"}
+GOOD, BAD = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
+HH = "\n\nHuman: first\n\nAssistant: x\n\nHuman: q\n\nAssistant: "
+
+
+def read(row: dict[str, Any]) -> Preference | Rating:
+    shape = table.shape_of(row)
+    assert shape in ("preference", "kto")
+    found = table.read(json.loads(json.dumps(row)), shape)
+    assert found.problems == []
+    (record,) = found.records
+    assert not isinstance(record, Drawn)
+    return record
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "chosen": "good", "rejected": "bad"},
+        {"question": "q", "chosen": "good", "rejected": "bad"},
+        {"prompt": [Q], "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": [Q], "chosen": "good", "rejected": "bad"},
+        {"chosen": [Q, GOOD], "rejected": [Q, BAD]},
+        {"prompt": "q", "chosen": [Q, GOOD], "rejected": [Q, BAD]},
+        {"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"},
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "good"},
+            "rejected": {"from": "gpt", "value": "bad"},
+        },
+        {"messages": [Q], "chosen": GOOD, "rejected": BAD},
+        {"input": {"messages": [Q]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
+        {"chosen": "\n\nHuman: q\n\nAssistant: good", "rejected": "\n\nHuman: q\n\nAssistant: bad"},
+        {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": "good", "rejected": "bad"},
+    ],
+)
+def test_each_way_to_write_a_preference_is_read(row: dict[str, Any]) -> None:
+    pair = read(row)
+    assert isinstance(pair, Preference)
+    assert [(turn.role, turn.content) for turn in pair.prompt] == [("user", "q")]
+    assert (pair.chosen, pair.rejected) == ("good", "bad")
+
+
+def test_a_dialogue_and_a_system_text_are_kept_before_both_answers() -> None:
+    pair = read({"chosen": HH + "good", "rejected": HH + "bad", "system": "s", "source": "hh"})
+    assert [(turn.role, turn.content) for turn in pair.prompt] == [
+        ("system", "s"),
+        ("user", "first"),
+        ("assistant", "x"),
+        ("user", "q"),
+    ]
+    assert dict(pair.tags) == {"source": "hh"}
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "kind"),
+    [
+        ({"prompt": "q", "chosen": "same", "rejected": "same"}, ("rejected",), "no difference"),
+        ({"prompt": "q", "chosen": "good", "rejected": " "}, ("rejected",), "empty answer"),
+        ({"prompt": "q", "chosen": "good", "rejected": None}, ("rejected",), "wrong type"),
+        ({"chosen": "good", "rejected": "bad"}, ("chosen",), "empty prompt"),
+        ({"chosen": [Q, GOOD], "rejected": [{**Q, "content": "other"}, BAD]}, ("rejected",), "two prompts"),
+        ({"prompt": [Q], "chosen": [GOOD, Q, GOOD], "rejected": [BAD, Q, BAD]}, ("rejected",), "two prompts"),
+        ({"prompt": [Q, GOOD], "chosen": "good", "rejected": "bad"}, ("chosen",), "roles out of order"),
+    ],
+)
+def test_each_fault_of_a_preference_is_named(row: dict[str, Any], field: tuple[str, ...], kind: str) -> None:
+    found = table.read(row, "preference")
+    assert (field, kind) in [(problem.path, problem.kind) for problem in found.problems]
+    assert found.records == []
+
+
+def test_a_preference_without_one_side_is_a_fault() -> None:
+    found = table.read({"prompt": "q", "chosen": "good"}, "preference")
+    assert [(problem.path, problem.kind) for problem in found.problems] == [(("rejected",), "missing field")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [Q, BAD], "label": False},
+        {"conversations": [Q, BAD], "kto_tag": False},
+        {"prompt": "q", "completion": "bad", "label": False},
+        {"prompt": [Q], "completion": [BAD], "label": "false"},
+        {"instruction": "q", "output": "bad", "kto_tag": False},
+        {"prompt": [Q], "answer": "bad", "good": False, "reason": ""},
+    ],
+)
+def test_each_way_to_write_a_label_is_read(row: dict[str, Any]) -> None:
+    rating = read(row)
+    assert isinstance(rating, Rating)
+    assert ([turn.content for turn in rating.prompt], rating.answer, rating.good) == (["q"], "bad", False)
+
+
+@pytest.mark.parametrize("label", ["maybe", 2, None, []])
+def test_a_label_that_is_neither_true_nor_false_is_a_fault(label: Any) -> None:
+    found = table.read({"prompt": "q", "completion": "a", "label": label}, "kto")
+    assert [problem.path for problem in found.problems] == [("label",)]
+    assert table.shape_of({"prompt": "q", "completion": "a", "label": label}) == "prompt-response"
+
+
+def pairs(count: int) -> list[dict[str, Any]]:
+    return [{"prompt": f"q{number}", "chosen": "good", "rejected": "bad"} for number in range(count)]
+
+
+def test_preferences_are_stored_apart_and_held_out_ones_become_rows(workspace: Workspace, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [*pairs(60), pairs(1)[0]])))
+    result = work(queued(workspace, [path], heldout=0.3), lambda: False)
+    dataset = artifacts.resolve(workspace, "datasets", "set")
+    kept, heldout = list(datasets.preferences(dataset)), list(datasets.rows(dataset, "heldout"))
+    assert (result["preferences"], result["heldout"], result["train"]) == (len(kept), len(heldout), 0)
+    assert 5 < len(heldout) < 40
+    assert len(kept) + len(heldout) == 60
+    assert {row.answer for row in heldout} == {"good"}
+    assert not {row.prompt_id for row in heldout} & {pair.prompt_id for pair in kept}
+    assert result["dropped"] == {"duplicate": 1}
+    ((fault, text),) = dropped.read(dataset.path)
+    assert (fault.line, fault.kind, fault.message.endswith("rows.jsonl:1")) == (61, "duplicate", True)
+    assert Preference.model_validate_json(text).chosen == "good"
+
+
+def test_ratings_are_stored_apart_and_bad_answers_are_no_held_out_rows(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "completion": f"a{n}", "label": n % 2 == 0} for n in range(60)]
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    result = work(queued(workspace, [path], heldout=0.4), lambda: False)
+    dataset = artifacts.resolve(workspace, "datasets", "set")
+    kept, heldout = list(datasets.ratings(dataset)), list(datasets.rows(dataset, "heldout"))
+    assert len(kept) + len(heldout) + result["dropped"]["held-out prompt"] == 60
+    assert all(int(row.answer[1:]) % 2 == 0 for row in heldout)
+    assert result["ratings"] == len(kept) > 20
+
+
+def test_imported_preferences_can_be_trained_on(workspace: Workspace, tmp_path: Path) -> None:
+    from honed.models.chat import from_tokenizer
+    from honed.train.objectives.table import OBJECTIVES
+    from tests.tiny import tiny_tokenizer
+
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, pairs(8))))
+    work(queued(workspace, [path], heldout=0.0), lambda: False)
+    dataset = artifacts.resolve(workspace, "datasets", "set")
+    read_ = OBJECTIVES["dpo"].read(dataset, from_tokenizer(tiny_tokenizer()), 512, None)
+    assert (len(read_.encoded), read_.left_out) == (8, ())
+
+
+def test_preferences_are_shown_side_by_side(
+    workspace: Workspace, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    from honed.models import load
+    from honed.models.chat import from_tokenizer
+    from tests.tiny import tiny_tokenizer
+
+    monkeypatch.setattr(load, "load_chat", lambda *_, **__: from_tokenizer(tiny_tokenizer()))
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, pairs(8))))
+    work(queued(workspace, [path], heldout=0.0), lambda: False)
+    args = ["data", "show", "set", "--model", "any", "--rows", "1", "--workspace", str(workspace.path)]
+    assert run(args) == 0
+    out = capsys.readouterr().out
+    assert "answer=chosen" in out
+    assert "⟦bad<|im_end|>⟧" in out

@@ -1,0 +1,143 @@
+"""What is suspicious is found, counted and named; what is in order isn't."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from honed.cli.main import run
+from honed.data.language import language, mismatch
+from honed.data.worker import work
+from honed.store.workspace import Workspace
+from tests.data.files import alpaca, chat, queued, saved, suspicious
+
+LONG = "The first sentence is whole and says enough. "
+ENGLISH = "Please explain how the moon moves around the earth and why it is bright."
+SPANISH = "La luna se mueve alrededor de la tierra y es muy brillante por la luz del sol que refleja."
+GERMAN = "Der Mond ist nicht so groß und auch nicht so hell wie die Sonne, aber er ist der Erde nah."
+
+
+def kinds(tmp_path: Path, *rows: Any) -> list[tuple[int, str, str]]:
+    return suspicious(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("I am {{name}}, made by {{ author }}.", "placeholder"),
+        ("Dear [Your Name], welcome.", "placeholder"),
+        ("Write to <insert address> today.", "placeholder"),
+        ("I'm sorry, but I can't help with that.", "refusal"),
+        ("As an AI language model, I have no opinion.", "refusal"),
+        ("Unfortunately, I cannot do this.", "refusal"),
+        ("Fine.\n### Instruction:\nDo more.", "prompt in answer"),
+        ("Fine.<|im_end|>", "prompt in answer"),
+        ("Fine.\nHuman: and then?", "prompt in answer"),
+        ("The cafÃ© is open.", "mojibake"),
+        ("Itâ€™s open.", "mojibake"),
+        ("Half a \ufffd.", "mojibake"),
+        (LONG + "The second one goes on and on and", "cut answer"),
+        (LONG + "The second one was cut right behind this word", "cut answer"),
+        ("First, we take eggs, flour, milk, butter, sugar, salt,", "cut answer"),
+        ("Fine.\n", "stray whitespace"),
+    ],
+)
+def test_what_is_suspicious_about_an_answer_is_found(answer: str, kind: str, tmp_path: Path) -> None:
+    assert kinds(tmp_path, alpaca(1), alpaca(2, output=answer)) == [(2, "output", kind)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Use a[0] and b[your_index] < c, or {x}.",
+        "They are sorry that the shop can't open.",
+        "Café Zoë – naïve “façade” 你好 привет.",
+        "- eggs\n- flour and milk\n- sugar",
+        "The book was written by J. R. Tolkien",
+        LONG + "It is by Arthur Conan Doyle",
+        "```python\nprint('a b c d e f g h i', end=' and then')\n```",
+        "The Human: a short history of us.",
+        LONG + "See https://example.org/a",
+    ],
+)
+def test_what_is_in_order_is_not_suspicious(answer: str, tmp_path: Path) -> None:
+    assert kinds(tmp_path, alpaca(1, output=answer)) == []
+
+
+def test_an_answer_that_begins_with_its_prompt_is_found(tmp_path: Path) -> None:
+    asked = "Say which of these two long sentences is the better one."
+    assert kinds(tmp_path, {"prompt": asked, "response": asked + " The first."}) == [
+        (1, "response", "prompt in answer")
+    ]
+
+
+def test_the_turn_and_the_line_of_a_suspicion_are_told(tmp_path: Path) -> None:
+    row = chat(("user", "q"), ("assistant", "a."), ("user", "q"), ("assistant", "I am {{name}}."))
+    path = saved(tmp_path, "rows.json", json.dumps([row], indent=2))
+    line = next(number for number, text in enumerate(path.read_text().split("\n"), 1) if "{{" in text)
+    assert suspicious(path) == [(line, "messages[3].content", "placeholder")]
+
+
+def test_a_tool_that_is_called_and_not_defined_is_suspicious(tmp_path: Path) -> None:
+    turns = [
+        {"from": "human", "value": "q"},
+        {"from": "function_call", "value": '{"name": "look", "arguments": {}}'},
+        {"from": "observation", "value": "1"},
+        {"from": "gpt", "value": "a"},
+    ]
+    row = {"conversations": turns, "tools": '[{"name": "other"}]'}
+    assert kinds(tmp_path, row, {**row, "tools": "[]"}) == [(1, "tools", "undeclared tool")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ENGLISH, "English"),
+        (SPANISH, "Spanish"),
+        (GERMAN, "German"),
+        ("La lune est plus petite que la terre et elle tourne autour des continents avec une face cachée.", "French"),
+        ("月はなぜ明るいのですか", "Japanese"),
+        ("月亮为什么这么亮", "Chinese"),
+        ("Луна светит ярко", "Cyrillic"),
+        ("Yes.", ""),
+        ("x = 10; y = 20; print(x * y)", ""),
+        ("", ""),
+    ],
+)
+def test_a_language_is_told_where_it_is_clear(text: str, said: str) -> None:
+    assert language(text) == said
+
+
+def test_a_mismatch_is_claimed_only_where_no_other_language_was_asked_for() -> None:
+    assert mismatch(ENGLISH, SPANISH) == ("English", "Spanish")
+    assert mismatch(GERMAN, "月亮为什么这么亮") == ("German", "Chinese")
+    assert mismatch(ENGLISH + " Answer in Spanish.", SPANISH) is None
+    assert mismatch("Translate what the man said of the moon and of the sun for me.", SPANISH) is None
+    assert mismatch(ENGLISH, "Sí.") is None
+    assert mismatch(ENGLISH, ENGLISH) is None
+
+
+def test_check_counts_warnings_and_exits_0(tmp_path: Path, capsys: Any) -> None:
+    rows = [alpaca(1), alpaca(1), *(alpaca(number, output="I am {{name}}.") for number in range(2, 7))]
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    assert run(["data", "check", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rows"], found["usable"], found["kinds"]) == (7, 7, {})
+    assert found["warnings"] == {"placeholder": 5, "duplicate": 1}
+    assert {fault["severity"] for fault in found["faults"]} == {"warning"}
+    assert [fault["line"] for fault in found["faults"]] == [2, 3, 4, 5, 6, 7]
+    assert run(["data", "check", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("7 of 7 rows usable, 0 faults, 6 warnings\n")
+    assert "warning: 5 placeholder, such as" in err
+    assert err.count("{{name}}") == 2
+
+
+def test_an_import_counts_what_is_suspicious_and_keeps_it(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [alpaca(1), alpaca(2, output="I am {{name}}.")]
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    result = work(queued(workspace, [path], heldout=0.0), lambda: False)
+    assert (result["train"], result["warnings"], result["dropped"]) == (2, {"placeholder": 1}, {})
