@@ -34,13 +34,13 @@ def save(
     step: int,
     optimizer: Optimizer,
     keep: int,
-    ranks: Ranks = ALONE,
     position: Mapping[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Path:
-    """Write ``step-<N>`` (N steps are done), then drop all but ``keep``.
+    """Write ``step-<N>`` (N steps are done); then drop all but ``keep``. Every rank calls it.
 
-    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``). Every rank
-    calls it. A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
+    ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``).
+    A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
     """
     final = folder / f"step-{step:08d}"
     _write(final, optimizer.state(), {"step": step, "position": position or {}}, ranks, optimizer.sharded)
@@ -76,15 +76,15 @@ def facts(path: Path) -> dict[str, Any]:
     return dict(json.loads((path / _FACTS).read_text()))
 
 
+def position(path: Path) -> dict[str, Any]:
+    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
+    return dict(facts(path).get("position", {}))
+
+
 def load(path: Path, optimizer: Optimizer) -> int:
     """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
     optimizer.load_state(_read(path, optimizer.rows))
     return int(facts(path)["step"])
-
-
-def position(path: Path) -> dict[str, Any]:
-    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
-    return dict(facts(path).get("position", {}))
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:

@@ -111,8 +111,7 @@ class Training(Generic[E, B]):
             self._step(step, optimizer)
             self.done, self.position = step.number, step.position
             if self.done % self.settings.eval_every == 0:
-                measured, heldout_loss = self.done, self._evaluate()
-                self._keep_best(heldout_loss, optimizer)
+                measured, heldout_loss = self.done, self._measure(optimizer)
             stopping = self.stopping()
             if self._checkpoint_due(saved) or stopping:
                 self._save(optimizer)
@@ -120,8 +119,7 @@ class Training(Generic[E, B]):
             if stopping and step.number < step.total:
                 raise Stopped
         if measured != self.done:
-            heldout_loss = self._evaluate()
-            self._keep_best(heldout_loss, optimizer)
+            heldout_loss = self._measure(optimizer)
         return self._take_best(optimizer) if self.best else heldout_loss
 
     def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
@@ -130,9 +128,7 @@ class Training(Generic[E, B]):
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191), and
         # whichever rank computes them.
         weight = sum(batch.weight for batch in batches)
-        means = {
-            name: value / weight for name, value in self._passes(step.number - 1, batches, weight, optimizer).items()
-        }
+        means = {name: value / weight for name, value in self._passes(step.number, batches, weight, optimizer).items()}
         if not math.isfinite(means["loss"]):
             self._not_finite(step)
         self.placed.add_up(optimizer.masters)
@@ -185,6 +181,14 @@ class Training(Generic[E, B]):
                 mine[name] += value.item()
         return self.placed.ranks.total(mine)
 
+    def _measure(self, optimizer: Optimizer) -> float | None:
+        """The held-out loss now; its weights are kept if it is the lowest so far, and that was asked for."""
+        loss = self._evaluate()
+        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
+            checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
+            self.best = (self.done, loss)
+        return loss
+
     def _evaluate(self) -> float | None:
         loss = self.heldout.loss(self.placed)
         if loss is not None:
@@ -196,15 +200,10 @@ class Training(Generic[E, B]):
             rate = self.settings.learning_rate
             self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
 
-    def _keep_best(self, loss: float | None, optimizer: Optimizer) -> None:
-        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
-            checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
-            self.best = (self.done, loss)
-
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""
         path = checkpoint.best(self._folder)
-        assert path and self.best, "saved by _keep_best"
+        assert path and self.best, "saved by _measure"
         checkpoint.load_best(path, optimizer)
         step, loss = self.best
         if step < self.done:
@@ -235,7 +234,7 @@ class Training(Generic[E, B]):
 
     def _save(self, optimizer: Optimizer) -> None:
         keep, ranks = self.settings.keep_checkpoints, self.placed.ranks
-        path = checkpoint.save(self._folder, self.done, optimizer, keep, ranks, self.position)
+        path = checkpoint.save(self._folder, self.done, optimizer, keep, self.position, ranks)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
 
     @property

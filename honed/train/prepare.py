@@ -78,8 +78,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    memory = ranks.agreed(_free_memory(device, ranks))
-    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory, ranks)
+    memory = ranks.agreed(_free_memory(ranks))
+    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
     streams = isinstance(train, Stream)
     if calls := datasets.tool_turns(dataset):
         how = (
@@ -90,7 +90,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         parameters=sum(p.numel() for p in base.model.parameters()),
         rows=train.rows if isinstance(train, Stream) else len(train.encoded),
         tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
-        memory=memory,
+        memory=ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else memory,
         device=device,
         precision=precision,
         precision_reason=why,
@@ -139,9 +139,7 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
     return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
 
 
-def _free_memory(device: str, ranks: Ranks) -> int:
-    """Bytes that are free for each rank."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+def _free_memory(ranks: Ranks) -> int:
+    """Bytes of this machine that are free for each of its ranks."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks.size)))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from honed.errors import DataError
@@ -70,10 +71,15 @@ def collect(records: Iterable[R], encode_one: Callable[[R], E], unit: str) -> Ro
 
 def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
     """List the rows that were set aside in ``left_out.jsonl`` and say so; ``DataError`` if no row remains."""
-    (job.path / LEFT_OUT).write_text(listing(rows))
+    left_out_list(job).write_text(listing(rows))
     if not rows.encoded:
         raise none_usable(job, dataset, len(rows.left_out), rows.left_out[:1], rows.unit)
     note_left_out(job, Counter(one["kind"] for one in rows.left_out), rows.unit)
+
+
+def left_out_list(job: Job) -> Path:
+    """Return the file where this rank lists what is set aside: a hidden one for ranks that aren't heard."""
+    return job.path / (f".{LEFT_OUT}.{job.rank}" if job.rank else LEFT_OUT)
 
 
 def listing(rows: Rows[E]) -> str:

@@ -20,7 +20,7 @@ from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.prepare import DTYPES, Prepared
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
-from honed.train.rows import LEFT_OUT, Rows
+from honed.train.rows import LEFT_OUT, Rows, left_out_list
 from honed.train.source import Stream
 from honed.train.steps import InMemory, Steps
 from honed.train.stream import Streamed
@@ -41,11 +41,11 @@ class Setup:
     reasons: tuple[str, ...]
 
 
-def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, refer: bool = True) -> Setup:
+def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train: bool = True) -> Setup:
     """Make the model what the settings ask for and plan the steps.
 
-    ``refer`` is False for a plan: then no likelihoods of the base model are computed, however much an objective needs
-    them. Raises ``Stopped`` when asked to stop while they are.
+    What is to train says its reasons first, and computes the base model's likelihoods where the objective needs them; a
+    plan does neither. Raises ``Stopped`` when asked to stop meanwhile.
     """
     model, config, settings = run.base.model, run.config, run.settings
     kernels = install(model)
@@ -53,9 +53,13 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, refer: b
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
     layout = _agreed(model, choose(model, sample.encoded, config, settings), here)
+    reasons = (*settings.reasons, *layout.reasons, *_of_stream(run))
+    if to_train and run.job.status().attempt == 1:
+        for reason in reasons:
+            run.job.log.note(reason)
     entry = OBJECTIVES[config.objective]
     train = run.train
-    refer = refer and entry.reference
+    refer = to_train and entry.reference
     if refer and config.shard == "none":  # before adapters are added: the model is still the base
         train = _referred(run, layout, Replicated(model, here), stopping)
     adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
@@ -70,12 +74,12 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, refer: b
         placed=placed,
         objective=entry.make(given, layout.fused, layout.packed, layout.shared),
         heldout=HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device),
-        steps=_steps(run, train, layout, here),
+        steps=_steps(run, train, layout),
         layout=layout,
         kernels=kernels,
         adapted=adapted,
         trainable=trainable,
-        reasons=(*settings.reasons, *layout.reasons, *_of_stream(run)),
+        reasons=reasons,
     )
 
 
@@ -112,7 +116,7 @@ def _placed(run: Prepared, here: Ranks) -> Placement:
     return Sharded(run.base.model, here, device=settings.device, compute=compute, cpu_offload=config.cpu_offload)
 
 
-def _steps(run: Prepared, train: Rows[Any] | Stream[Any], layout: Layout, here: Ranks) -> Steps[Any]:
+def _steps(run: Prepared, train: Rows[Any] | Stream[Any], layout: Layout) -> Steps[Any]:
     """The order of the run, the same on every rank; rank 0 lists what a stream can't use."""
     if isinstance(train, Rows):
         return InMemory(train, layout.steps)
@@ -123,7 +127,7 @@ def _steps(run: Prepared, train: Rows[Any] | Stream[Any], layout: Layout, here: 
         epochs=run.settings.epochs,
         seed=run.config.seed,
         window_rows=train.window_rows(run.config.stream_rows, run.settings.batch_tokens),
-        listing=run.job.path / (LEFT_OUT if here.first else f".{LEFT_OUT}.{here.number}"),
+        listing=left_out_list(run.job),
     )
 
 

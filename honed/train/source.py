@@ -18,8 +18,7 @@ from honed.store.workspace import writing
 from honed.train.config import TrainConfig
 from honed.train.objectives.table import OBJECTIVES, Entry
 from honed.train.prefixes import Example
-from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import LEFT_OUT, Rows, collect, listing, none_usable, report_left_out
+from honed.train.rows import Rows, collect, left_out_list, listing, none_usable, report_left_out
 from honed.train.stream import SHARD_ROWS
 
 BYTES_PER_CHARACTER = 16
@@ -66,8 +65,8 @@ class Stream(Generic[E]):
         return wish or round(max(min(WINDOW_ROWS, WINDOW_TOKENS / length), WINDOW_STEPS * batch_tokens / length))
 
 
-def find(  # noqa: PLR0913 - what it depends on
-    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int, job: Job, memory: int, ranks: Ranks = ALONE
+def find(
+    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int, job: Job, memory: int
 ) -> tuple[Rows[Any] | Stream[Any], str]:
     """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here.
 
@@ -79,7 +78,7 @@ def find(  # noqa: PLR0913 - what it depends on
     if streams:
         return _stream(config, entry, dataset, chat, limit, job), why
     rows = entry.read(dataset, chat, limit, config.rows)
-    ranks.together(lambda: report_left_out(job, rows, dataset) if ranks.first else None)
+    report_left_out(job, rows, dataset)
     return rows, why
 
 
@@ -127,7 +126,7 @@ def _first_usable(
     """Return the first shard of which any row can be used; ``DataError``, behind a list of all rows, if none can."""
     count = 0
     first: tuple[dict[str, str], ...] = ()
-    with writing(job.path), (job.path / LEFT_OUT).open("w") as file:
+    with writing(job.path), left_out_list(job).open("w") as file:
         for shard in shards:
             rows = read([shard])
             if rows.encoded:

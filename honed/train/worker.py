@@ -44,9 +44,6 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     """Train; return the run, and on rank 0, where its model is whole now, the result."""
     run = prepare(job, here)
     ready = set_up(run, here, stopping)
-    if job.status().attempt == 1:
-        for reason in ready.reasons:
-            job.log.note(reason)
     training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping)
     heldout_loss = training.run()
     peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -34,6 +34,8 @@ from honed.train.optim import Optimizer
 from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
+from honed.train.rows import Rows
+from honed.train.steps import InMemory
 from tests.numerics.adapted import stir
 from tests.numerics.compared import answered, made, rated
 from tests.numerics.rows import packed_model, uneven
@@ -98,14 +100,14 @@ def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> 
     given = TrainConfig(
         base="", data="", learning_rate=1e-3, warmup=0.0, schedule="constant", checkpoint_every=2, keep_best=True
     )
-    settings = resolve(given, Facts(1, [1], 0, "cpu", "fp32", ""))
+    settings = resolve(given, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
     heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu")
-    names = [str(number) for number in range(23)]
-    steps = STEPS[:until]
+    names = tuple(str(number) for number in range(23))
     objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
-    training = Training(where, objective, examples, names, heldout, steps, settings, job, lambda: False)
+    steps = InMemory(Rows(tuple(examples), names, ()), STEPS[:until])
+    training = Training(where, objective, heldout, steps, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
         loss = training.run()
@@ -159,7 +161,7 @@ def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
     optimizer = Optimizer(list(where.model.named_parameters()), weight_decay=0.0)
-    checkpoint.save(folder, 1, optimizer, 1, here)
+    checkpoint.save(folder, 1, optimizer, 1, ranks=here)
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
@@ -168,7 +170,7 @@ def full_disk(folder: Path, here: Ranks) -> None:
         if here.number == 1:
             patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(HonedError, match="no space left"):
-            checkpoint.save(folder, 2, optimizer, 1, here)
+            checkpoint.save(folder, 2, optimizer, 1, ranks=here)
     assert [path.name for path in folder.iterdir()] == ["step-00000001"]
     assert checkpoint.load(folder / "step-00000001", optimizer) == 1
 

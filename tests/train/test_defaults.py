@@ -67,7 +67,7 @@ def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
 
 
 def test_what_is_shared_by_ranks_needs_less_memory_on_each() -> None:
-    whole = Facts(10**9, [100] * 10, 9 * 10**9, "cpu", "fp32", "")
+    whole = Facts(10**9, 10, 1000, 9 * 10**9, "cpu", "fp32", "")
     config = TrainConfig(base="b", data="d")
     assert resolve(config, whole).weights == "lora"
     shared = resolve(config, replace(whole, shares=4))

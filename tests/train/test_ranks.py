@@ -53,8 +53,8 @@ def equal(home: Workspace, one: str, other: str) -> bool:
 
 
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
-    straight = start(home, name="two-straight", ranks=2, **LORA)
-    killed = start(home, name="two-killed", ranks=2, **LORA)
+    how = {"ranks": 2, "stream": True, **LORA}  # rows in memory: tests/numerics/test_ranks.py
+    straight, killed = (start(home, name=name, **how) for name in ("two-straight", "two-killed"))
     steps = finish(straight)["steps"]
     until(killed, steps // 2 + 1)
     some = processes(killed)
@@ -72,6 +72,7 @@ def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weight
     assert equal(home, result["model"], straight.result()["model"])
     ran = result["ran"]
     assert (ran["ranks"], ran["placement"], ran["backend"], ran["on"]) == (2, "replicated", "gloo", "this machine")
+    assert ran["stream"]
     assert len(ran["rank_peak_rss_bytes"]) == 2
     written = [event.step for event in straight.events() if isinstance(event, Step)]
     assert written == list(range(1, steps + 1))  # by one rank only
