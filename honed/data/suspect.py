@@ -60,8 +60,10 @@ def _answer(turn: Turn, asked: str) -> Iterator[Problem]:
         )
         yield _problem(turn, "prompt in answer", what, "Cut it out of the answer.")
     if text[-1] not in _ENDS and _cut(text):
-        what = f"the answer seems to stop in mid-sentence: ...{text[-30:]!r}"
-        yield _problem(turn, "cut answer", what, "Complete the answer, or remove the row.")
+        what = f"the answer's last sentence has no end: ...{text[-30:]!r}"
+        yield _problem(
+            turn, "cut answer", what, "Complete it, remove the row, or set the mark if nothing else is missing."
+        )
     if found_two := mismatch(asked, text):
         what = f"the prompt is {found_two[0]}, the answer {found_two[1]}"
         yield _problem(turn, "language mismatch", what, "Look whether the answer should be in that language.")
