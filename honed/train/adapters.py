@@ -95,7 +95,7 @@ def _unknown(target: str, layers: Sequence[str]) -> ConfigError:
     near = difflib.get_close_matches(target, [*ends, *layers], n=1)
     known = f"Its layers: {', '.join(ends)}; or a whole name such as {layers[0]}."
     return ConfigError(
-        f"lora_targets: {target!r} is no linear layer of this model that can be adapted (the head can't be)",
+        f"lora.targets: {target!r} is no linear layer of this model that can be adapted (the head can't be)",
         f"Did you mean {near[0]!r}? {known}" if near else known,
     )
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
 
 
@@ -42,17 +43,7 @@ class TrainConfig(Config):
     weights: Literal["auto", "full", "lora", "qlora"] = Field(
         "auto", description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora)"
     )
-    lora_rank: int = Field(16, gt=0, description="rank of the LoRA adapters")
-    lora_alpha: float = Field(32.0, gt=0, description="LoRA scale: the adapter's output is multiplied by alpha / rank")
-    lora_targets: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="layers that get adapters, by name (q_proj, mlp.up_proj) or pattern (layers.[01].*); "
-        "default: every linear layer but the head",
-    )
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the LoRA adapters' input")
-    rslora: bool = Field(False, description="LoRA scale alpha / sqrt(rank): large ranks learn as fast as small ones")
-    dora: bool = Field(False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
+    lora: LoraConfig = Field(LoraConfig(), description="how adapters are made, where adapters are trained")
     epochs: float | None = Field(None, gt=0, description="passes over the training rows; a fraction is allowed")
     learning_rate: float | None = Field(None, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning rate after the warm-up")
@@ -100,6 +91,6 @@ class TrainConfig(Config):
         if unread := KINDS[self.objective].unread(self.preference):
             known = ", ".join(KINDS[self.objective].defaults) or "none of them"
             raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
-        if self.weights == "full" and (self.lora_targets or self.rslora or self.dora):
-            raise ValueError("lora_targets, rslora and dora say how adapters are made, and weights: full makes none")
+        if self.weights == "full" and self.lora.named:
+            raise ValueError("lora.targets, rslora and dora say how adapters are made, and weights: full makes none")
         return self

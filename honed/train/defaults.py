@@ -103,8 +103,8 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
 def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
-    if config.lora_targets or config.rslora or config.dora:
-        return "lora", "weights lora: lora_targets, rslora or dora is set"
+    if config.lora.named:
+        return "lora", "weights lora: lora.targets, rslora or dora is set"
     need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
     among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
     size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"

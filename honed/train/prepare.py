@@ -110,13 +110,14 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
 def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
     if settings.weights == "full":
         return None
+    lora = config.lora
     return Adapters(
-        rank=config.lora_rank,
-        alpha=config.lora_alpha,
-        dropout=config.lora_dropout,
-        targets=config.lora_targets,
-        rslora=config.rslora,
-        dora=config.dora,
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        targets=lora.targets,
+        rslora=lora.rslora,
+        dora=lora.dora,
     )
 
 

@@ -23,20 +23,20 @@ def needs_bitsandbytes() -> None:
 
 
 def test_targets_scale_and_dora_are_trained_saved_and_said(home: Workspace) -> None:
-    values = {"lora_targets": ["q_proj", "layers.1.mlp.*"], "lora_rank": 4, "rslora": True, "dora": True}
-    result = finish(start(home, name="dora", weights="auto", epochs=1, **values))
+    how = {"targets": ["q_proj", "layers.1.mlp.*"], "rank": 4, "rslora": True, "dora": True}
+    result = finish(start(home, name="dora", weights="auto", epochs=1, lora=how))
     ran = result["ran"]
     assert (ran["weights"], ran["adapters"], ran["lora_rank"], ran["dora"]) == ("lora", 5, 4, True)
     assert ran["lora_scale"] == 16 and ran["merged_into"] == "the base"
     assert ran["trainable_parameters"] == 4 * 3 * (32 + 64) + 2 * 4 * (32 + 32) + 2 * 32 + (64 + 64 + 32)
-    assert any("lora_targets, rslora or dora is set" in reason for reason in result["reasons"])
+    assert any("lora.targets, rslora or dora is set" in reason for reason in result["reasons"])
     name, _, version = result["model"].partition("@")
     saved = json.loads((home.models / name / version / "adapter" / "adapter_config.json").read_text())
     assert (saved["r"], saved["use_rslora"], saved["use_dora"], len(saved["target_modules"])) == (4, True, True, 5)
 
 
 def test_a_target_that_the_model_does_not_have_fails_in_words(home: Workspace) -> None:
-    job = start(home, name="wrong", weights="lora", lora_targets=["q_prj"])
+    job = start(home, name="wrong", weights="lora", lora={"targets": ["q_prj"]})
     for _ in launch.follow(job):
         pass
     status = job.status()
@@ -44,17 +44,17 @@ def test_a_target_that_the_model_does_not_have_fails_in_words(home: Workspace) -
     assert "Did you mean 'q_proj'?" in status.hint
 
 
-@pytest.mark.parametrize("values", [{"dora": True}, {"rslora": True}, {"lora_targets": ["q_proj"]}])
+@pytest.mark.parametrize("values", [{"dora": True}, {"rslora": True}, {"targets": ["q_proj"]}])
 def test_settings_of_adapters_that_full_training_would_not_read_are_refused(
     home: Workspace, values: dict[str, object]
 ) -> None:
     with pytest.raises(ConfigError, match="weights: full makes none"):
-        settings(home, weights="full", **values)
+        settings(home, weights="full", lora=values)
 
 
 def test_an_empty_list_of_targets_is_refused(home: Workspace) -> None:
-    with pytest.raises(ConfigError, match="lora_targets"):
-        settings(home, weights="lora", lora_targets=[])
+    with pytest.raises(ConfigError, match=r"lora\.targets"):
+        settings(home, weights="lora", lora={"targets": []})
 
 
 def test_qlora_without_its_library_is_refused_before_a_job_is_made(

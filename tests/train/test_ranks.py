@@ -26,7 +26,7 @@ from honed.store.workspace import Workspace
 from honed.train import checkpoint, on_ray, run
 from tests.train.jobs import finish, losses, settings, start, weights_of
 
-LORA = {"weights": "lora", "lora_dropout": 0.1}
+LORA = {"weights": "lora", "lora": {"dropout": 0.1}}
 
 
 def processes(job: Job) -> list[psutil.Process]:

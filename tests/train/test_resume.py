@@ -25,9 +25,9 @@ KTO = {"objective": "kto", "data": "rated"}
     "how",
     [
         {"weights": "full"},
-        {"weights": "lora", "lora_dropout": 0.1, "dora": True},
+        {"weights": "lora", "lora": {"dropout": 0.1, "dora": True}},
         {**DPO, "weights": "full"},
-        {**KTO, "weights": "lora", "lora_dropout": 0.1},
+        {**KTO, "weights": "lora", "lora": {"dropout": 0.1}},
     ],
     ids=["sft-full", "sft-lora", "dpo-full", "kto-lora"],
 )

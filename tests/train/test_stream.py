@@ -65,7 +65,7 @@ def _notes(job: Job) -> list[str]:
 def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of_an_uninterrupted_run(
     many: Workspace,
 ) -> None:
-    how: dict[str, Any] = {**STREAM, "weights": "lora", "lora_dropout": 0.1}
+    how: dict[str, Any] = {**STREAM, "weights": "lora", "lora": {"dropout": 0.1}}
     straight = start(many, name="stream-straight", **how)
     killed = start(many, name="stream-killed", **how)
     result = finish(straight)

@@ -18,7 +18,7 @@ from tests.train.jobs import finish, start
 
 
 def test_two_processes_with_one_seed_make_the_same_weights_and_result_names_what_ran(home: Workspace) -> None:
-    jobs = [start(home, name=name, weights="lora", lora_dropout=0.1, epochs=1) for name in ("one", "two")]
+    jobs = [start(home, name=name, weights="lora", lora={"dropout": 0.1}, epochs=1) for name in ("one", "two")]
     one, two = (finish(job) for job in jobs)
     assert one["model_hash"] == two["model_hash"]
     assert one["steps"] >= 10

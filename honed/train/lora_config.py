@@ -1,0 +1,28 @@
+"""What may be set for adapters: which layers get them, how large they are, how they scale."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from honed.config import Config
+
+
+class LoraConfig(Config):
+    """Settings of adapters (LoRA and its kin)."""
+
+    rank: int = Field(default=16, gt=0, description="rank of the adapters")
+    alpha: float = Field(default=32.0, gt=0, description="scale: the adapter's output is multiplied by alpha / rank")
+    targets: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="layers that get adapters, by name (q_proj, mlp.up_proj) or pattern (layers.[01].*); "
+        "default: every linear layer but the head",
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapters' input")
+    rslora: bool = Field(default=False, description="scale alpha / sqrt(rank): large ranks learn as fast as small ones")
+    dora: bool = Field(default=False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
+
+    @property
+    def named(self) -> bool:
+        """Whether a kind of adapter, or where they go, was asked for."""
+        return bool(self.targets or self.rslora or self.dora)
