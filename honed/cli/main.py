@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("honed.cli.demo", "One lap of the loop: train the embedded model, measure the gain."),
     "init": ("honed.cli.init", "Make a workspace: a folder of datasets, models and jobs."),
     "data": ("honed.cli.data", "Import instruction data; see it as a model will."),
+    "plan": ("honed.cli.plan", "What a training would take: memory, time, cost; whether it fits."),
     "train": ("honed.cli.train", "Fine-tune a base model on a dataset."),
     "evaluate": ("honed.cli.evaluate", "Measure a model on held-out rows."),
     "compare": ("honed.cli.compare", "Measure two models on the same rows: better, or chance?"),

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
 from honed.store.workspace import Workspace
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_OPTIONS = (
+    click.option(
+        "--base", metavar="MODEL", help="Start from: smollm2-135m, a workspace model, a folder, a .gguf, a hub id."
+    ),
+    click.option("--data", metavar="NAME", help="Dataset: name, or name@vN."),
+    click.option("--name", metavar="NAME", help="Name of the model that is made."),
+    click.option(
+        "--objective",
+        type=click.Choice(["sft", "dpo", "kto", "orpo", "simpo"]),
+        help="Learn the rows (sft), preferences between answers (dpo, orpo, simpo), or answers rated (kto).",
+    ),
+    click.option(
+        "--weights",
+        type=click.Choice(["auto", "full", "lora", "qlora"]),
+        help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
+    ),
+    click.option("--epochs", type=float, help="Passes over the training rows."),
+    click.option("--learning-rate", type=float, help="Peak learning rate."),
+    click.option("--ranks", type=int, help="Processes that train together; 0: one per GPU."),
+    click.option("--on", metavar="RAY", help="Run the ranks on Ray: ray (this machine), or ray://HOST:PORT."),
+    click.option("--rows", type=int, help="Train on the first N training rows only."),
+)
+
+
+def training_options(function: F) -> F:
+    """Add the settings of a training that have flags of their own; what isn't given is None."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
 
 @click.command()
-@click.option(
-    "--base", metavar="MODEL", help="Start from: smollm2-135m, a workspace model, a folder, a .gguf, a hub id."
-)
-@click.option("--data", metavar="NAME", help="Dataset: name, or name@vN.")
-@click.option("--name", metavar="NAME", help="Name of the model that is made.")
-@click.option(
-    "--objective",
-    type=click.Choice(["sft", "dpo", "kto", "orpo", "simpo"]),
-    help="Learn the rows (sft), preferences between answers (dpo, orpo, simpo), or answers rated good or bad (kto).",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(["auto", "full", "lora", "qlora"]),
-    help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
-)
-@click.option("--epochs", type=float, help="Passes over the training rows.")
-@click.option("--learning-rate", type=float, help="Peak learning rate.")
-@click.option("--ranks", type=int, help="Processes that train together; 0: one per GPU.")
-@click.option("--on", metavar="RAY", help="Run the ranks on Ray: ray (this machine), or ray://HOST:PORT.")
-@click.option("--rows", type=int, help="Train on the first N training rows only.")
+@training_options
 @config_options
 @workspace_option
 @json_option

@@ -26,6 +26,9 @@ WORKER = "honed.{stage}.worker"
 RAY = "honed.{stage}.on_ray"
 """The module that has a stage's work done on Ray."""
 
+_OTHERS = {"plan": "honed.train.planner"}
+"""Work that is no stage's own, done by one process whatever its settings say of ranks."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -124,6 +127,8 @@ def resume(job: Job, settings: Config | None = None) -> None:
 
 def _command(job: Job, stage: str) -> list[str]:
     python = [sys.executable, "-P", "-m"]
+    if stage in _OTHERS:
+        return [*python, _OTHERS[stage], str(job.path)]
     on, ranks = _spread(job)
     if on:
         return [*python, RAY.format(stage=stage), str(job.path)]

@@ -25,13 +25,22 @@ def run(workspace: Workspace, config: TrainConfig) -> Job:
     Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from,
     ``ConfigError`` if a library that the settings need isn't installed; before anything is written.
     """
+    return _started(workspace, config, "train")
+
+
+def plan(workspace: Workspace, config: TrainConfig) -> Job:
+    """Start the job that finds out what a training would take. Checks and raises as ``run`` does."""
+    return _started(workspace, config, "plan")
+
+
+def _started(workspace: Workspace, config: TrainConfig, work: str) -> Job:
     dataset = artifacts.resolve(workspace, "datasets", config.data)
     check_installed(config.weights)
     _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
     chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": config.ranks or max(1, devices.gpus())}
-    job = jobs.create(workspace, "train", config.model_copy(update=chosen))
+    job = jobs.create(workspace, work, config.model_copy(update=chosen))
     launch.start(job)
     return job
 

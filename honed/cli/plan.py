@@ -1,0 +1,85 @@
+"""``honed plan``: what a training would take, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
+from honed.cli.train import training_options
+from honed.store.workspace import Workspace
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[TRAIN.YAML]")
+@click.option(
+    "--price", type=click.FloatRange(min=0), help="What an hour of this machine costs: the plan tells the run's."
+)
+@training_options
+@config_options
+@workspace_option
+@json_option
+def command(
+    file: Path | None,
+    price: float | None,
+    config: Path | None,
+    sets: tuple[str, ...],
+    workspace: Workspace,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Say what a training would take: rows, tokens, steps, memory, time and cost, and whether it fits.
+
+    The settings are those of `honed train`. The model is loaded, the rows are read, and a few passes are run and timed;
+    nothing is trained. What does not fit is said, with what to change.
+
+    \b
+    honed plan train.yaml
+    honed plan --base smollm2-135m --data helpdesk --price 0.45
+    """
+    from honed.cli.progress import follow
+    from honed.config import load
+    from honed.train.config import TrainConfig
+    from honed.train.run import plan
+
+    job = plan(workspace, load(TrainConfig, "train", file or config, sets, flags))
+    result = follow(job, as_json)
+    seconds = result["time"]
+    if price is not None and seconds:
+        result = {**result, "cost": round(price * seconds["total"] / 3600, 4), "price_per_hour": price}
+    if as_json:
+        emit_json({"job": job.id, **result})
+        return
+    for name, text in _lines(result):
+        click.echo(f"{name:<12}{text}")
+    if result["fits"]:
+        say(f"next: honed train {f'--config {file or config}' if file or config else '...'}")
+
+
+def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    from honed.cli.tables import clock
+
+    settings, memory, seconds = result["settings"], result["memory"], result["time"]
+    every, computed = result["dataset_tokens"], result["computed_tokens"]
+    saved = f", {computed:,} computed ({every / computed:.2f} times fewer)" if computed < every else ""
+    parts = ("weights", "gradients", "optimizer", "activations", "logits", "runtime")
+    peak = memory["measured"] or memory["total"]
+    verdict = "it fits" if result["fits"] else "it does not fit"
+    left_out = f" ({result['left_out']} left out)" if result["left_out"] else ""
+    lines = [
+        ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
+        ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
+        ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
+        ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
+        ("memory", f"{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
+        ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
+    ]
+    if seconds:
+        of = ", ".join(f"{part} {clock(value)}" for part, value in seconds.items() if part != "total" and value >= 1)
+        lines.append(("time", f"{clock(seconds['total'])}: {of}"))
+    if "cost" in result:
+        lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour"))
+    return [*lines, *(("change", way) for way in result["advice"])]

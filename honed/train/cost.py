@@ -1,0 +1,78 @@
+"""What a training costs in memory and time, by arithmetic over what a few passes showed. No torch.
+
+Everything a run holds at its peak: the runtime with the rows, the weights, what the optimizer keeps for each trained
+weight, what the largest pass keeps for its backward pass, and the logits of one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak of a run, by what holds them."""
+
+    runtime: int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return sum(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a pass: ``each`` for the pass itself and ``token`` for every token that it computes."""
+
+    each: float
+    token: float
+
+    def seconds(self, passes: Sequence[int]) -> float:
+        """Return the time of passes, given by their computed tokens."""
+        return self.each * len(passes) + self.token * sum(passes)
+
+
+def trained(count: int, *, wide: bool) -> tuple[int, int]:
+    """Return bytes of gradients, and of the optimizer's state, for ``count`` trained weights.
+
+    AdamW keeps two fp32 moments; 16-bit weights (``wide`` is False) have an fp32 master and an fp32 gradient beside.
+    """
+    return (4 * count, 8 * count) if wide else (6 * count, 12 * count)
+
+
+def pace(seconds: Sequence[float], tokens: Sequence[int]) -> Pace:
+    """Fit passes of some ``tokens`` that took some ``seconds``: a straight line, neither of its parts negative."""
+    sizes = np.array(tokens, float)
+    times = np.array(seconds, float)
+    if len(set(tokens)) > 1:
+        slope, start = np.polyfit(sizes, times, 1)
+        if slope > 0 and start >= 0:
+            return Pace(float(start), float(slope))
+    return Pace(0.0, float(times.sum() / sizes.sum()))
+
+
+def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[str]:
+    """Return what to change so that a run fits into ``free`` bytes, the largest saving first; empty if it fits."""
+    over = memory.total - free
+    if over <= 0:
+        return []
+    gone = memory.gradients + memory.optimizer
+    ways: list[tuple[int, str]] = []
+    if settings["weights"] == "full":
+        ways.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
+    pack = int(str(settings["pack_tokens"]))
+    if pack > 256:
+        ways.append((memory.activations // 2, f"halve a pass: --set pack_tokens={pack // 2}"))
+    if settings["precision"] == "fp32":
+        ways.append(((memory.weights + memory.activations) // 2, "compute in 16 bits: --set precision=bf16"))
+    found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True)]
+    return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]

@@ -1,0 +1,259 @@
+"""The planning process: ``python -m honed.train.planner <job folder>``: what a training would take, before it is run.
+
+Arithmetic first: what can't fit is said and not tried. Then the largest pass, some smaller ones and one optimizer step
+are run and timed, and the memory that they took is read from the system: a run does nothing else, only more often.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from honed import config as settings_file
+from honed.jobs import worker
+from honed.jobs.events import Step
+from honed.jobs.job import Job
+from honed.models import devices
+from honed.store.workspace import writing
+from honed.train import cost, deal, heap, ranks, token_loss
+from honed.train.config import TrainConfig
+from honed.train.cost import Memory
+from honed.train.loop import CHECKPOINT_SECONDS, Batch
+from honed.train.objectives.table import OBJECTIVES
+from honed.train.optim import Optimizer
+from honed.train.prepare import Prepared, prepare
+from honed.train.ranks import Ranks
+from honed.train.setup import Setup, set_up
+from honed.train.source import Stream
+from honed.train.steps import count
+
+_PROBES = 5
+"""Passes that are timed; the first of them, which warms up, counts for memory only."""
+
+
+def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Return what the training that ``config.yaml`` describes would take. Nothing is trained and nothing kept.
+
+    It runs as one process; of several ranks it tells the time of the busiest, each on a machine like this.
+    """
+    heap.keep_freed_memory()
+    config = settings_file.read(TrainConfig, job.path / "config.yaml")
+    device = devices.choose_device(config.device)
+    free = _free(device)
+    with ranks.joined(device, group=config.shard == "fsdp") as here:
+        return _planned(prepare(job, here), here, free, stopping)
+
+
+def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
+    ready = set_up(run, here, stopping, to_train=False)
+    runtime = psutil.Process().memory_info().rss - _bytes(run.base.model.parameters())
+    passes = _passes(run, ready)
+    memory = _memory(run, ready, passes.batches, runtime)
+    result = {
+        **_what(run, ready, passes),
+        "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
+        "fits": memory.total <= free,
+        "advice": cost.advice(memory, free, asdict(run.settings)),
+        "time": None,
+        "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
+        "settings": asdict(run.settings),
+        "reasons": list(ready.reasons),
+    }
+    if result["fits"]:
+        result["time"] = _seconds(run, ready, passes, stopping)
+        result["memory"]["measured"] = _peak(run.settings.device)
+        result["tokens_per_second"] = result["dataset_tokens"] / result["time"]["steps"]
+    return result
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Every pass of the run by its computed tokens, step by step, and a batch for each different one.
+
+    Of a stream, ``times`` as many as are known from its sample are to come.
+    """
+
+    steps: list[list[int]]
+    batches: list[Batch]
+    times: float
+
+
+def _passes(run: Prepared, ready: Setup) -> _Passes:
+    train = run.train.sample if isinstance(run.train, Stream) else run.train
+    examples = train.encoded
+    if OBJECTIVES[run.config.objective].reference:  # any numbers will do
+        examples = tuple(replace(one, reference=(0.0,) * len(one.referred)) for one in examples)
+    made: dict[tuple[int, ...], Batch] = {}
+    for one in (one for step in ready.layout.steps for one in step.packs):
+        if one not in made:
+            made[one] = ready.objective.collate([examples[index] for index in one])
+    steps = [[made[one].tokens for one in step.packs] for step in ready.layout.steps]
+    times = run.train.rows / len(examples) if isinstance(run.train, Stream) else 1.0
+    return _Passes(steps, list(made.values()), times)
+
+
+def _free(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return devices.hardware(Path.cwd()).memory_free
+
+
+def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
+    train = run.train.sample if isinstance(run.train, Stream) else run.train
+    tokens, supervised = count(ready.layout.steps, train.encoded)
+    sizes = [size for step in passes.steps for size in step]
+    counted = {
+        "rows": len(train.encoded),
+        "left_out": len(train.left_out),
+        "steps": len(passes.steps),
+        "passes": len(sizes),
+        "dataset_tokens": tokens,
+        "computed_tokens": sum(sizes),
+        "supervised_tokens": supervised,
+    }
+    return {
+        "base": run.base.ref,
+        "data": run.dataset.ref,
+        "objective": run.config.objective,
+        "epochs": run.settings.epochs,
+        "ranks": max(1, run.config.ranks),
+        **{name: round(value * passes.times) for name, value in counted.items()},
+        "estimated": passes.times != 1,
+        "largest_pass": max(sizes),
+    }
+
+
+def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int) -> Memory:
+    model = run.base.model
+    gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32")
+    head = model.get_output_embeddings()
+    logits = token_loss.CHUNK_BYTES
+    if head is not None and head.weight.requires_grad:
+        logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
+    held = max(1, run.config.ranks) if run.config.shard == "fsdp" else 1  # a rank holds a share of each weight
+    small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
+    return Memory(
+        runtime=runtime,
+        weights=_bytes(model.parameters()) // held,
+        gradients=gradients // held,
+        optimizer=optimizer // held,
+        activations=round(_saved(run, ready, small) * largest.tokens),
+        logits=logits,
+    )
+
+
+def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
+    """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all."""
+    weights = {p.untyped_storage().data_ptr() for p in run.base.model.parameters()}
+    kept: dict[int, Any] = {}  # the storages themselves, so that none is freed and its place counted for another
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    run.base.model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        sums = ready.placed.run(ready.objective.sums, batch.to(run.settings.device))
+    total = sum(storage.nbytes() for storage in kept.values())
+    del sums
+    return float(total / batch.tokens)
+
+
+def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[], bool]) -> dict[str, float]:
+    """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
+    named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
+    optimizer = Optimizer(named, weight_decay=0.0)
+    by_size = sorted(passes.batches, key=lambda batch: -batch.tokens)
+    chosen = [by_size[0], *(by_size[round(k * (len(by_size) - 1) / (_PROBES - 2))] for k in range(_PROBES - 1))]
+    times: list[float] = []
+    update = 0.0
+    for number, batch in enumerate(chosen, start=1):
+        times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
+        if number <= 2:  # the first makes the optimizer's state, the second is timed
+            update = _clocked(partial(optimizer.step, 1e-12, 1.0))
+        run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
+        if stopping():
+            raise worker.Stopped
+    pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
+    size = max(1, run.config.ranks)
+    busiest = [_busiest(step, size) for step in passes.steps]
+    training = passes.times * (sum(pace.seconds(step) for step in busiest) + update * len(passes.steps))
+    steps = round(passes.times * len(passes.steps))
+    heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
+    refers = OBJECTIVES[run.config.objective].reference
+    epochs = max(1.0, run.settings.epochs)
+    parts = {
+        "start": time.time() - psutil.Process().create_time() - sum(times) - update - heldout,
+        "reference": passes.times * sum(map(pace.seconds, busiest)) / epochs / 3 if refers else 0.0,  # forward only
+        "steps": training,
+        "heldout": heldout * (1 + math.ceil(steps / run.settings.eval_every)) / size,
+        "saving": _saving(run, training, steps),
+    }
+    return {**{name: round(value, 1) for name, value in parts.items()}, "total": round(sum(parts.values()), 1)}
+
+
+def _busiest(step: Sequence[int], ranks: int) -> list[int]:
+    """The passes of the rank that has the most to compute in a step."""
+    return max(([step[turn.index] for turn in turns] for turns in deal.balanced(step, ranks)), key=sum)
+
+
+def _pass(run: Prepared, ready: Setup, optimizer: Optimizer, batch: Batch) -> None:
+    run.base.model.train()
+    (one,) = ready.placed.run(ready.objective.ready, [batch])
+    sums = ready.placed.run(ready.objective.sums, one.to(run.settings.device))
+    (sums["loss"] / batch.weight).backward()
+    optimizer.accumulate()
+
+
+def _saving(run: Prepared, training: float, steps: int) -> float:
+    """Seconds for the model and the checkpoints, at the rate at which 64 MB are written and synced here."""
+    path = run.job.path / ".probe"
+    block = bytes(64 * 1024 * 1024)
+
+    def write() -> None:
+        with path.open("wb") as file:
+            file.write(block)
+            os.fsync(file.fileno())
+
+    with writing(path):
+        seconds = _clocked(write)
+        path.unlink()
+    trained = sum(p.numel() for p in run.base.model.parameters() if p.requires_grad)
+    every = run.settings.checkpoint_every
+    checkpoints = steps // every if every else training // CHECKPOINT_SECONDS
+    return float(seconds * (_bytes(run.base.model.parameters()) + checkpoints * 12 * trained) / len(block))
+
+
+def _clocked(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.max_memory_reserved())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+if __name__ == "__main__":
+    worker.main(work)

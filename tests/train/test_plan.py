@@ -1,0 +1,52 @@
+"""What a plan says before a run is what the run then says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from honed.jobs import launch
+from honed.store.workspace import Workspace
+from honed.train import cost, run
+from honed.train.cost import Memory
+from tests.train.jobs import finish, settings, start
+
+GB = 10**9
+
+
+@pytest.mark.parametrize("how", [{}, {"weights": "lora", "packing": False}])
+def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
+    home: Workspace, how: dict[str, object]
+) -> None:
+    name = f"planned-{len(how)}"
+    given = {"epochs": 2, "name": name, **how}
+    planned = launch.wait(run.plan(home, settings(home, **given)))
+    ran = finish(start(home, **given))
+    for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
+        assert planned[fact] == ran[fact], fact
+    assert planned["ran"]["sharing"] == ran["ran"]["sharing"]
+    assert planned["fits"] and planned["advice"] == []
+    assert planned["memory"]["measured"] == pytest.approx(ran["peak_rss_bytes"], rel=0.15)
+    assert planned["time"]["total"] >= planned["time"]["steps"] > 0
+    assert len(list((home.path / "models" / name).glob("v*"))) == 1  # the run's; the plan made none
+
+
+def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first() -> None:
+    memory = Memory(1 * GB, 4 * GB, 4 * GB, 8 * GB, 2 * GB, GB // 10)
+    settings = {"weights": "full", "pack_tokens": 1024, "precision": "fp32"}
+    said = cost.advice(memory, 12 * GB, settings)
+    assert "--weights lora" in said[0] and "11.4 GB" in said[0]
+    assert any("pack_tokens=512" in way for way in said) and "7.1 GB more" in said[-1]
+    assert cost.advice(memory, 20 * GB, settings) == []
+    assert not any("lora" in way for way in cost.advice(memory, 12 * GB, {**settings, "weights": "lora"}))
+
+
+@pytest.mark.parametrize(("each", "token"), [(0.5, 0.01), (0.0, 0.02)])
+def test_the_pace_of_passes_is_a_line_through_those_that_were_timed(each: float, token: float) -> None:
+    sizes = [100, 400, 900, 1000]
+    found = cost.pace([each + token * size for size in sizes], sizes)
+    assert found.seconds([50, 2000]) == pytest.approx(2 * each + token * 2050)
+
+
+def test_passes_of_one_size_give_a_pace_too_and_no_part_of_it_is_negative() -> None:
+    assert cost.pace([2.0, 4.0], [300, 300]).seconds([600]) == pytest.approx(6.0)
+    assert cost.pace([4.0, 2.0, 1.0], [100, 200, 300]).each == 0
