@@ -26,6 +26,9 @@ WORKER = "honed.{stage}.worker"
 RAY = "honed.{stage}.on_ray"
 """The module that has a stage's work done on Ray."""
 
+_OTHERS = {"curve": "honed.rounds.curve.worker"}
+"""The modules of jobs that aren't a stage's own."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -129,7 +132,7 @@ def _command(job: Job, stage: str) -> list[str]:
         return [*python, RAY.format(stage=stage), str(job.path)]
     if ranks > 1:
         python += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
-    return [*python, WORKER.format(stage=stage), str(job.path)]
+    return [*python, _module(stage), str(job.path)]
 
 
 def _spread(job: Job) -> tuple[str, int]:
@@ -142,6 +145,10 @@ def _share_of_threads(job: Job) -> dict[str, str]:
     """Let ranks on one machine divide its cores, so that their threads don't wait for one another."""
     on, ranks = _spread(job)
     return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks))}
+
+
+def _module(stage: str) -> str:
+    return _OTHERS.get(stage) or WORKER.format(stage=stage)
 
 
 def _short_spins() -> dict[str, str]:
