@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from honed.cli import curve as curves
 from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
 from honed.store.workspace import Workspace
 
@@ -47,10 +48,20 @@ def training_options(function: F) -> F:
 
 @click.command()
 @training_options
+@click.option(
+    "--curve", metavar="SIZES", help="Train on nested subsets, such as 16,64,256,1k,all: would more rows help?"
+)
 @config_options
 @workspace_option
 @json_option
-def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as_json: bool, **flags: Any) -> None:
+def command(
+    config: Path | None,
+    sets: tuple[str, ...],
+    workspace: Workspace,
+    as_json: bool,
+    curve: str | None,
+    **flags: Any,
+) -> None:
     """Fine-tune a base model on a dataset of the workspace.
 
     What you leave open is chosen from the model, the data and this machine, and the reason is said. Ctrl-C leaves
@@ -60,6 +71,7 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
     honed train --base smollm2-135m --data helpdesk
     honed train --base live --data desk-feedback --objective dpo
     honed train --base live --data desk-feedback --objective kto --set train.preference.beta=0.2
+    honed train --base smollm2-135m --data helpdesk --curve 16,64,256,1k,all
     honed train --config train.yaml --set train.learning_rate=1e-4
     """
     from honed.cli.progress import follow
@@ -67,11 +79,16 @@ def command(config: Path | None, sets: tuple[str, ...], workspace: Workspace, as
     from honed.train.config import TrainConfig
     from honed.train.run import run
 
-    job = run(workspace, load(TrainConfig, "train", config, sets, flags))
+    sets, evaluation = curves.split(sets) if curve else (sets, {})
+    settings = load(TrainConfig, "train", config, sets, flags)
+    job = curves.start(workspace, settings, curve, evaluation) if curve else run(workspace, settings)
     say(f"job {job.id}")
     result = follow(job, as_json)
     if as_json:
         emit_json({"job": job.id, **result})
+        return
+    if curve:
+        curves.tell(result)
         return
     say(_line(result))
     say(f"next: honed evaluate {result['model']} --data {result['data']}  |  honed chat {result['model']}")

@@ -39,23 +39,23 @@ def pass_rates(segments: Sequence[Segment]) -> dict[str, Any]:
             y=places,
             name=words.FLOORS[floor],
             mode="markers",
-            marker={"symbol": symbol, "size": 12, "color": _LIGHT["floor"], "line": _line("floor", 2)},
+            marker={"symbol": symbol, "size": 12, "color": _LIGHT["floor"], "line": line("floor", 2)},
             hovertemplate=f"{words.FLOORS[floor]}: %{{x:.1f}} %<extra></extra>",
         )
     for side in ("base", "tuned"):
         figure.add_trace(_dots(side, [getattr(segment, side) for segment in segments], places))
     figure.update_layout(
-        **_frame(50 + _GROUP_PIXELS * len(segments)),
+        **frame(50 + _GROUP_PIXELS * len(segments)),
         showlegend=False,
-        xaxis={**_axis(), "range": [-2, 102], "ticksuffix": " %", "dtick": 25},
+        xaxis={**axis(), "range": [-2, 102], "ticksuffix": " %", "dtick": 25},
         yaxis={
-            **_axis(),
+            **axis(),
             "tickvals": places,
             "ticktext": [f"{escape(words.plain(segment.name))} ({segment.n})" for segment in segments],
             "range": [-0.6, len(segments) - 0.4],
         },
     )
-    return _plain(figure)
+    return plain(figure)
 
 
 def losses(curve: Curve) -> dict[str, Any]:
@@ -63,26 +63,24 @@ def losses(curve: Curve) -> dict[str, Any]:
     steps = [step for step, _ in curve.train]
     values = [value for _, value in curve.train]
     figure = go.Figure()
-    figure.add_scatter(x=steps, y=values, name="training, each step", mode="lines", line=_line("floor", 1))
-    figure.add_scatter(
-        x=steps, y=_smooth(values), name="training, running mean", mode="lines", line=_line("tuned", 2.5)
-    )
+    figure.add_scatter(x=steps, y=values, name="training, each step", mode="lines", line=line("floor", 1))
+    figure.add_scatter(x=steps, y=_smooth(values), name="training, running mean", mode="lines", line=line("tuned", 2.5))
     if curve.heldout:
         figure.add_scatter(
             x=[step for step, _ in curve.heldout],
             y=[value for _, value in curve.heldout],
             name="held out",
             mode="lines+markers",
-            line={**_line("ink", 2), "dash": "dot"},
+            line={**line("ink", 2), "dash": "dot"},
             marker={"size": 8, "symbol": "diamond"},
         )
     figure.update_traces(hovertemplate="step %{x}: %{y:.3f}")
     figure.update_layout(
-        **_frame(320),
-        xaxis={**_axis(), "title": _title("step")},
-        yaxis={**_axis(), "title": _title("nats per supervised token"), "rangemode": "tozero"},
+        **frame(320),
+        xaxis={**axis(), "title": title("step")},
+        yaxis={**axis(), "title": title("nats per supervised token"), "rangemode": "tozero"},
     )
-    return _plain(figure)
+    return plain(figure)
 
 
 def _dots(side: str, rates: Sequence[Rate], places: Sequence[int]) -> go.Scatter:
@@ -110,7 +108,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [sum(part) / len(part) for end in range(len(values)) if (part := values[max(0, end + 1 - width) : end + 1])]
 
 
-def _frame(height: int) -> dict[str, Any]:
+def frame(height: int) -> dict[str, Any]:
+    """Return the layout that every chart of a page shares; ``height`` is in pixels."""
     return {
         "template": "none",
         "height": height,
@@ -130,7 +129,8 @@ def _frame(height: int) -> dict[str, Any]:
     }
 
 
-def _axis() -> dict[str, Any]:
+def axis() -> dict[str, Any]:
+    """Return an axis in the page's style."""
     return {
         "automargin": True,
         "gridcolor": _LIGHT["rule"],
@@ -141,13 +141,16 @@ def _axis() -> dict[str, Any]:
     }
 
 
-def _title(text: str) -> dict[str, Any]:
+def title(text: str) -> dict[str, Any]:
+    """Return an axis' title."""
     return {"text": text, "font": {"size": 13, "color": _LIGHT["soft"]}}
 
 
-def _line(role: str, width: float) -> dict[str, Any]:
+def line(role: str, width: float) -> dict[str, Any]:
+    """Return a line in the colour of a role; ``width`` is in pixels."""
     return {"color": _LIGHT[role], "width": width}
 
 
-def _plain(figure: go.Figure) -> dict[str, Any]:
+def plain(figure: go.Figure) -> dict[str, Any]:
+    """Return a figure as JSON values."""
     return dict(json.loads(figure.to_json()))

@@ -26,7 +26,7 @@ WORKER = "honed.{stage}.worker"
 RAY = "honed.{stage}.on_ray"
 """The module that has a stage's work done on Ray."""
 
-_OTHERS = {"plan": "honed.train.planner"}
+_OTHERS = {"curve": "honed.rounds.curve.worker", "plan": "honed.train.planner"}
 """Work that is no stage's own, done by one process whatever its settings say of ranks."""
 
 _POLL_SECONDS = 0.1

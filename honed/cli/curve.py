@@ -1,0 +1,91 @@
+"""A learning curve in the terminal: settings in, a table and its verdict out. Part of ``honed train``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from honed.cli.options import say
+from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from honed.jobs.job import Job
+    from honed.rounds.curve.outcome import Change, CurveOutcome, Point
+    from honed.train.config import TrainConfig
+
+_EVALUATE = "evaluate."
+
+
+def split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Part ``--set`` overrides into those of training and, as values, those that begin with ``evaluate.``."""
+    import yaml
+
+    own = tuple(item for item in sets if not item.startswith(_EVALUATE))
+    others = [item.removeprefix(_EVALUATE).partition("=") for item in sets if item.startswith(_EVALUATE)]
+    return own, {key: yaml.safe_load(value) for key, _, value in others}
+
+
+def start(workspace: Workspace, config: TrainConfig, text: str, evaluation: dict[str, Any]) -> Job:
+    """Start the curve of ``--curve text``."""
+    from honed.rounds.curve import sizes
+    from honed.rounds.curve.run import run
+
+    return run(workspace, config, sizes.parse(text), evaluation)
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Print the table and what it shows."""
+    from rich.console import Console
+
+    from honed.rounds.curve.outcome import CurveOutcome
+
+    found = CurveOutcome.model_validate(result)
+    Console().print(table(found))
+    say(f"page: {Path(found.page)}")
+
+
+def table(found: CurveOutcome) -> RenderableType:
+    """Return a line for the base and each size, and the verdict below."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [found.unit, "steps", "minutes"]
+    names += ["loss (95 %)", "gain (95 %)", "p"] if found.loss_rows else []
+    names += ["passed % (95 %)", "points (95 %)", "p"] if found.judged else []
+    lines = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        lines.add_column(name, justify="right", no_wrap=True)
+    for point in found.points:
+        lines.add_row(*_cells(point, found))
+    rows = f"{found.heldout:,} held-out rows"
+    head = Text(f"Learning curve of {found.base} on {found.source}, measured on {rows}", "bold")
+    first, *others = found.words
+    said = [Text(first, {"more helps": "bold green", "worse": "bold yellow"}.get(found.verdict, "bold"))]
+    return Group(head, Text(), lines, Text(), *said, *(Text(f"  {sentence}") for sentence in others))
+
+
+def _cells(point: Point, found: CurveOutcome) -> list[str]:
+    from honed.evaluate import words
+
+    one = point.trained
+    cells = [f"{one.rows:,}", f"{one.steps:,}", f"{one.seconds / 60:.1f}"] if one else ["base", "", ""]
+    if point.loss is not None and point.interval is not None:
+        cells += [f"{point.loss:.3f} ({words.span(point.interval, 1, 3)})", *_change(point.gain, 1, 3)]
+    if point.passed is not None:
+        rate = words.percent(point.passed.rate).removesuffix("%").strip()
+        cells += [f"{rate} ({words.span(point.passed.interval)})", *_change(point.pass_gain, 100, 0)]
+    assert len(cells) == 3 + 3 * bool(found.loss_rows) + 3 * bool(found.judged)
+    return cells
+
+
+def _change(change: Change | None, scale: float, digits: int) -> list[str]:
+    from honed.evaluate import words
+
+    if change is None:
+        return ["", ""]
+    span = words.span(change.interval, scale, digits)
+    return [f"{words.signed(scale * change.better, digits)} ({span})", words.chance(change.p_adjusted, "")]

@@ -1,0 +1,81 @@
+"""From a curve's settings to those of its jobs: what every size shares, and what a small one needs.
+
+The largest size is trained first, with what was set and what ``auto`` chooses for it. Every other size takes its
+learning rate, its weights and precision, and its number of epochs, so that the rows alone differ. A size too small for
+``least_steps`` optimizer steps would hardly be trained at all: it gets smaller batches first, down to ``LEAST_BATCH``
+tokens, and then more epochs, up to ``MOST_EPOCHS``. What the user has set is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from honed.config import build
+from honed.evaluate.config import EvaluateConfig
+from honed.rounds.curve.config import CurveConfig
+from honed.store.artifacts import Artifact
+from honed.train.config import TrainConfig
+
+LEAST_BATCH = 1024
+MOST_EPOCHS = 10.0
+_HELD_OUT = 500
+"""Held-out rows that are measured unless the evaluation's settings say otherwise, chosen by hash."""
+
+_SHARED = ("learning_rate", "weights", "precision")
+
+
+def examples(dataset: Artifact, objective: str) -> tuple[int, str]:
+    """Return how many examples the objective can learn from, and the word for several of them."""
+    facts = dataset.manifest.facts
+    if objective == "sft":
+        return int(facts["train"]), "rows"
+    return int(facts.get("preferences", 0)), "preferences"
+
+
+def training(config: CurveConfig, size: int, data: str, shared: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of one size; ``shared`` is what the largest size's result gave (``recipe``), or nothing.
+
+    Raises ``ConfigError`` that names the key that is wrong.
+    """
+    values = {**config.train, "base": config.base, "data": data, "name": f"{config.name}-{size}", "rows": size}
+    if shared:
+        values |= {key: shared[key] for key in _SHARED if config.train.get(key, "auto") == "auto"}
+        values |= _passes(config, size, shared)
+    return build(TrainConfig, values, "train")
+
+
+def recipe(config: CurveConfig, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the other sizes take from the largest size's result."""
+    ran = result["ran"]
+    return {
+        **{key: ran[key] for key in _SHARED},
+        "epochs": result["epochs"],
+        "batch_tokens": ran["batch_tokens"],
+        "tokens_per_row": result["dataset_tokens"] / max(1.0, result["rows"] * result["epochs"]),
+        "least_steps": config.least_steps,
+        "seed": config.seed,
+    }
+
+
+def evaluation(config: CurveConfig, model: str, data: str) -> EvaluateConfig:
+    """Return the settings of one model's evaluation. Raises ``ConfigError`` that names the key that is wrong."""
+    return build(EvaluateConfig, {**evaluation_values(config), "model": model, "data": data}, "evaluate")
+
+
+def evaluation_values(config: CurveConfig) -> dict[str, Any]:
+    """Return the settings that all evaluations share."""
+    given = {"rows": _HELD_OUT, "unverified_answers": 0, "seed": config.seed, **config.evaluate}
+    return {**given, "loss": True, "split": "heldout"}
+
+
+def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return epochs and batch_tokens of a size; tokens are estimated from the largest size's rows."""
+    tokens = size * shared["tokens_per_row"]
+    epochs, batch = float(shared["epochs"]), int(shared["batch_tokens"])
+    if "batch_tokens" not in config.train:
+        room = int(tokens * epochs / config.least_steps)
+        batch = min(batch, max(LEAST_BATCH, room))
+    if "epochs" not in config.train:
+        epochs = min(max(epochs, config.least_steps * batch / tokens), max(epochs, MOST_EPOCHS))
+    return {"epochs": round(epochs, 2), "batch_tokens": batch}

@@ -1,0 +1,64 @@
+"""The door to a learning curve: workspace + settings -> a job that trains and measures each size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from honed.config import build
+from honed.errors import ConfigError, DataError
+from honed.evaluate.config import EvaluateConfig
+from honed.jobs import job as jobs
+from honed.jobs import launch
+from honed.jobs.job import Job
+from honed.models.load import pinned
+from honed.rounds.curve import plan, sizes
+from honed.rounds.curve.config import CurveConfig
+from honed.rounds.curve.sizes import Size
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from honed.train.config import TrainConfig
+
+
+def run(
+    workspace: Workspace, training: TrainConfig, wanted: Sequence[Size], evaluation: Mapping[str, Any] | None = None
+) -> Job:
+    """Check what can be checked at once, fix every version, write the job's folder and start its worker.
+
+    ``wanted`` are the sizes (``sizes.parse``), ``evaluation`` settings of the evaluations. Raises ``ConfigError`` for
+    sizes that make no curve or a setting that the curve itself decides, ``DataError`` if no row is held out,
+    ``StoreError`` if there is no such dataset; before anything is written.
+    """
+    config, said = resolved(workspace, training, wanted, evaluation or {})
+    job = jobs.create(workspace, "curve", config)
+    for text in said:
+        job.log.note(text)
+    launch.start(job)
+    return job
+
+
+def resolved(
+    workspace: Workspace, training: TrainConfig, wanted: Sequence[Size], evaluation: Mapping[str, Any]
+) -> tuple[CurveConfig, tuple[str, ...]]:
+    """Return the settings with every version fixed, and what is to be said of the sizes; checked as ``run`` says."""
+    if training.rows is not None:
+        raise ConfigError("--curve and rows both say how many rows are trained on", "Leave rows out.")
+    dataset = artifacts.resolve(workspace, "datasets", training.data)
+    if next(datasets.rows(dataset, "heldout", 1), None) is None:
+        hint = "Hold some out: import the data again with --heldout."
+        raise DataError(f"{dataset.ref} has no held-out rows, so nothing can be measured", hint)
+    count, unit = plan.examples(dataset, training.objective)
+    fitting, said = sizes.within(wanted, count, unit)
+    own = training.model_dump(mode="json", exclude={"data", "base", "name", "rows"}, exclude_defaults=True)
+    config = CurveConfig(
+        data=dataset.ref,
+        base=pinned(workspace, training.base),
+        name=training.name or f"{dataset.manifest.name}-curve",
+        sizes=fitting,
+        train=own,
+        evaluate=dict(evaluation),
+        seed=training.seed,
+    )
+    plan.training(config, fitting[-1], dataset.ref, {})
+    build(EvaluateConfig, {**plan.evaluation_values(config), "model": config.base, "data": dataset.ref}, "evaluate")
+    return config, said

@@ -1,0 +1,97 @@
+"""What a learning curve shows, in sentences: would more rows help, since when is it flat, how many are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from honed.evaluate import words
+from honed.evaluate.stats import LEVEL
+from honed.rounds.curve.law import LEAST_POINTS, Forecast, Law
+from honed.rounds.curve.outcome import Change, Measured, Point
+
+Verdict = Literal["more helps", "flat", "worse", "not shown"]
+
+_SMALL = 0.1
+"""A change is small beside a tenth of what the largest size gained over the base: below it a curve counts as flat."""
+_MOST = 0.9
+
+
+def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: str) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its sentences; the first one says it, the others what else was seen.
+
+    ``points`` begin with the base. The loss decides, and the pass rate where the rows have no loss.
+    """
+    by_loss = bool(measured.loss_rows)
+    change = measured.loss_change if by_loss else measured.pass_change
+    last = len(points) - 1
+    step = points[-1].gain if by_loss else points[-1].pass_gain
+    if step is None:
+        return "not shown", ["Nothing could be measured: the held-out rows have neither a loss nor a verifier."]
+    sizes = [f"{point.size:,}" for point in points]
+    what = "held-out loss" if by_loss else "pass rate"
+    verdict, said = _last_step(step, f"{sizes[-2]} to {sizes[-1]} {unit}", what, by_loss)
+    if verdict == "not shown":
+        since = next(at for at in range(1, last + 1) if at == last or not _shown(change(at, last)))
+        rest, whole = change(since, last), change(0, last)
+        assert rest and whole
+        if since < last and whole.better > 0 and rest.interval.high <= _SMALL * whole.better:
+            verdict = "flat"
+            way = f"from there to {sizes[-1]} it got better by {_span(rest, by_loss)} only"
+            said = f"The {what} is flat since {sizes[since]} {unit}: {way}."
+    sentences = [said, *_forecast(law, verdict, len(points) - 1, unit, by_loss), *_enough(points, by_loss, unit)]
+    if by_loss and points[-1].pass_gain:
+        sentences.append(_last_step(points[-1].pass_gain, f"{sizes[-2]} to {sizes[-1]} {unit}", "pass rate", False)[1])
+    return verdict, sentences
+
+
+def _last_step(step: Change, way: str, what: str, by_loss: bool) -> tuple[Verdict, str]:
+    better, worse = ("fell", "rose") if by_loss else ("rose", "fell")
+    if step.p_value >= 1 - LEVEL:
+        p_value = words.chance(step.p_value)
+        return "not shown", f"From {way} no change of the {what} is shown: {_span(step, by_loss)} better, {p_value}."
+    if step.better > 0:
+        return "more helps", f"From {way} the {what} still {better} by {_span(step, by_loss)}: more rows would help."
+    turned = Change.model_validate(
+        {**step.model_dump(), "better": -step.better, "interval": (-step.interval.high, -step.interval.low)}
+    )
+    hint = "look at the rows that came last, and train for fewer epochs"
+    return "worse", f"From {way} the {what} {worse} by {_span(turned, by_loss)}: {hint}."
+
+
+def _forecast(law: Law | None, verdict: Verdict, sizes: int, unit: str, by_loss: bool) -> list[str]:
+    if not by_loss or verdict in ("flat", "worse"):
+        return []
+    if law is None:
+        return [f"No forecast: a power law takes {LEAST_POINTS} sizes, and there are {sizes}."]
+    if not law.identified:
+        return [f"No forecast: {law.why.removesuffix(': no forecast is made')}."]
+    found: Forecast = law.forecast
+    loss = f"{found.loss:.3f} ({words.span(found.interval, 1, 3)})"
+    gain = f"{found.gain:.3f} ({words.span(found.gain_interval, 1, 3)}) less"
+    return [
+        f"Twice as many, {found.rows:,} {unit}, are expected to give {loss}, {gain}, if the curve goes on as it did."
+    ]
+
+
+def _enough(points: Sequence[Point], by_loss: bool, unit: str) -> list[str]:
+    """Say which size reaches nearly all that the largest gained over the base."""
+    gains = [point.over_base if by_loss else point.pass_over_base for point in points[1:]]
+    best = max((gain.better for gain in gains if gain), default=0.0)
+    if best <= 0 or not any(gain and _shown(gain) for gain in gains):
+        return ["No size is shown to be better than the base model."]
+    shares = [(point.size, gain.better / best) for point, gain in zip(points[1:], gains, strict=True) if gain]
+    few = shares[0]
+    enough = next(pair for pair in shares if pair[1] >= _MOST)
+    said = [f"{size:,} {unit} give {words.percent(max(share, 0.0))}" for size, share in dict.fromkeys((few, enough))]
+    return [f"Of the largest gain over the base, {' and '.join(said)}."]
+
+
+def _shown(change: Change | None) -> bool:
+    return change is not None and change.p_value < 1 - LEVEL and change.better > 0
+
+
+def _span(change: Change, by_loss: bool) -> str:
+    if by_loss:
+        return f"{words.signed(change.better, 3).removeprefix('+')} ({words.span(change.interval, 1, 3)})"
+    return f"{words.signed(100 * change.better).removeprefix('+')} points ({words.span(change.interval)})"
