@@ -21,7 +21,7 @@ from typing import Any, Literal
 from honed.errors import ConfigError
 from honed.records import Message, Score
 
-Group = Literal["verifiers", "instructions"]
+Group = Literal["verifiers", "instructions", "trackers"]
 
 Verifier = Callable[[Mapping[str, Any], Sequence[Message], str], Score]
 """``verify(params, prompt, answer) -> Score``: deterministic, offline, never raises on any answer."""

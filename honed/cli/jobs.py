@@ -1,4 +1,4 @@
-"""``honed jobs``: list, show, follow, stop and resume the jobs of a workspace."""
+"""``honed jobs``: list, show, follow, track, stop and resume the jobs of a workspace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _job_options(function: F) -> F:
 
 @click.group()
 def command() -> None:
-    """List, show, follow, stop and resume jobs.
+    """List, show, follow, track, stop and resume jobs.
 
     ID is a job's name, its unique beginning or end, or `last` for the newest job.
     """
@@ -118,6 +118,27 @@ def resume(id_: str, workspace: Workspace, ranks: int | None, as_json: bool) -> 
     start_at = events.stat().st_size if events.exists() else 0
     launch.resume(job) if ranks is None else resume_on(job, ranks)
     _finish(job.id, progress.follow(job, as_json, start_at), as_json)
+
+
+@command.command()
+@click.option("--to", "tracker", required=True, metavar="NAME", help="tensorboard, wandb, mlflow or trackio.")
+@click.option("--follow", is_flag=True, help="Go on until the job ends; Ctrl-C stops the sending, not the job.")
+@_job_options
+def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: bool) -> None:
+    """Send a job's numbers, settings and notes to a tracker: what isn't there yet.
+
+    It reads the job's events from outside, so that the job is neither slowed nor stopped by it. TensorBoard's files
+    go into the job's folder, all else stays on this machine too unless you are logged in or name a server.
+    """
+    from honed.jobs import job as jobs
+    from honed.jobs.trackers import reader
+
+    job = jobs.find(workspace, id_)
+    sent = reader.track(job, tracker, follow=follow)
+    if as_json:
+        emit_json({"id": job.id, "tracker": sent.tracker, "where": sent.where, "events": sent.events})
+    else:
+        click.echo(f"{sent.events} events of job {job.id} are in {sent.tracker}: {sent.where}")
 
 
 def _finish(id_: str, result: dict[str, Any], as_json: bool) -> None:

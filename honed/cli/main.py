@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollback": ("honed.cli.rollback", "Take back the last promotion."),
     "explain": ("honed.cli.explain", "From a model to datasets, rows and events, and back."),
     "models": ("honed.cli.models", "The workspace's models, and where each came from."),
-    "jobs": ("honed.cli.jobs", "List, show, follow, stop and resume jobs."),
+    "jobs": ("honed.cli.jobs", "List, show, follow, track, stop and resume jobs."),
     "doctor": ("honed.cli.doctor", "What this machine can run, what is missing, how to mend it."),
 }
 

@@ -51,6 +51,7 @@ def training_options(function: F) -> F:
 @click.option(
     "--curve", metavar="SIZES", help="Train on nested subsets, such as 16,64,256,1k,all: would more rows help?"
 )
+@click.option("--track", metavar="NAME", help="Send the numbers to tensorboard, wandb, mlflow or trackio as they come.")
 @config_options
 @workspace_option
 @json_option
@@ -60,6 +61,7 @@ def command(
     workspace: Workspace,
     as_json: bool,
     curve: str | None,
+    track: str | None,
     **flags: Any,
 ) -> None:
     """Fine-tune a base model on a dataset of the workspace.
@@ -76,13 +78,19 @@ def command(
     """
     from honed.cli.progress import follow
     from honed.config import load
+    from honed.jobs import launch
+    from honed.jobs.trackers import tracker as trackers
     from honed.train.config import TrainConfig
     from honed.train.run import run
 
+    if track:
+        trackers.find(track)  # before anything is started
     sets, evaluation = curves.split(sets) if curve else (sets, {})
     settings = load(TrainConfig, "train", config, sets, flags)
     job = curves.start(workspace, settings, curve, evaluation) if curve else run(workspace, settings)
     say(f"job {job.id}")
+    if track:
+        launch.track(job, track)
     result = follow(job, as_json)
     if as_json:
         emit_json({"job": job.id, **result})

@@ -18,6 +18,7 @@ from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words
 from honed.jobs.job import Job, State
+from honed.jobs.trackers import reader
 from honed.store.workspace import writing
 
 WORKER = "honed.{stage}.worker"
@@ -25,6 +26,9 @@ WORKER = "honed.{stage}.worker"
 
 RAY = "honed.{stage}.on_ray"
 """The module that has a stage's work done on Ray."""
+
+TRACKER = "honed.jobs.trackers.beside"
+"""The module that sends a job's events to a tracker."""
 
 _OTHERS = {"curve": "honed.rounds.curve.worker", "plan": "honed.train.planner"}
 """Work that is no stage's own, done by one process whatever its settings say of ranks."""
@@ -71,6 +75,14 @@ def start(job: Job) -> None:
     if worker.poll():
         _settle(job, "failed", f"the worker of job {job.id} ended before it began", f"See {job.path / 'log.txt'}")
     _reap(worker)
+    for name in _tracked(job):
+        _start_tracker(job, name)
+
+
+def track(job: Job, name: str) -> None:
+    """Let a process beside the job send its events to a tracker, now and whenever the job is resumed."""
+    reader.keep(job, name, reader.read(job, name).model_copy(update={"beside": True}))
+    _start_tracker(job, name)
 
 
 def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
@@ -147,6 +159,24 @@ def _share_of_threads(job: Job) -> dict[str, str]:
     """Let ranks on one machine divide its cores, so that their threads don't wait for one another."""
     on, ranks = _spread(job)
     return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks))}
+
+
+def _tracked(job: Job) -> list[str]:
+    names = [path.stem for path in sorted((job.path / reader.FOLDER).glob("*.json"))]
+    return [name for name in names if reader.read(job, name).beside]
+
+
+def _start_tracker(job: Job, name: str) -> None:
+    """Start a tracker's reader in its own session: the job doesn't wait for it, nor it for the terminal."""
+    with writing(job.path), (job.path / reader.FOLDER / f"{name}.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", TRACKER, str(job.path), name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _reap(process)
 
 
 def _short_spins() -> dict[str, str]:

@@ -1,0 +1,201 @@
+"""Reads a job's events, from outside its process, into a tracker: what was sent is never sent twice.
+
+How far it came is kept in ``trackers/<name>.json`` of the job's folder. A resumed job repeats its last steps with the
+same values; a step that was sent is left out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from honed.errors import JobError
+from honed.jobs import events
+from honed.jobs.job import Job
+from honed.jobs.trackers import tracker as trackers
+from honed.jobs.trackers.tracker import Tracker
+from honed.store.workspace import write_whole, writing
+
+FOLDER = "trackers"
+_POLL_SECONDS = 1.0
+_MOST_ANSWERS = 100
+"""Answers that are sent as text; their verdicts are counted beyond."""
+
+_UNFIT = re.compile(r"[^A-Za-z0-9_./-]+")
+_GOING = ("queued", "running")
+
+
+class Progress(BaseModel):
+    """How far a tracker is: ``trackers/<name>.json``. ``beside`` says that a reader starts whenever the job does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    beside: bool = False
+    opened: bool = False
+    offset: int = 0
+    steps: dict[str, int] = {}
+    answers: int = 0
+    texts: int = 0
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What one reading came to: where the run is, and how many events were sent."""
+
+    tracker: str
+    where: str
+    events: int
+
+
+def read(job: Job, name: str) -> Progress:
+    """Return how far a tracker is with a job; a new one is at the beginning."""
+    path = place(job, name)
+    return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
+
+
+def keep(job: Job, name: str, progress: Progress) -> None:
+    """Replace ``trackers/<name>.json`` whole."""
+    with writing(job.path):
+        place(job, name).parent.mkdir(exist_ok=True)
+        write_whole(place(job, name), progress.model_dump_json(indent=2))
+
+
+def place(job: Job, name: str) -> Path:
+    """Return the file that says how far a tracker is."""
+    return job.path / FOLDER / f"{name}.json"
+
+
+def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> Tracked:
+    """Send what isn't sent yet; with ``follow``, go on until the job ends.
+
+    Raises ``ConfigError`` as ``tracker.find``, ``JobError`` if another process tracks the job to ``name`` (with
+    ``wait``, until it is done). What the tracker's package prints goes to stderr.
+    """
+    with _alone(job, name, wait), redirect_stdout(sys.stderr):
+        progress = read(job, name)
+        opened = trackers.find(name).begin(trackers.describe(job, again=progress.opened))
+        reading = _Reading(job, name, opened, progress)
+        keep(job, name, progress.model_copy(update={"opened": True}))
+        try:
+            reading.run(follow)
+        except BaseException:
+            opened.close("running")
+            raise
+        opened.close(job.status().state)
+        return Tracked(name, opened.where, reading.sent)
+
+
+@dataclass
+class _Reading:
+    job: Job
+    name: str
+    tracker: Tracker
+    progress: Progress
+    sent: int = field(default=0)
+
+    def run(self, follow: bool) -> None:
+        self.progress.opened = True
+        path = self.job.path / "events.jsonl"
+        while True:
+            going = self.job.status().state in _GOING
+            for event, offset in events.read(path, self.progress.offset):
+                self._send(event)
+                self.progress.offset = offset
+            if not going and not self.progress.ended:
+                self._end()
+            self.tracker.flush()
+            keep(self.job, self.name, self.progress)
+            if not going or not follow:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _send(self, event: events.Event) -> None:
+        self.sent += 1
+        match event:
+            case events.Step():
+                self._step(event)
+            case events.Metric():
+                self.tracker.scalars(_finite({_tag(event.name): event.value}), event.step, event.time)
+            case events.SampleMade():
+                self._answer(event)
+            case events.Note():
+                self._text("notes", event.text, event.time)
+            case events.ArtifactMade():
+                self._text("artifacts", f"{event.name}: {event.path}", event.time)
+            case events.Failed():
+                self._text("failed", f"{event.message} {event.hint}".strip(), event.time)
+            case events.Done():
+                self.tracker.scalars({"seconds": event.seconds}, 0, event.time)
+
+    def _step(self, event: events.Step) -> None:
+        if event.step <= self.progress.steps.get(event.stage, -1):
+            return
+        self.progress.steps[event.stage] = event.step
+        stage = _tag(event.stage)
+        values = _finite({f"{stage}/{_tag(name)}": value for name, value in event.values.items()})
+        self.tracker.scalars(values or {f"{stage}/done": event.step / max(event.total, 1)}, event.step, event.time)
+
+    def _answer(self, event: events.SampleMade) -> None:
+        self.progress.answers += 1
+        if self.progress.answers <= _MOST_ANSWERS:
+            verdict = {None: "not judged", True: "passes", False: "fails"}[event.passed]
+            self._text("answers", f"{event.row} ({verdict}): {event.answer}", event.time)
+        if event.passed is not None:
+            self.tracker.scalars({"answers/passed": float(event.passed)}, self.progress.answers, event.time)
+
+    def _text(self, name: str, text: str, when: float) -> None:
+        self.progress.texts += 1
+        self.tracker.text(name, text, self.progress.texts, when)
+
+    def _end(self) -> None:
+        """Send the result's numbers once the job is done; a stopped job may go on, so that it has no end yet."""
+        status = self.job.status()
+        if status.state == "done":
+            self.progress.ended = True
+            result = trackers.flat(self.job.result())
+            numbers = {key: value for key, value in result.items() if _number(value)}
+            self.tracker.scalars(
+                _finite({f"result/{_tag(key)}": float(numbers[key]) for key in numbers}), 0, status.ended
+            )
+            lines = [f"{key}: {value}" for key, value in result.items() if not _number(value) and value != ""]
+            self._text("result", "\n".join(lines), status.ended)
+
+
+@contextmanager
+def _alone(job: Job, name: str, wait: bool) -> Iterator[None]:
+    """Hold the tracker's lock, so that two readers never send the same events."""
+    path = place(job, name).with_suffix(".lock")
+    with writing(job.path):
+        path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            what = f"job {job.id} is being sent to {name} by another process"
+            raise JobError(what, f"Watch the job: honed jobs follow {job.id}") from error
+        yield
+
+
+def _tag(name: str) -> str:
+    """Return a name that every tracker takes: ``before/desk: answers`` becomes ``before/desk/answers``."""
+    return _UNFIT.sub("_", name.replace(": ", "/")).strip("/") or "value"
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what no chart can show: a loss that is not a number fails the job, whose failure is sent."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,73 @@
+"""Weights & Biases: to its server if the user is logged in, else into the job's folder, to be synced later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from honed.jobs.job import State
+from honed.jobs.trackers.tracker import PROJECT, Backend, Run
+
+
+class Wandb:
+    """A run. Each group of names has a step of its own, for a job's stages count from 1 each."""
+
+    def __init__(self, run: Run, opened: Any) -> None:
+        self._run = opened
+        self._known: set[str] = set()
+        self._texts: list[tuple[str, str]] = []
+        files = run.folder / "wandb"
+        self.where = (None if opened.offline else opened.url) or f"{files} (wandb sync {files}/offline-run-*)"
+
+    def scalars(self, values: Mapping[str, float], step: int, when: float) -> None:
+        """Log the numbers with the step of their group; the server keeps the time of the logging too."""
+        steps = {f"{_group(name)}/step": step for name in values}
+        for name in values.keys() - self._known:
+            self._known.add(name)
+            self._run.define_metric(name, step_metric=f"{_group(name)}/step")
+        self._run.log({**values, **steps, "time": when})
+
+    def text(self, name: str, text: str, step: int, when: float) -> None:  # noqa: ARG002 - a table has no steps
+        """Keep a text for the table that ``close`` logs."""
+        self._texts.append((name, text))
+
+    def flush(self) -> None:
+        """Nothing: the package sends by itself."""
+
+    def close(self, state: State) -> None:
+        """Log the texts as a table and end the run."""
+        import wandb
+
+        if self._texts:
+            self._run.log({"texts": wandb.Table(columns=["what", "text"], data=[list(text) for text in self._texts])})
+        self._run.finish(exit_code=1 if state == "failed" else 0)
+
+
+def begin(run: Run) -> Wandb:
+    """Start the run that has the job's id, or go on with it."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # honed has no telemetry, and starts none
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+    opened = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        id=run.name,
+        name=run.name,
+        group=run.stage,
+        dir=str(run.folder),
+        mode=mode,
+        resume="allow",
+        config=dict(run.settings),
+        settings=wandb.Settings(
+            silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True, x_disable_meta=True
+        ),
+    )
+    return Wandb(run, opened)
+
+
+def _group(name: str) -> str:
+    return name.rpartition("/")[0] or "job"
+
+
+backend = Backend("wandb", begin)

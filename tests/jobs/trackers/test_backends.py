@@ -1,0 +1,146 @@
+"""Each tracker's own package gets the values: read back with what that package reads with, where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from honed.jobs.job import Job
+from honed.jobs.trackers import reader
+from tests.jobs.trackers.conftest import end
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the packages warn about themselves
+
+LOSSES = [1.0, 1 / 2, 1 / 3]
+
+
+def need(package: str) -> None:
+    """Skip where an optional package isn't installed."""
+    if find_spec(package) is None:
+        pytest.skip(f"the optional package {package} isn't installed: pip install 'honed[{package}]'")
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No account, no server, no home but the test's own."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "NETRC"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+
+
+def twice(job: Job, name: str) -> reader.Tracked:
+    """Send what there is, let the job end, send the rest: as a follower that was cut off."""
+    assert reader.track(job, name).events == 7
+    end(job)
+    return reader.track(job, name)
+
+
+def test_tensorboard_reads_the_values_back(job: Job) -> None:
+    need("tensorboard")
+    assert str(job.path / "tensorboard") in twice(job, "tensorboard").where
+    loading = importlib.import_module("tensorboard.backend.event_processing.event_file_loader")
+    values: dict[str, list[tuple[int, float]]] = {}
+    texts: dict[str, str] = {}
+    plugins: list[str] = []
+    for path in sorted((job.path / "tensorboard").iterdir()):
+        for event in loading.LegacyEventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                plugins.append(plugin)
+                if plugin == "text":
+                    texts[value.tag] = value.tensor.string_val[0].decode()
+                elif not plugin:
+                    values.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert [step for step, _ in values["sft/train/loss"]] == [1, 2, 3]
+    assert [value for _, value in values["sft/train/loss"]] == pytest.approx(LOSSES)
+    assert values["heldout_loss"] == [(3, 0.5)] and values["result/loss"] == [(0, 0.25)]
+    assert texts["notes"].strip() == "counting <b>from</b> 0"
+    assert plugins.count("hparams") == 2  # the session's start with the settings, and its end
+
+
+def test_tensorboard_reads_the_settings_back(job: Job) -> None:
+    need("tensorboard")
+    reader.track(job, "tensorboard")
+    loading = importlib.import_module("tensorboard.backend.event_processing.event_file_loader")
+    hparams: Any = importlib.import_module("tensorboard.plugins.hparams.metadata")
+    (path,) = (job.path / "tensorboard").iterdir()
+    starts = [
+        hparams.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+        for event in loading.LegacyEventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if value.tag == hparams.SESSION_START_INFO_TAG
+    ]
+    assert starts[0].hparams["steps"].number_value == 3
+    assert starts[0].hparams["fail"].string_value == "user"
+
+
+def test_mlflow_reads_the_values_back(job: Job) -> None:
+    need("mlflow")
+    uri = f"sqlite:///{job.workspace.path / 'mlflow.db'}"
+    assert uri in twice(job, "mlflow").where
+    client = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("honed").experiment_id])
+    history = client.get_metric_history(run.info.run_id, "sft/train/loss")
+    assert [point.step for point in history] == [1, 2, 3]
+    assert [point.value for point in history] == pytest.approx(LOSSES)
+    assert run.data.metrics["heldout_loss"] == 0.5 and run.data.metrics["result/loss"] == 0.25
+    assert run.data.params["steps"] == "3"
+    assert run.data.tags["notes.0001"] == "counting <b>from</b> 0"
+    assert (run.info.status, run.info.run_name) == ("FINISHED", job.id)
+
+
+def test_trackio_reads_the_values_back(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("trackio")
+    monkeypatch.setenv("TRACKIO_DIR", str(job.workspace.path / "trackio"))
+    assert "trackio show" in twice(job, "trackio").where
+    storage = importlib.import_module("trackio").SQLiteStorage
+    logs = storage.get_logs("honed", job.id)
+    losses = {line["step"]: line["sft/train/loss"] for line in logs if "sft/train/loss" in line}
+    assert losses == pytest.approx(dict(zip((1, 2, 3), LOSSES, strict=True)))
+    assert next(line["result/loss"] for line in logs if "result/loss" in line) == 0.25
+    assert storage.get_run_config("honed", job.id)["steps"] == 3
+
+
+def test_wandb_keeps_the_values_offline(job: Job) -> None:
+    need("wandb")
+    assert "wandb sync" in twice(job, "wandb").where
+    importlib.import_module("wandb").teardown()  # its own process writes the last lines when it ends
+    protos = importlib.import_module("wandb.proto.wandb_internal_pb2")
+    losses: list[float] = []
+    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    for path in sorted(job.path.glob("wandb/offline-run-*/*.wandb")):
+        for content in _records(path.read_bytes()):
+            record = protos.Record.FromString(content)
+            items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+            losses += [float(items[key]) for key in items if key == "sft/train/loss"]
+            found |= items
+            settings |= {item.key: item.value_json for item in record.run.config.update}
+    assert losses == pytest.approx(LOSSES)
+    assert found["heldout_loss"] == "0.5" and found["result/loss"] == "0.25"
+    assert settings["steps"] == "3"
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """Yield the records of a ``.wandb`` file: blocks of 32 KiB of parts with a header of checksum, length and kind.
+
+    The package has no public reader of it. The form is LevelDB's log format, behind a header of seven bytes.
+    """
+    block, at, parts = 32768, 7, b""
+    while at + 7 <= len(data):
+        if block - at % block < 7:
+            at += block - at % block
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield parts
+            parts = b""
