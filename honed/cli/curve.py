@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
     from honed.jobs.job import Job
     from honed.rounds.curve.outcome import Change, CurveOutcome, Point
@@ -48,38 +49,51 @@ def tell(result: dict[str, Any]) -> None:
 
 
 def table(found: CurveOutcome) -> RenderableType:
-    """Return a line for the base and each size, and the verdict below."""
+    """Return a line for the base and each size, one table for the loss and one for the pass rate, and the verdict."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    names = [found.unit, "steps", "minutes"]
-    names += ["loss (95 %)", "gain (95 %)", "p"] if found.loss_rows else []
-    names += ["passed % (95 %)", "points (95 %)", "p"] if found.judged else []
-    lines = Table(box=None, pad_edge=False, header_style="dim")
-    for name in names:
-        lines.add_column(name, justify="right", no_wrap=True)
-    for point in found.points:
-        lines.add_row(*_cells(point, found))
     rows = f"{found.heldout:,} held-out rows"
-    head = Text(f"Learning curve of {found.base} on {found.source}, measured on {rows}", "bold")
+    parts: list[RenderableType] = [
+        Text(f"Learning curve of {found.base} on {found.source}, measured on {rows}", "bold")
+    ]
+    if found.loss_rows or not found.judged:
+        parts += [Text(), _lines(found, ["steps", "min", "loss (95 %)", "gain (95 %)", "p"], _loss)]
+    if found.judged:
+        parts += [Text(), _lines(found, ["steps", "min", "passed % (95 %)", "points (95 %)", "p"], _passed)]
     first, *others = found.words
-    said = [Text(first, {"more helps": "bold green", "worse": "bold yellow"}.get(found.verdict, "bold"))]
-    return Group(head, Text(), lines, Text(), *said, *(Text(f"  {sentence}") for sentence in others))
+    parts += [Text(), Text(first, {"more helps": "bold green", "worse": "bold yellow"}.get(found.verdict, "bold"))]
+    return Group(*parts, *(Text(f"  {sentence}") for sentence in others))
 
 
-def _cells(point: Point, found: CurveOutcome) -> list[str]:
+def _lines(found: CurveOutcome, names: Sequence[str], cells: Callable[[Point], list[str]]) -> Table:
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for name in (found.unit, *names):
+        made.add_column(name, justify="right", no_wrap=True)
+    for point in found.points:
+        one = point.trained
+        ran = [f"{one.rows:,}", f"{one.steps:,}", f"{one.seconds / 60:.1f}"] if one else ["base", "", ""]
+        made.add_row(*ran, *cells(point))
+    return made
+
+
+def _loss(point: Point) -> list[str]:
     from honed.evaluate import words
 
-    one = point.trained
-    cells = [f"{one.rows:,}", f"{one.steps:,}", f"{one.seconds / 60:.1f}"] if one else ["base", "", ""]
-    if point.loss is not None and point.interval is not None:
-        cells += [f"{point.loss:.3f} ({words.span(point.interval, 1, 3)})", *_change(point.gain, 1, 3)]
-    if point.passed is not None:
-        rate = words.percent(point.passed.rate).removesuffix("%").strip()
-        cells += [f"{rate} ({words.span(point.passed.interval)})", *_change(point.pass_gain, 100, 0)]
-    assert len(cells) == 3 + 3 * bool(found.loss_rows) + 3 * bool(found.judged)
-    return cells
+    if point.loss is None or point.interval is None:
+        return []
+    return [f"{point.loss:.3f} ({words.span(point.interval, 1, 3)})", *_change(point.gain, 1, 3)]
+
+
+def _passed(point: Point) -> list[str]:
+    from honed.evaluate import words
+
+    if point.passed is None:
+        return []
+    rate = words.percent(point.passed.rate).removesuffix("%").strip()
+    return [f"{rate} ({words.span(point.passed.interval)})", *_change(point.pass_gain, 100, 0)]
 
 
 def _change(change: Change | None, scale: float, digits: int) -> list[str]:

@@ -98,7 +98,9 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
     forecast = _forecast(point, drawn_fits, float(rows[-1]))
     exponents = _interval(drawn_fits.c)
     covered = float(measured.max() - measured.min())
-    identified = forecast.gain_interval.high - forecast.gain_interval.low <= 0.5 * covered
+    spread = forecast.gain_interval.high - forecast.gain_interval.low
+    any_exponent = exponents.low <= _EXPONENTS[0] and exponents.high >= _EXPONENTS[-1]
+    identified = bool(spread <= 0.5 * covered and residual <= 0.25 * covered and not any_exponent)
     span = f"{exponents.low:.2f} to {exponents.high:.2f}"
     return Law(
         a=float(point.a[0]),
@@ -108,9 +110,7 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
         residual=residual,
         forecast=forecast,
         identified=identified,
-        why=""
-        if identified
-        else f"the sizes don't pin the curve down (its exponent may be {span}): no forecast is made",
+        why="" if identified else f"the sizes don't pin the curve down (its exponent may be {span})",
     )
 
 

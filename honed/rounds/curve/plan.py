@@ -19,7 +19,7 @@ from honed.train.config import TrainConfig
 
 LEAST_BATCH = 1024
 MOST_EPOCHS = 10.0
-_HELD_OUT = 500
+HELD_OUT = 500
 """Held-out rows that are measured unless the evaluation's settings say otherwise, chosen by hash."""
 
 _SHARED = ("learning_rate", "weights", "precision")
@@ -53,7 +53,7 @@ def recipe(config: CurveConfig, result: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": result["epochs"],
         "batch_tokens": ran["batch_tokens"],
         "tokens_per_row": result["dataset_tokens"] / max(1.0, result["rows"] * result["epochs"]),
-        "least_steps": config.least_steps,
+        "least_steps": min(config.least_steps, result["steps"]),  # no size gets more steps than the largest
         "seed": config.seed,
     }
 
@@ -65,14 +65,15 @@ def evaluation(config: CurveConfig, model: str, data: str) -> EvaluateConfig:
 
 def evaluation_values(config: CurveConfig) -> dict[str, Any]:
     """Return the settings that all evaluations share."""
-    given = {"rows": _HELD_OUT, "unverified_answers": 0, "seed": config.seed, **config.evaluate}
+    given = {"unverified_answers": 0, "seed": config.seed, **config.evaluate}
     return {**given, "loss": True, "split": "heldout"}
 
 
 def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[str, Any]:
     """Return epochs and batch_tokens of a size; tokens are estimated from the largest size's rows."""
     tokens = size * shared["tokens_per_row"]
-    epochs, batch = float(shared["epochs"]), int(shared["batch_tokens"])
+    epochs = float(config.train.get("epochs", shared["epochs"]))
+    batch = int(config.train.get("batch_tokens", shared["batch_tokens"]))
     if "batch_tokens" not in config.train:
         room = int(tokens * epochs / config.least_steps)
         batch = min(batch, max(LEAST_BATCH, room))

@@ -56,7 +56,7 @@ def resolved(
         name=training.name or f"{dataset.manifest.name}-curve",
         sizes=fitting,
         train=own,
-        evaluate=dict(evaluation),
+        evaluate={"rows": min(plan.HELD_OUT, int(dataset.manifest.facts["heldout"])), **evaluation},
         seed=training.seed,
     )
     plan.training(config, fitting[-1], dataset.ref, {})

@@ -13,7 +13,9 @@ from honed.rounds.curve.outcome import Change, Measured, Point
 Verdict = Literal["more helps", "flat", "worse", "not shown"]
 
 _SMALL = 0.1
-"""A change is small beside a tenth of what the largest size gained over the base: below it a curve counts as flat."""
+"""A curve is flat where more than a tenth of what the largest size gained over the base is ruled out."""
+_LITTLE = 0.05
+"""A change that is shown is little below this share of that gain."""
 _MOST = 0.9
 
 
@@ -30,11 +32,17 @@ def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: st
         return "not shown", ["Nothing could be measured: the held-out rows have neither a loss nor a verifier."]
     sizes = [f"{point.size:,}" for point in points]
     what = "held-out loss" if by_loss else "pass rate"
+    whole = change(0, last)
+    assert whole
     verdict, said = _last_step(step, f"{sizes[-2]} to {sizes[-1]} {unit}", what, by_loss)
-    if verdict == "not shown":
+    little = _LITTLE * max(whole.better, 0.0)
+    if verdict == "more helps" and step.better < little:
+        share = words.percent(step.better / whole.better)
+        said = f"{said.removesuffix('.')}, but little: that is {share} of the gain over the base."
+    elif verdict == "not shown" or (verdict == "worse" and step.interval.low >= -little):
         since = next(at for at in range(1, last + 1) if at == last or not _shown(change(at, last)))
-        rest, whole = change(since, last), change(0, last)
-        assert rest and whole
+        rest = change(since, last)
+        assert rest
         if since < last and whole.better > 0 and rest.interval.high <= _SMALL * whole.better:
             verdict = "flat"
             way = f"from there to {sizes[-1]} it got better by {_span(rest, by_loss)} only"
@@ -65,7 +73,7 @@ def _forecast(law: Law | None, verdict: Verdict, sizes: int, unit: str, by_loss:
     if law is None:
         return [f"No forecast: a power law takes {LEAST_POINTS} sizes, and there are {sizes}."]
     if not law.identified:
-        return [f"No forecast: {law.why.removesuffix(': no forecast is made')}."]
+        return [f"No forecast: {law.why}."]
     found: Forecast = law.forecast
     loss = f"{found.loss:.3f} ({words.span(found.interval, 1, 3)})"
     gain = f"{found.gain:.3f} ({words.span(found.gain_interval, 1, 3)}) less"

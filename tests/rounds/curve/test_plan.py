@@ -1,0 +1,98 @@
+"""What every size shares, and what a small one needs; what the user set is never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from honed.errors import ConfigError, DataError
+from honed.rounds.curve import plan, run, sizes
+from honed.rounds.curve.config import CurveConfig
+from honed.store import datasets
+from honed.store.workspace import Workspace
+from honed.train.config import TrainConfig
+from tests.house.tree import parsed, python_files
+from tests.rounds.curve.desk import question, write_base, write_rows
+
+RAN = {"learning_rate": 3e-4, "weights": "lora", "precision": "bf16", "batch_tokens": 4096}
+RESULT = {"ran": RAN, "rows": 1000, "steps": 110, "epochs": 3.0, "dataset_tokens": 450_000}  # 150 tokens a row
+
+
+def curve(**train: Any) -> CurveConfig:
+    return CurveConfig(data="d@v1", base="b", name="c", sizes=(16, 64, 256, 1000), train=train)
+
+
+def wanted(size: int, **train: Any) -> TrainConfig:
+    config = curve(**train)
+    return plan.training(config, size, "d-curve@v1", plan.recipe(config, RESULT))
+
+
+def test_the_largest_size_is_what_auto_would_choose() -> None:
+    full = plan.training(curve(), 1000, "d-curve@v1", {})
+    assert full == TrainConfig(base="b", data="d-curve@v1", name="c-1000", rows=1000)
+
+
+def test_the_others_share_its_recipe() -> None:
+    for size in (16, 64, 256):
+        one = wanted(size)
+        assert (one.learning_rate, one.weights, one.precision) == (3e-4, "lora", "bf16")
+        assert (one.rows, one.name) == (size, f"c-{size}")
+    assert (wanted(256).epochs, wanted(256).batch_tokens) == (3.0, 4096)
+
+
+def test_a_small_size_gets_smaller_batches_first_and_then_more_epochs() -> None:
+    assert (wanted(64).epochs, wanted(64).batch_tokens) == (3.0, 1200)  # 28,800 tokens in 24 steps
+    tiny = wanted(16)
+    assert tiny.batch_tokens == plan.LEAST_BATCH and tiny.epochs == plan.MOST_EPOCHS
+
+
+def test_what_the_user_set_is_never_changed() -> None:
+    one = wanted(16, batch_tokens=8192, epochs=1.5, learning_rate=1e-5, weights="full", precision="fp32")
+    assert one.batch_tokens == 8192
+    given = plan.training(curve(weights="full", learning_rate=1e-5), 16, "d", plan.recipe(curve(), RESULT))
+    assert (given.weights, given.learning_rate) == ("full", 1e-5)
+    epochs = plan.training(curve(epochs=1.5), 16, "d", plan.recipe(curve(), {**RESULT, "epochs": 1.5}))
+    assert epochs.epochs == 1.5
+
+
+def test_no_size_gets_more_steps_than_the_largest_had() -> None:
+    assert plan.recipe(curve(), {**RESULT, "steps": 9})["least_steps"] == 9
+
+
+def start(workspace: Workspace, text: str = "4,16", **train: Any) -> tuple[CurveConfig, tuple[str, ...]]:
+    config = TrainConfig(base="first", data="bills", **train)
+    return run.resolved(workspace, config, sizes.parse(text), {})
+
+
+def test_versions_are_fixed_and_every_held_out_row_is_measured_up_to_a_limit(workspace: Workspace) -> None:
+    write_base(workspace)
+    write_rows(workspace)
+    config, said = start(workspace, "4,16,1k,all", seed=5, epochs=2)
+    assert (config.base, config.data, config.sizes, config.seed) == ("first@v1", "bills@v1", (4, 16, 60), 5)
+    assert config.train == {"seed": 5, "epochs": 2.0}
+    assert said == ("size 1,000 is left out: there are 60 training rows",)
+    assert plan.evaluation(config, "m", "d").rows == 40
+
+
+def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Workspace) -> None:
+    write_base(workspace)
+    datasets.write(workspace, "bills", [(question(at, "billing"), "train") for at in range(20)], config={}, facts={})
+    with pytest.raises(DataError, match="no held-out rows"):
+        start(workspace)
+    write_rows(workspace)
+    with pytest.raises(ConfigError, match="both say how many rows"):
+        start(workspace, rows=5)
+    with pytest.raises(ConfigError, match="there are 0 training preferences"):
+        start(workspace, objective="dpo")
+    with pytest.raises(ConfigError, match="zebra"):
+        run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"zebra": 1})
+    assert not workspace.jobs.exists() or list(workspace.jobs.iterdir()) == []
+
+
+def test_every_setting_of_a_curve_is_described_and_read() -> None:
+    fields = CurveConfig.model_fields
+    assert all(field.description for field in fields.values())
+    read = "".join(path.read_text() for path in python_files("honed/rounds/curve") if path.name != "config.py")
+    assert [name for name in fields if f"config.{name}" not in read] == []
+    assert parsed(next(iter(python_files("honed/rounds/curve"))))
