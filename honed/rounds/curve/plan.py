@@ -16,6 +16,7 @@ from honed.evaluate.config import EvaluateConfig
 from honed.rounds.curve.config import CurveConfig
 from honed.store.artifacts import Artifact
 from honed.train.config import TrainConfig
+from honed.train.objectives.kinds import KINDS
 
 LEAST_BATCH = 1024
 MOST_EPOCHS = 10.0
@@ -26,11 +27,15 @@ _SHARED = ("learning_rate", "weights", "precision")
 
 
 def examples(dataset: Artifact, objective: str) -> tuple[int, str]:
-    """Return how many examples the objective can learn from, and the word for several of them."""
+    """Return how many examples the objective can learn from, as ``rows`` of its settings counts, and their name."""
     facts = dataset.manifest.facts
-    if objective == "sft":
+    learns = KINDS[objective].learns
+    if learns == "rows":
         return int(facts["train"]), "rows"
-    return int(facts.get("preferences", 0)), "preferences"
+    pairs = int(facts.get("preferences", 0))
+    if learns == "preferences":
+        return pairs, "preferences"
+    return pairs + int(facts.get("ratings", 0)), "ratings and preferences"
 
 
 def training(config: CurveConfig, size: int, data: str, shared: Mapping[str, Any]) -> TrainConfig:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from honed.config import build
 from honed.errors import ConfigError, DataError
-from honed.evaluate.config import EvaluateConfig
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
+from honed.models import devices
 from honed.models.load import pinned
 from honed.rounds.curve import plan, sizes
 from honed.rounds.curve.config import CurveConfig
@@ -18,6 +17,7 @@ from honed.rounds.curve.sizes import Size
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.defaults import check_installed
 
 
 def run(
@@ -50,6 +50,8 @@ def resolved(
     count, unit = plan.examples(dataset, training.objective)
     fitting, said = sizes.within(wanted, count, unit)
     own = training.model_dump(mode="json", exclude={"data", "base", "name", "rows"}, exclude_defaults=True)
+    if training.ranks == 0:  # one per GPU, of this machine now
+        own["ranks"] = max(1, devices.gpus())
     config = CurveConfig(
         data=dataset.ref,
         base=pinned(workspace, training.base),
@@ -59,6 +61,7 @@ def resolved(
         evaluate={"rows": min(plan.HELD_OUT, int(dataset.manifest.facts["heldout"])), **evaluation},
         seed=training.seed,
     )
+    check_installed(training.weights)
     plan.training(config, fitting[-1], dataset.ref, {})
-    build(EvaluateConfig, {**plan.evaluation_values(config), "model": config.base, "data": dataset.ref}, "evaluate")
+    plan.evaluation(config, config.base, dataset.ref)
     return config, said

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from honed.errors import ConfigError, DataError
+from honed.records import Conversation, Message, Preference, Rating, Split
 from honed.rounds.curve import plan, run, sizes
 from honed.rounds.curve.config import CurveConfig
 from honed.store import datasets
@@ -88,6 +89,17 @@ def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Wo
     with pytest.raises(ConfigError, match="zebra"):
         run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"zebra": 1})
     assert not workspace.jobs.exists() or list(workspace.jobs.iterdir()) == []
+
+
+def test_each_objective_counts_what_it_learns_from(workspace: Workspace) -> None:
+    turns = (Message(role="user", content="x"),)
+    pairs = [Preference(prompt=turns, chosen="a", rejected=str(at)) for at in range(7)]
+    rating = Rating(prompt=turns, answer="a", good=True)
+    rows: list[tuple[Conversation, Split]] = [(question(1, "billing"), "heldout"), (question(2, "billing"), "train")]
+    made = datasets.write(workspace, "mixed", rows, config={}, facts={}, preferences=pairs, ratings=[rating])
+    assert plan.examples(made, "sft") == (1, "rows")
+    assert plan.examples(made, "orpo") == (7, "preferences")
+    assert plan.examples(made, "kto") == (8, "ratings and preferences")
 
 
 def test_every_setting_of_a_curve_is_described_and_read() -> None:
