@@ -46,7 +46,7 @@ def _figure(
     if law and law.identified:
         x = np.geomspace(ends[0], ends[1], 60)
         y = law.a + law.b * x**-law.c
-        name = f"fitted: {law.a:.2f} + {law.b:.2f} n^{words.MINUS}{law.c:.2f}"
+        name = f"fitted: {law.a:.2f} + {law.b:.2f} n<sup>{words.MINUS}{law.c:.2f}</sup>"
         figure.add_scatter(x=x, y=y, name=name, mode="lines", line={**charts.line("floor", 1.5), "dash": "dot"})
         figure.add_trace(_ahead(law, form))
     figure.add_scatter(

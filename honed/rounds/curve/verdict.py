@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from honed.evaluate import words
-from honed.evaluate.stats import LEVEL
+from honed.evaluate.stats import LEVEL, Interval
 from honed.rounds.curve.law import LEAST_POINTS, Forecast, Law
 from honed.rounds.curve.outcome import Change, Measured, Point
 
@@ -14,7 +14,7 @@ Verdict = Literal["more helps", "flat", "worse", "not shown"]
 
 _SMALL = 0.1
 """A curve is flat where more than a tenth of what the largest size gained over the base is ruled out."""
-_LITTLE = 0.05
+_LITTLE = 0.02
 """A change that is shown is little below this share of that gain."""
 _MOST = 0.9
 
@@ -45,8 +45,8 @@ def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: st
         assert rest
         if since < last and whole.better > 0 and rest.interval.high <= _SMALL * whole.better:
             verdict = "flat"
-            way = f"from there to {sizes[-1]} it got better by {_span(rest, by_loss)} only"
-            said = f"The {what} is flat since {sizes[since]} {unit}: {way}."
+            way = _moved(rest, by_loss, "only ")
+            said = f"The {what} is flat since {sizes[since]} {unit}: from there to {sizes[-1]} it {way}."
     sentences = [said, *_forecast(law, verdict, len(points) - 1, unit, by_loss), *_enough(points, by_loss, unit)]
     if by_loss and points[-1].pass_gain:
         sentences.append(_last_step(points[-1].pass_gain, f"{sizes[-2]} to {sizes[-1]} {unit}", "pass rate", False)[1])
@@ -54,17 +54,24 @@ def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: st
 
 
 def _last_step(step: Change, way: str, what: str, by_loss: bool) -> tuple[Verdict, str]:
-    better, worse = ("fell", "rose") if by_loss else ("rose", "fell")
     if step.p_value >= 1 - LEVEL:
         p_value = words.chance(step.p_value)
-        return "not shown", f"From {way} no change of the {what} is shown: {_span(step, by_loss)} better, {p_value}."
+        return "not shown", f"From {way} no change of the {what} is shown: it {_moved(step, by_loss)}, {p_value}."
     if step.better > 0:
-        return "more helps", f"From {way} the {what} still {better} by {_span(step, by_loss)}: more rows would help."
-    turned = Change.model_validate(
-        {**step.model_dump(), "better": -step.better, "interval": (-step.interval.high, -step.interval.low)}
-    )
-    hint = "look at the rows that came last, and train for fewer epochs"
-    return "worse", f"From {way} the {what} {worse} by {_span(turned, by_loss)}: {hint}."
+        return "more helps", f"From {way} the {what} still {_moved(step, by_loss)}: more rows would help."
+    hint = "look at the rows that came last, and at epochs and learning rate"
+    return "worse", f"From {way} the {what} {_moved(step, by_loss)}: {hint}."
+
+
+def _moved(change: Change, by_loss: bool, only: str = "") -> str:
+    """Say which way a number went, and how far: ``fell by 0.128 (0.118 to 0.138)``."""
+    down = (change.better > 0) == by_loss
+    better, (low, high) = change.better, change.interval
+    if better < 0:
+        better, low, high = -better, -high, -low
+    span = Interval(low, high)
+    size = f"{better:.3f} ({words.span(span, 1, 3)})" if by_loss else f"{100 * better:.0f} points ({words.span(span)})"
+    return f"{'fell' if down else 'rose'} by {only}{size}"
 
 
 def _forecast(law: Law | None, verdict: Verdict, sizes: int, unit: str, by_loss: bool) -> list[str]:
@@ -97,9 +104,3 @@ def _enough(points: Sequence[Point], by_loss: bool, unit: str) -> list[str]:
 
 def _shown(change: Change | None) -> bool:
     return change is not None and change.p_value < 1 - LEVEL and change.better > 0
-
-
-def _span(change: Change, by_loss: bool) -> str:
-    if by_loss:
-        return f"{words.signed(change.better, 3).removeprefix('+')} ({words.span(change.interval, 1, 3)})"
-    return f"{words.signed(100 * change.better).removeprefix('+')} points ({words.span(change.interval)})"

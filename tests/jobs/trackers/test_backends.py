@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from honed.jobs import job as jobs
+from honed.jobs import launch
 from honed.jobs.job import Job
 from honed.jobs.trackers import reader
+from honed.store.workspace import Workspace
+from tests.jobs.counting import CountConfig
 from tests.jobs.trackers.conftest import end
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the packages warn about themselves
@@ -79,6 +84,20 @@ def test_tensorboard_reads_the_settings_back(job: Job) -> None:
     ]
     assert starts[0].hparams["steps"].number_value == 3
     assert starts[0].hparams["fail"].string_value == "user"
+
+
+def test_a_reader_beside_a_job_sends_it_while_it_runs_and_to_its_end(workspace: Workspace) -> None:
+    need("tensorboard")
+    job = jobs.create(workspace, "counting", CountConfig(steps=20, seconds=0.02))
+    launch.start(job)
+    launch.track(job, "tensorboard")
+    launch.wait(job)
+    deadline = time.monotonic() + 60
+    while not reader.read(job, "tensorboard").ended:
+        assert time.monotonic() < deadline, (job.path / "trackers" / "tensorboard.txt").read_text()
+        time.sleep(0.05)
+    assert reader.read(job, "tensorboard").steps == {"count": 20}
+    assert reader.track(job, "tensorboard").events == 0
 
 
 def test_mlflow_reads_the_values_back(job: Job) -> None:

@@ -87,7 +87,13 @@ def test_a_loss_that_rose_is_called_so() -> None:
     said, sentences = judge(measured([3.0, 1.5, 1.0, 0.9, 1.2], noise=0.05))
     assert said == "worse"
     assert sentences[0].startswith("From 256 to 1,024 rows the held-out loss rose by 0.")
-    assert "fewer epochs" in sentences[0]
+    assert "look at the rows that came last" in sentences[0]
+
+
+def test_a_loss_that_rose_a_little_is_not_said_to_have_fallen() -> None:
+    said, sentences = judge(measured([3.0, 1.5, 1.0, 1.0, 1.02], noise=0.02))
+    assert said == "flat"
+    assert "from there to 1,024 it rose by only 0.02" in sentences[0]
 
 
 def test_three_sizes_have_a_verdict_and_no_forecast() -> None:
