@@ -47,7 +47,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def start(job: Job) -> None:
         status = job.status()
-        name = launch._module(status.stage)
+        name = launch._OTHERS.get(status.stage) or launch.WORKER.format(stage=status.stage)
         work = importlib.import_module(name).work
         running = status.model_copy(update={"state": "running", "attempt": status.attempt + 1, "pid": os.getpid()})
         with job.held():
