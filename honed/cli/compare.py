@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from honed.evaluate.compare import Comparison, Segment
+    from honed.evaluate.compare import Comparison
+    from honed.evaluate.segment import Segment
 
 
 @click.command()
@@ -94,13 +95,20 @@ def terminal_table(comparison: Comparison) -> RenderableType:
     return Group(*said, Text(), table, Text(), Text(legend, style="dim"))
 
 
+def _mark(segment: Segment) -> Text:
+    from rich.text import Text
+
+    marks = {"better": Text("▲", "green"), "worse": Text("▼", "red"), "not worse": Text("≥", "cyan")}
+    return marks.get(segment.verdict, Text())
+
+
 def _cells(name: str, segment: Segment) -> list[Text]:
     """A group's line of the table: 80 columns wide with the others."""
     from rich.text import Text
 
     from honed.evaluate import words
 
-    mark = {"better": Text("▲", style="green"), "worse": Text("▼", style="red"), "not shown": Text()}[segment.verdict]
+    mark = _mark(segment)
     change = f"{words.signed(100 * segment.difference)} ({words.span(segment.interval)})"
     return [
         Text(name),

@@ -22,7 +22,8 @@ LOSSES = "losses.jsonl"
 class Answer(Record):
     """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
 
-    ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing.
+    ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
+    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does.
     """
 
     row: str
@@ -35,6 +36,7 @@ class Answer(Record):
     passed: bool | None
     why: str
     floors: Mapping[str, bool]
+    vacuous: str = ""
 
 
 class RowLoss(Record):

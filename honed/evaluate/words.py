@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from honed.evaluate.stats import LEVEL, Interval
 
 if TYPE_CHECKING:
-    from honed.evaluate.compare import Comparison, LossChange, Segment
+    from honed.evaluate.compare import Comparison, LossChange
+    from honed.evaluate.segment import Segment
 
 GAP = "\u00a0"  # a number and its unit stay on one line
 MINUS = "\u2212"
