@@ -25,7 +25,12 @@ from honed.evaluate.stats import SMALLEST
 class GateConfig(Config):
     """When a candidate is promoted. Margins are fractions: 0.05 is five points."""
 
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided level of every test that has to be passed")
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="an improve suite passes below this one-sided p-value; so do all other tests",
+    )
     margin: float = Field(
         default=0.05, gt=0, le=1, description="a guarded suite passes if a fall as large as this is ruled out"
     )

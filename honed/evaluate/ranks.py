@@ -31,7 +31,7 @@ def wilcoxon(differences: Sequence[float], alternative: Alternative = "two-sided
     if len(values) <= EXACT:
         return flip(signed.tolist(), alternative)
     spread = sqrt(float((doubled.astype(np.float64) ** 2).sum()))
-    return _either(alternative, *(float(ndtr((1 - way * signed.sum()) / spread)) for way in (1, -1)))
+    return _either(alternative, *(float(ndtr((2 - way * signed.sum()) / spread)) for way in (1, -1)))
 
 
 def flip(sums: Sequence[int], alternative: Alternative = "two-sided") -> float:
