@@ -11,6 +11,7 @@ from honed.builtin.load import load
 from honed.cli.main import run
 from honed.store.workspace import Workspace
 from tests.evaluate.planted import as_job, evaluation
+from tests.house.tree import ROOT
 
 ROWS = load("heldout")[:140]
 
@@ -63,6 +64,11 @@ def test_settings_come_from_a_file_and_a_guarded_suite_that_is_missing_holds(
     assert "benefit: precision" in out
     code, out = gate(workspace, capsys, *pair, "--set", "margn=0.1")
     assert code == 1 and "margin" in out
+
+
+def test_the_example_is_a_gate(workspace: Workspace, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = gate(workspace, capsys, *pair, "--config", str(ROOT / "examples/gate.yaml"))
+    assert code == 3 and "Suite safety is guarded" in out
 
 
 def test_pairs_of_other_models_or_the_same_rows_twice_are_refused(
