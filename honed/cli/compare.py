@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from honed.evaluate.compare import Comparison, Segment
+    from honed.evaluate.compare import Comparison
+    from honed.evaluate.segment import Segment
 
 
 @click.command()
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the report goes.  [default: the tuned evaluation's folder]",
 )
+@click.option("--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag; may be given several times.")
 @workspace_option
 @json_option
-def command(base_eval: str, tuned_eval: str, out: Path | None, workspace: Workspace, as_json: bool) -> None:
+def command(
+    base_eval: str, tuned_eval: str, out: Path | None, tags: tuple[str, ...], workspace: Workspace, as_json: bool
+) -> None:
     """Say whether the model of TUNED_EVAL is better than that of BASE_EVAL, for whom, and how sure that is.
 
     Both are jobs that `honed evaluate` made on the same rows: a job's name, or its unique beginning or end.
@@ -37,7 +41,7 @@ def command(base_eval: str, tuned_eval: str, out: Path | None, workspace: Worksp
     from honed.jobs import job as jobs
 
     base, tuned = (compare.read(jobs.find(workspace, id_)) for id_ in (base_eval, tuned_eval))
-    comparison = compare.compare(base, tuned)
+    comparison = compare.compare(base, tuned, tags)
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",
         comparison,
@@ -86,12 +90,21 @@ def terminal_table(comparison: Comparison) -> RenderableType:
             table.add_row(Text(f"per {tag}", style="dim"))
         for segment in segments:
             table.add_row(*_cells(words.plain(segment.name), segment))
+    few = [f"{tag}: {words.too_few(sizes)}" for tag, sizes in comparison.small.items() if sizes]
     assert comparison.floors is not None, "rows with a verifier have floors"
     legend = (
-        "▲ better, ▼ worse, no mark: not shown. p: exact McNemar, adjusted by Holm within task, audience, benefit. "
+        "▲ better, ▼ worse, ≥ not worse by 5 points, no mark: not shown. p: exact McNemar, adjusted by "
+        "Holm within each tag. "
         f"Floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back."
     )
-    return Group(*said, Text(), table, Text(), Text(legend, style="dim"))
+    return Group(*said, Text(), table, *map(Text, few), Text(), Text(legend, style="dim"))
+
+
+def _mark(segment: Segment) -> Text:
+    from rich.text import Text
+
+    marks = {"better": Text("▲", "green"), "worse": Text("▼", "red"), "not worse": Text("≥", "cyan")}
+    return marks.get(segment.verdict, Text())
 
 
 def _cells(name: str, segment: Segment) -> list[Text]:
@@ -100,7 +113,7 @@ def _cells(name: str, segment: Segment) -> list[Text]:
 
     from honed.evaluate import words
 
-    mark = {"better": Text("▲", style="green"), "worse": Text("▼", style="red"), "not shown": Text()}[segment.verdict]
+    mark = _mark(segment)
     change = f"{words.signed(100 * segment.difference)} ({words.span(segment.interval)})"
     return [
         Text(name),

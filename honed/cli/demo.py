@@ -17,8 +17,9 @@ import click
 from honed.cli.options import emit_json, json_option, say
 
 if TYPE_CHECKING:
-    from honed.evaluate.compare import Comparison, Segment
+    from honed.evaluate.compare import Comparison
     from honed.evaluate.report import Stage
+    from honed.evaluate.segment import Segment
     from honed.jobs.job import Job
     from honed.store.workspace import Workspace
 

@@ -113,11 +113,23 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
     speed = f", {found.tokens_per_second:.0f} tokens/s" if found.tokens_per_second else ""
     lines.append(("took", f"{words.seconds(found.seconds)}{speed}, peak {words.bytes_(found.peak_rss_bytes)}"))
     cells = [
-        [f"{tag}: {words.plain(name)}", cell.n, words.percent(cell.rate, 1), words.span(cell.interval, digits=1)]
-        for tag, group in found.segments.items()
-        for name, cell in group.items()
+        [
+            f"{tag}: {words.plain(name)}",
+            cell.n,
+            words.percent(cell.rate, 1),
+            words.span(cell.interval, digits=1),
+            words.percent(group.guarded[name].rate, 1),
+            f"{group.losses[name].loss:.3f}" if name in group.losses else "",
+        ]
+        for tag, group in found.groups.items()
+        for name, cell in group.passed.items()
     ]
-    groups = columns(["group", "rows", "pass rate", "95 % interval"], cells) + "\n\n" if cells else ""
+    header = ["group", "rows", "pass rate", "95 % interval", "guarded", "loss"]
+    groups = columns(header, cells) + "\n\n" if cells else ""
+    for tag, group in found.groups.items():
+        groups += f"{tag}: {words.too_few(group.small)}\n" if group.small else ""
+        groups += f"worst: {words.behind(tag, group.worst)}\n" if group.worst else ""
+    groups = groups.rstrip("\n") + "\n\n" if groups else ""
     suite = f"{table(found.suite)}\n\n" if found.suite else ""
     return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
 
@@ -131,4 +143,11 @@ def _rates(found: Outcome) -> list[tuple[str, str]]:
     said = f"{words.percent(found.pass_rate, 1)} of {found.n} ({words.span(found.interval, digits=1)})"
     constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
     echo = f"{words.percent(found.floors.echo.rate, 1)} by echoing the prompt"
-    return [("pass rate", said), ("floors", f"{constant}; {echo}")]
+    lines = [("pass rate", said), ("floors", f"{constant}; {echo}")]
+    if found.guarded:
+        share = f"{words.percent(found.guarded.rate, 1)} ({words.span(found.guarded.interval, digits=1)})"
+        lines.insert(1, ("guarded", f"{share}: passed by answers that aren't vacuous"))
+    if found.base:
+        rates = f"{words.percent(found.base.rate.rate, 1)}, guarded {words.percent(found.base.guarded.rate, 1)}"
+        lines.append(("base floor", f"{rates} by {found.base.model}"))
+    return lines

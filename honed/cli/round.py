@@ -135,11 +135,10 @@ def _cells(name: str, role: str, line: SuiteOutcome | AudienceOutcome) -> list[T
 
     from honed.evaluate import words
 
-    mark = {"pass": Text("✓", "green"), "fail": Text("✗", "red"), "too few": Text("too few rows", "yellow")}[
-        line.verdict
-    ]
+    marks = {"pass": Text("✓", "green"), "fail": Text("✗", "red"), "too few": Text("too few rows", "yellow")}
+    mark = marks.get(line.verdict, Text(line.verdict, "yellow"))
     if line.before is None or line.after is None or line.difference is None or line.interval is None:
-        return [Text(name), Text(role), Text("0"), Text(), Text(), Text(), Text(), mark]
+        return [Text(name), Text(role), Text(str(line.n)), Text(), Text(), Text(), Text(), mark]
     p_value = getattr(line, "p_value", None)
     return [
         Text(name),

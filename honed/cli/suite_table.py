@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LEVELS = {
     "prompt_strict": "prompts, strict",
     "prompt_loose": "prompts, loose",
+    "prompt_guarded": "prompts, guarded",
     "instruction_strict": "instructions, strict",
     "instruction_loose": "instructions, loose",
 }
@@ -71,9 +72,13 @@ def _rate(rate: Rate) -> tuple[str, str]:
 
 def _segments(found: SuiteScores) -> list[str]:
     cells = [_segment(tag, value, totals) for tag, group in found.segments.items() for value, totals in group.items()]
-    return [columns(["group", "prompts", "strict", "95 % interval", "loose"], cells)] if cells else []
+    header = ["group", "prompts", "strict", "95 % interval", "loose", "guarded"]
+    said = [f"{tag}: {plain(words.too_few(sizes))}" for tag, sizes in found.small.items()]
+    said += [f"worst: {plain(words.behind(tag, gap))}" for tag, gap in found.worst.items()]
+    return [*([columns(header, cells)] if cells else []), *(["\n".join(said)] if said else [])]
 
 
 def _segment(tag: str, value: str, totals: Totals) -> list[object]:
     strict = totals.prompt_strict
-    return [f"{tag}: {plain(words.plain(value))}", strict.n, *_rate(strict), words.percent(totals.prompt_loose.rate, 1)]
+    others = [words.percent(one.rate, 1) for one in (totals.prompt_loose, totals.prompt_guarded)]
+    return [f"{tag}: {plain(words.plain(value))}", strict.n, *_rate(strict), *others]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from honed.evaluate import outcome, scoring
 from honed.evaluate.outcome import Answer
+from honed.evaluate.vacuous import vacuous
 from honed.jobs.events import SampleMade, Step
 from honed.jobs.job import Job
 from honed.models.chat import Unusable
@@ -83,6 +84,7 @@ class Answering:
             passed=score.passed if score else None,
             why=why or (score.why if score else ""),
             floors=self._floors.get(row.id, {}),
+            vacuous=vacuous(row.prompt, completion.text, row.answer, scoring.CONSTANTS),
         )
         outcome.append(self._path, [answer])
         self.answers[row.id] = answer

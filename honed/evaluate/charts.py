@@ -10,9 +10,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from honed.evaluate import words
-from honed.evaluate.compare import Segment
 from honed.evaluate.curve import Curve
 from honed.evaluate.outcome import Rate
+from honed.evaluate.segment import Segment
 
 COLOURS: Mapping[str, tuple[str, str]] = {
     "base": ("#b85c00", "#f0a03c"),

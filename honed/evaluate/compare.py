@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from math import exp
 
 from honed.errors import DataError, JobError
-from honed.evaluate import outcome, stats
-from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, Rate, RowLoss
-from honed.evaluate.stats import Interval, Verdict
+from honed.evaluate import families, outcome, power, ranks, stats
+from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, RowLoss
+from honed.evaluate.power import Power
+from honed.evaluate.rates import Worst, worst
+from honed.evaluate.segment import Judged, Segment, adjusted, segment
+from honed.evaluate.stats import SMALLEST, Interval
 from honed.jobs.job import Job
 from honed.records import Message, Record, Split
 
@@ -22,6 +25,7 @@ class Said(Record):
     cut: bool
     passed: bool | None
     why: str
+    vacuous: str
 
 
 class Pair(Record):
@@ -44,38 +48,18 @@ class Pair(Record):
         return "won" if self.tuned.passed else "lost"
 
 
-class Segment(Record):
-    """A group of rows under both models. Rates, differences and intervals are fractions, not percentages.
-
-    ``interval`` is Newcombe's, ``bootstrap`` the resampled one; ``p_value`` is the exact two-sided one of these rows
-    alone, ``p_adjusted`` that one after Holm's step over the groups of the same tag, on which ``verdict`` rests.
-    """
-
-    name: str
-    n: int
-    base: Rate
-    tuned: Rate
-    floors: Mapping[str, Rate]
-    both: int
-    won: int
-    lost: int
-    neither: int
-    difference: float
-    interval: Interval
-    bootstrap: Interval
-    p_value: float
-    p_adjusted: float
-    verdict: Verdict
-
-
 class LossChange(Record):
-    """Held-out loss in nats per supervised token, on the rows that both models could read."""
+    """Held-out loss in nats per supervised token, on the rows that both models could read.
+
+    ``p_value`` is Wilcoxon's, of each row's own difference per token: it asks of rows, the interval of tokens.
+    """
 
     rows: int
     base: float
     tuned: float
     difference: float
     interval: Interval
+    p_value: float
 
     @property
     def base_perplexity(self) -> float:
@@ -89,7 +73,11 @@ class LossChange(Record):
 
 
 class Comparison(Record):
-    """What two evaluations say together. ``overall`` is None when no row has a verifier."""
+    """What two evaluations say together. ``overall`` and ``power`` are None when no row has a verifier.
+
+    ``small`` are the groups of too few rows to say anything, by tag and name, with their number of rows; ``worst`` is
+    each tag's group that the tuned model passes least often.
+    """
 
     base_job: str
     tuned_job: str
@@ -101,6 +89,9 @@ class Comparison(Record):
     split: Split
     overall: Segment | None
     segments: Mapping[str, tuple[Segment, ...]]
+    small: Mapping[str, Mapping[str, int]]
+    worst: Mapping[str, Worst]
+    power: Power | None
     floors: Floors | None
     loss: LossChange | None
     notes: tuple[str, ...]
@@ -108,7 +99,7 @@ class Comparison(Record):
     @property
     def least_gain(self) -> Segment | None:
         """The audience that gained least, or None if the rows name no audience."""
-        return min(self.segments["audience"], key=lambda segment: segment.difference, default=None)
+        return min(self.segments.get("audience", ()), key=lambda segment: segment.difference, default=None)
 
 
 @dataclass(frozen=True)
@@ -134,11 +125,19 @@ def read(job: Job) -> Evaluation:
     )
 
 
-def compare(base: Evaluation, tuned: Evaluation) -> Comparison:
-    """Pair two evaluations row by row. Raises ``DataError`` that names how their rows or limits differ."""
+def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
+    """Pair two evaluations row by row. Raises ``DataError`` that names how their rows or limits differ.
+
+    ``tags`` are those by which all is also given, by default the evaluations' own; a group of fewer rows than
+    ``smallest`` is named with its size only.
+    """
     _same_rows(base, tuned)
     rows = [pair for pair in pairs(base, tuned) if pair.fate != "unverified"]
-    loss = _loss(base, tuned)
+    whole = segment("all", [_judged(row, base.answers) for row in rows]) if rows else None
+    tags = tags or list(dict.fromkeys([*base.outcome.segments, *tuned.outcome.segments])) or SEGMENTS
+    groups = {tag: _groups(tag, rows) for tag in tags}
+    segments = {tag: _segments(cells, base.answers, smallest) for tag, cells in groups.items()}
+    gaps = {tag: worst({one.name: one.tuned for one in cells}) for tag, cells in segments.items()}
     return Comparison(
         base_job=base.job,
         tuned_job=tuned.job,
@@ -148,17 +147,20 @@ def compare(base: Evaluation, tuned: Evaluation) -> Comparison:
         data=base.outcome.data,
         data_hash=base.outcome.data_hash,
         split=base.outcome.split,
-        overall=_adjusted([_segment("all", rows, base.answers)])[0] if rows else None,
-        segments={tag: _segments(tag, rows, base.answers) for tag in SEGMENTS},
+        overall=whole,
+        segments=segments,
+        small={tag: _small(cells, smallest) for tag, cells in groups.items()},
+        worst={tag: gap for tag, gap in gaps.items() if gap},
+        power=power.of(whole.pairs, whole.design_effect) if whole else None,
         floors=base.outcome.floors,
-        loss=loss,
+        loss=_loss(base, tuned),
         notes=_notes(base, tuned),
     )
 
 
-def compare_jobs(base: Job, tuned: Job) -> Comparison:
+def compare_jobs(base: Job, tuned: Job, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
     """Pair two finished evaluation jobs. Raises as ``read`` and ``compare`` do."""
-    return compare(read(base), read(tuned))
+    return compare(read(base), read(tuned), tags, smallest)
 
 
 def pairs(base: Evaluation, tuned: Evaluation) -> list[Pair]:
@@ -184,6 +186,7 @@ def _said(answer: Answer) -> Said:
         cut=answer.finish == "length",
         passed=answer.passed,
         why=answer.why,
+        vacuous=answer.vacuous,
     )
 
 
@@ -207,43 +210,32 @@ def _same_rows(base: Evaluation, tuned: Evaluation) -> None:
         )
 
 
-def _segments(tag: str, rows: Sequence[Pair], answers: Mapping[str, Answer]) -> tuple[Segment, ...]:
+def _groups(tag: str, rows: Sequence[Pair]) -> dict[str, list[Pair]]:
     names = sorted({row.tags[tag] for row in rows if tag in row.tags})
-    groups = [[row for row in rows if row.tags.get(tag) == name] for name in names]
-    return tuple(_adjusted([_segment(name, group, answers) for name, group in zip(names, groups, strict=True)]))
+    return {name: [row for row in rows if row.tags.get(tag) == name] for name in names}
 
 
-def _segment(name: str, rows: Sequence[Pair], answers: Mapping[str, Answer]) -> Segment:
-    before = [bool(row.base.passed) for row in rows]
-    after = [bool(row.tuned.passed) for row in rows]
-    counts = stats.count(before, after)
-    floors = [answers[row.row].floors for row in rows]
-    return Segment(
-        name=name,
-        n=counts.n,
-        base=outcome.rate(before),
-        tuned=outcome.rate(after),
-        floors={floor: outcome.rate(verdicts[floor] for verdicts in floors) for floor in ("constant", "echo")},
-        both=counts.both,
-        won=counts.won,
-        lost=counts.lost,
-        neither=counts.neither,
-        difference=counts.difference,
-        interval=stats.newcombe(counts),
-        bootstrap=stats.bootstrap([two - one for one, two in zip(before, after, strict=True)]),
-        p_value=stats.mcnemar(counts.won, counts.lost),
-        p_adjusted=1.0,
-        verdict="not shown",
+def _small(groups: Mapping[str, Sequence[Pair]], smallest: int) -> dict[str, int]:
+    return {name: len(group) for name, group in groups.items() if len(group) < smallest}
+
+
+def _segments(
+    groups: Mapping[str, Sequence[Pair]], answers: Mapping[str, Answer], smallest: int
+) -> tuple[Segment, ...]:
+    large = {name: group for name, group in groups.items() if len(group) >= smallest}
+    return adjusted([segment(name, [_judged(row, answers) for row in group]) for name, group in large.items()])
+
+
+def _judged(row: Pair, answers: Mapping[str, Answer]) -> Judged:
+    before, after = bool(row.base.passed), bool(row.tuned.passed)
+    return Judged(
+        before=before,
+        after=after,
+        before_guarded=before and not row.base.vacuous,
+        after_guarded=after and not row.tuned.vacuous,
+        floors=answers[row.row].floors,
+        family=families.family(row.tags, row.prompt),
     )
-
-
-def _adjusted(segments: Sequence[Segment]) -> list[Segment]:
-    """Give each group its verdict, in the knowledge that there are several."""
-    found = []
-    for segment, p_value in zip(segments, stats.holm([segment.p_value for segment in segments]), strict=True):
-        verdict = stats.verdict(segment.difference, p_value)
-        found.append(segment.model_copy(update={"p_adjusted": p_value, "verdict": verdict}))
-    return found
 
 
 def _notes(base: Evaluation, tuned: Evaluation) -> tuple[str, ...]:
@@ -273,4 +265,5 @@ def _loss(base: Evaluation, tuned: Evaluation) -> LossChange | None:
         tuned=sum(line.nats for line in after) / total,
         difference=sum(differences) / total,
         interval=stats.bootstrap(differences, tokens),
+        p_value=ranks.wilcoxon([change / count for change, count in zip(differences, tokens, strict=True)]),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.evaluate.rates import SEGMENTS
 from honed.records import Split
 
 
@@ -28,6 +29,10 @@ class EvaluateConfig(Config):
     )
     template: str | None = Field(
         default=None, description="name of a shipped chat template to use; the model's own when not given"
+    )
+    segments: tuple[str, ...] = Field(default=SEGMENTS, description="tags by which every metric is also given")
+    base: str | None = Field(
+        default=None, description="evaluation (a job) of the base model on the same rows, shown as a floor"
     )
     loss: bool = Field(default=True, description="whether the held-out loss is measured as well")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")

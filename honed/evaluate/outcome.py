@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from honed.evaluate.rates import SEGMENTS as SEGMENTS
 from honed.evaluate.rates import Rate as Rate
+from honed.evaluate.rates import Worst
 from honed.evaluate.rates import rate as rate
 from honed.evaluate.stats import Interval
 from honed.evaluate.suites.result import SuiteScores
@@ -22,7 +23,8 @@ LOSSES = "losses.jsonl"
 class Answer(Record):
     """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
 
-    ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing.
+    ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
+    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does.
     """
 
     row: str
@@ -35,6 +37,7 @@ class Answer(Record):
     passed: bool | None
     why: str
     floors: Mapping[str, bool]
+    vacuous: str = ""
 
 
 class RowLoss(Record):
@@ -57,6 +60,33 @@ class Floors(Record):
     echo: Rate
 
 
+class SegmentLoss(Record):
+    """The held-out loss of a group of rows, in nats per supervised token, with its bootstrap interval."""
+
+    rows: int
+    loss: float
+    interval: Interval
+
+
+class BaseFloor(Record):
+    """What the base model passes on the same rows, by its own evaluation."""
+
+    model: str
+    job: str
+    rate: Rate
+    guarded: Rate
+
+
+class Groups(Record):
+    """Every metric by the values of one tag. ``small`` groups have too few rows to say anything: only their sizes."""
+
+    passed: Mapping[str, Rate]
+    guarded: Mapping[str, Rate]
+    losses: Mapping[str, SegmentLoss]
+    small: Mapping[str, int]
+    worst: Worst | None
+
+
 class LeftOut(Record):
     """A row that has no loss, and why."""
 
@@ -71,7 +101,9 @@ class Outcome(Record):
     ``loss`` is in nats per supervised token; ``tokens`` are generated ones, and ``tokens_per_second`` their rate while
     generating; ``stages`` are seconds of this attempt's parts, ``seconds`` all of it; ``unverified`` rows have no
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
-    a suite was answered; ``pass_rate`` is then its strict rate of prompts.
+    a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
+    aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
+    ``base`` is the base model's pass rate, where its evaluation was named.
     """
 
     model: str
@@ -87,6 +119,9 @@ class Outcome(Record):
     passed: int
     pass_rate: float | None
     interval: Interval | None
+    guarded: Rate | None = None
+    groups: Mapping[str, Groups] = {}
+    base: BaseFloor | None = None
     segments: Mapping[str, Mapping[str, Rate]]
     floors: Floors | None
     loss: float | None

@@ -13,10 +13,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from honed.evaluate import charts, examples, words
+from honed.evaluate import charts, examples, vacuous, words
 from honed.evaluate.compare import Comparison, Pair
 from honed.evaluate.curve import Curve
-from honed.evaluate.outcome import SEGMENTS, Outcome
+from honed.evaluate.outcome import Outcome
 from honed.records import Record
 from honed.store.workspace import write_whole, writing
 
@@ -65,7 +65,8 @@ def write(
         "answered": len(samples),
         "stages": stages,
         "next_commands": next_commands,
-        "tags": [tag for tag in SEGMENTS if comparison.segments[tag]],
+        "tags": [tag for tag in comparison.segments if comparison.segments[tag] or comparison.small[tag]],
+        "guard": vacuous.RULE,
         "words": words,
     }
     page = {
@@ -110,10 +111,10 @@ def _charts(comparison: Comparison, curve: Curve | None) -> dict[str, object]:
     figures: dict[str, object] = {}
     if comparison.overall:
         whole = comparison.overall.model_copy(update={"name": "all rows"})
-        for tag in SEGMENTS:
+        for tag in comparison.segments:
             ordered = sorted(comparison.segments[tag], key=lambda segment: -segment.difference)
             if ordered:
-                figures[tag] = charts.pass_rates([whole, *ordered] if tag == "task" else ordered)
+                figures[tag] = charts.pass_rates([whole, *ordered] if not figures else ordered)
         if not figures:
             figures["all"] = charts.pass_rates([whole])
     if curve and curve.train:

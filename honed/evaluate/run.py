@@ -16,14 +16,16 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
 
     The versions of dataset and model are resolved now and kept, so that a resumed job asks the same model about the
-    same rows. Raises ``StoreError`` if there is no such dataset, ``ConfigError`` if there is no such suite, before
-    anything is written.
+    same rows. Raises, before anything is written, ``StoreError`` if there is no such dataset, ``ConfigError`` if there
+    is no such suite, ``JobError`` if there is no such evaluation of the base.
     """
     source: dict[str, str] = {}
     if config.data is not None:
         source["data"] = artifacts.resolve(workspace, "datasets", config.data).ref
     if config.suite is not None:
         source["suite"] = suite.pinned(config.suite)
+    if config.base is not None:
+        source["base"] = jobs.find(workspace, config.base).id
     config = config.model_copy(update={**source, "model": pinned(workspace, config.model)})
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)

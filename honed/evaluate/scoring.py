@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from honed import registry
 from honed.errors import ConfigError
-from honed.evaluate.outcome import Floors, Rate, rate
+from honed.evaluate.outcome import Floors, rate
 from honed.records import Conversation, Score, digest
 from honed.registry import Verifier
 
@@ -84,15 +84,6 @@ def floors(
 def echoed(row: Conversation) -> str:
     """Return what a model that repeats its prompt would answer: the last user message."""
     return next((message.content for message in reversed(row.prompt) if message.role == "user"), "")
-
-
-def by_tag(rows: Iterable[tuple[Mapping[str, str], bool]], tag: str) -> dict[str, Rate]:
-    """Return the pass rate of each value of ``tag``, in alphabetical order; rows without the tag are in none."""
-    cells: dict[str, list[bool]] = {}
-    for tags, passed in rows:
-        if tag in tags:
-            cells.setdefault(tags[tag], []).append(passed)
-    return {value: rate(cells[value]) for value in sorted(cells)}
 
 
 def _passes(row: Conversation, answer: str, known: Mapping[str, Verifier]) -> bool:

@@ -1,4 +1,4 @@
-"""How sure we are: intervals and exact tests for pass rates and for paired differences. No torch, no global seed.
+"""How sure we are: intervals and exact tests for pass rates and their differences. No torch, no global seed.
 
 ``won`` rows are passed by the second model only, ``lost`` rows by the first only; ``both`` and ``neither`` say
 themselves. All intervals are two-sided, of level 0.95 unless another is given.
@@ -12,14 +12,19 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, ndtri  # the whole of scipy.stats takes a second to import
+from scipy.special import bdtr, ndtr, ndtri  # the whole of scipy.stats takes a second to import
 
 LEVEL = 0.95
 RESAMPLES = 10_000
 _DRAWS_AT_ONCE = 4_000_000  # indices drawn together: 32 MB, whatever the number of rows
 
-Alternative = Literal["two-sided", "greater"]
-Verdict = Literal["better", "worse", "not shown"]
+MARGIN = 0.05
+"""A fall that people would mind, as a fraction, where nobody says what they would."""
+SMALLEST = 6
+"""Fewer rows can't show any difference at 0.05: even five wins of five have a two-sided exact p-value of 0.06."""
+
+Alternative = Literal["two-sided", "greater", "less"]
+Verdict = Literal["better", "not worse", "not shown", "worse"]
 
 
 class Interval(NamedTuple):
@@ -66,7 +71,7 @@ def count(first: Sequence[bool], second: Sequence[bool]) -> Pairs:
     return Pairs(*seen)
 
 
-def wilson(passed: int, n: int, level: float = LEVEL) -> Interval:
+def wilson(passed: float, n: float, level: float = LEVEL) -> Interval:
     """Return the score interval of a pass rate, ``n`` at least 1.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
@@ -79,33 +84,68 @@ def wilson(passed: int, n: int, level: float = LEVEL) -> Interval:
     return Interval(max(0.0, (middle - arm) / scale), min(1.0, (middle + arm) / scale))
 
 
-def mcnemar(won: int, lost: int, alternative: Alternative = "two-sided") -> float:
+def mcnemar(won: int, lost: int, alternative: Alternative = "two-sided", *, mid_p: bool = False) -> float:
     """Return the exact p-value of equal pass rates, from the rows on which the two models disagree.
 
-    ``greater`` asks whether the second model is better. With no such row the value is 1: nothing is shown.
+    ``greater`` asks whether the second model is better, ``less`` whether it is worse. With no such row the value is 1:
+    nothing is shown. ``mid_p`` counts half of the observed split's own chance: less cautious, no longer a strict bound.
     Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947), with the binomial distribution in place of its approximation.
+    Psychometrika 12 (1947), with the binomial distribution in place of its approximation; mid-p: M. W. Fagerland,
+    S. Lydersen, P. Laake, "The McNemar test for binary matched-pairs data", BMC Medical Research Methodology 13 (2013).
     """
-    if won + lost == 0:
+    n = won + lost
+    if n == 0:
         return 1.0
-    if alternative == "greater":
-        return float(bdtr(lost, won + lost, 0.5))  # as many losses or fewer
-    return min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5)))
+    fewer = {"greater": lost, "less": won, "two-sided": min(won, lost)}[alternative]
+    p_value = float(bdtr(fewer, n, 0.5))  # as many rows against the alternative, or fewer
+    if mid_p:
+        p_value -= (p_value - (float(bdtr(fewer - 1, n, 0.5)) if fewer else 0.0)) / 2
+    return min(1.0, 2 * p_value) if alternative == "two-sided" else p_value
 
 
-def newcombe(pairs: Pairs, level: float = LEVEL) -> Interval:
+def newcombe(pairs: Pairs, level: float = LEVEL, effect: float = 1.0) -> Interval:
     """Return the interval of a paired difference of pass rates: squares of Wilson arms, with their correlation.
 
     Never of zero width, also where no row is won or lost. R. G. Newcombe, "Improved confidence intervals for the
     difference between binomial proportions based on paired data", Statistics in Medicine 17 (1998), method 10.
+    ``effect`` is the design effect of rows that aren't independent: all counts are divided by it, as in J. N. K. Rao,
+    A. J. Scott, "A simple method for the analysis of clustered binary data", Biometrics 48 (1992).
     """
+    n = pairs.n / effect
     first, second = pairs.first / pairs.n, pairs.second / pairs.n
-    low_1, high_1 = wilson(pairs.first, pairs.n, level)
-    low_2, high_2 = wilson(pairs.second, pairs.n, level)
-    phi = _correlation(pairs)
+    low_1, high_1 = wilson(pairs.first / effect, n, level)
+    low_2, high_2 = wilson(pairs.second / effect, n, level)
+    phi = _correlation(pairs, effect)
     down = _arm(second - low_2, high_1 - first, phi)
     up = _arm(high_2 - second, first - low_1, phi)
     return Interval(max(-1.0, pairs.difference - down), min(1.0, pairs.difference + up))
+
+
+def gap(first: tuple[int, int], second: tuple[int, int], level: float = LEVEL) -> Interval:
+    """Return the interval of the second pass rate minus the first, on different rows; each is (passed, n).
+
+    R. G. Newcombe, "Interval estimation for the difference between independent proportions: comparison of eleven
+    methods", Statistics in Medicine 17 (1998), method 10.
+    """
+    one, two = first[0] / first[1], second[0] / second[1]
+    (low_1, high_1), (low_2, high_2) = wilson(*first, level), wilson(*second, level)
+    return Interval(two - one - _arm(two - low_2, high_1 - one, 0.0), two - one + _arm(high_2 - two, one - low_1, 0.0))
+
+
+def not_worse(pairs: Pairs, margin: float, effect: float = 1.0) -> float:
+    """Return the one-sided p-value of a fall of ``margin`` (above 0) or more: small where such a fall is ruled out.
+
+    The score test of a paired difference, with a correction for continuity of half a row, so that it errs towards
+    caution also where hardly any rows differ. T. Tango, "Equivalence test and confidence interval for the difference in
+    proportions for the paired-sample design", Statistics in Medicine 17 (1998). ``effect`` is as in ``newcombe``.
+    """
+    assert 0 < margin <= 1
+    n, won, lost = pairs.n / effect, pairs.won / effect, pairs.lost / effect
+    middle = won + lost + margin * (2 * n - won + lost)
+    share = (middle + sqrt(max(0.0, middle**2 - 8 * n * lost * margin * (1 + margin)))) / (4 * n)  # lost, at the margin
+    variance = (2 * share - margin - margin**2) * n
+    above = won - lost + n * margin - 0.5
+    return 1.0 if variance <= 0 or above <= 0 else float(ndtr(-above / sqrt(variance)))
 
 
 def bootstrap(
@@ -170,21 +210,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(difference: float, p_value: float, level: float = LEVEL) -> Verdict:
-    """Return what a two-sided p-value shows: too few rows, or none that differ, is ``not shown``, never a pass."""
-    if p_value >= 1 - level:
-        return "not shown"
-    return "better" if difference > 0 else "worse"
+def verdict(difference: float, p_value: float, p_fall: float = 1.0, level: float = LEVEL) -> Verdict:
+    """Return what is shown by a two-sided p-value, and by that of a fall beyond a margin (``not_worse``).
+
+    Too few rows, or none that differ and too few to rule a fall out, is ``not shown``, never a pass.
+    """
+    if p_value < 1 - level:
+        return "better" if difference > 0 else "worse"
+    return "not worse" if p_fall < (1 - level) / 2 else "not shown"
 
 
-def _correlation(pairs: Pairs) -> float:
+def _correlation(pairs: Pairs, effect: float) -> float:
     """Phi of the two verdicts, drawn towards 0 where it is positive, as method 10 asks."""
     margins = pairs.first * (pairs.n - pairs.first) * pairs.second * (pairs.n - pairs.second)
     if margins == 0:
         return 0.0
     product: float = pairs.both * pairs.neither - pairs.won * pairs.lost
     if product > 0:
-        product = max(product - pairs.n / 2, 0.0)
+        product = max(product - effect * pairs.n / 2, 0.0)
     return product / sqrt(margins)
 
 

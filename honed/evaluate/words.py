@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from honed.evaluate.stats import LEVEL, Interval
+from honed.evaluate.stats import LEVEL, MARGIN, SMALLEST, Interval
 
 if TYPE_CHECKING:
-    from honed.evaluate.compare import Comparison, LossChange, Segment
+    from honed.evaluate.compare import Comparison, LossChange
+    from honed.evaluate.power import Power
+    from honed.evaluate.rates import Worst
+    from honed.evaluate.segment import Segment
 
 GAP = "\u00a0"  # a number and its unit stay on one line
 MINUS = "\u2212"
@@ -101,6 +105,16 @@ def verdicts(comparison: Comparison) -> list[str]:
         change = f"{points(least.difference)} on {least.n} rows"
         fell = " It fell." if least.difference < 0 else ""
         said.append(f"The audience that gained least is {plain(least.name)}: {change}.{fell}")
+    if whole and (whole.base_guarded != whole.base or whole.tuned_guarded != whole.tuned):
+        said.append(
+            f"Guarded, that is by answers that aren't vacuous, the tuned model passes "
+            f"{percent(whole.tuned_guarded.rate)}, the base {percent(whole.base_guarded.rate)}."
+        )
+    said += [_worst(tag, gap) for tag, gap in comparison.worst.items()]
+    if comparison.power:
+        said.append(_power(comparison.power))
+    if whole and whole.families < whole.n:
+        said.append(f"The {whole.n} rows are {whole.families} families: p-values and intervals count these, not rows.")
     if whole and comparison.loss:
         said.append(_loss(comparison.loss))
     return said
@@ -108,11 +122,43 @@ def verdicts(comparison: Comparison) -> list[str]:
 
 def _shown(whole: Segment) -> str:
     differ = whole.won + whole.lost
-    if whole.verdict == "not shown":
-        if differ < 6:
-            return f"No difference is shown: the two differ on {differ} rows, and fewer than 6 can never show one."
-        return f"No difference is shown: {whole.won} rows were won and {whole.lost} lost, which chance alone may do."
+    if whole.verdict in ("not shown", "not worse"):
+        ruled_out = f" A fall of {100 * MARGIN:g} points or more is ruled out." if whole.verdict == "not worse" else ""
+        if differ < SMALLEST:
+            few = f"the two differ on {differ} rows, and fewer than {SMALLEST} can never show one"
+            return f"No difference is shown: {few}.{ruled_out}"
+        luck = f"{whole.won} rows were won and {whole.lost} lost, which chance alone may do"
+        return f"No difference is shown: {luck}.{ruled_out}"
     return f"The tuned model is {whole.verdict}: it won {whole.won} rows and lost {whole.lost}."
+
+
+def too_few(small: Mapping[str, int]) -> str:
+    """Return the groups that are too small to say anything, with their sizes: a name never comes with a rate."""
+    named = ", ".join(f"{plain(name)} ({n} row{'s' if n != 1 else ''})" for name, n in small.items())
+    return f"too few to say: {named}"
+
+
+def behind(tag: str, gap: Worst) -> str:
+    """Return which group is worst off, how far the others are ahead, and whether that is shown."""
+    shown = "" if gap.interval.low > 0 else "; not shown"
+    return (
+        f"{tag} {plain(gap.name)} ({percent(gap.rate.rate)} of {gap.rate.n}): {100 * gap.gap:.0f}{GAP}points behind "
+        f"all others (interval {span(gap.interval)}, for the worst of {gap.of}{shown})"
+    )
+
+
+def _worst(tag: str, gap: Worst) -> str:
+    return f"The tuned model passes least often for {behind(tag, gap)}."
+
+
+def _power(power: Power) -> str:
+    if power.detectable is None:
+        can = "These rows are too few to show any difference"
+    else:
+        can = f"These rows show a true difference of {100 * power.detectable:.0f}{GAP}points four times in five"
+    if not power.more_rows:
+        return f"{can}."
+    return f"{can}; a difference of 2{GAP}points would take {power.more_rows:,} rows more."
 
 
 def _loss(loss: LossChange) -> str:

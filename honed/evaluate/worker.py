@@ -15,13 +15,14 @@ import torch
 
 from honed import config as settings_file
 from honed.errors import DataError
-from honed.evaluate import loss, outcome, scoring
+from honed.evaluate import groups, loss, outcome, scoring
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
-from honed.evaluate.outcome import SEGMENTS, Answer, LeftOut, Outcome, RowLoss
+from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.suites import scores, suite
 from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
+from honed.jobs import job as jobs
 from honed.jobs import worker
 from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
@@ -66,6 +67,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     values = {
         **_asked(loaded, settings, source),
         **_measured(job, answering.answers, losses),
+        **_by_tag(settings.segments, rows, answering.answers, losses),
+        "base": _base(job, settings, source, answering.answers),
         "rows": len(rows),
         "repeated": repeated,
         "unverified": sum(row.check is None for row in rows),
@@ -176,7 +179,6 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
         "passed": whole.passed if whole else 0,
         "pass_rate": whole.rate if whole else None,
         "interval": whole.interval if whole else None,
-        "segments": {tag: scoring.by_tag(judged, tag) for tag in SEGMENTS},
         "loss": nats,
         "perplexity": math.exp(nats) if nats is not None else None,
         "loss_rows": len(losses),
@@ -184,6 +186,31 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
         "cut": sum(answer.finish == "length" for answer in answers.values()),
         "tokens": sum(answer.tokens for answer in answers.values()),
     }
+
+
+def _by_tag(
+    tags: Sequence[str],
+    rows: Sequence[Conversation],
+    answers: Mapping[str, Answer],
+    losses: Mapping[str, RowLoss],
+) -> dict[str, Any]:
+    """Return all metrics by tag, and the guarded pass rate of all rows."""
+    of_row = {row.id: row.tags for row in rows}
+    found = {tag: groups.groups(tag, answers, losses, of_row) for tag in tags}
+    judged = [answer for answer in answers.values() if answer.passed is not None]
+    return {
+        "groups": found,
+        "segments": {tag: one.passed for tag, one in found.items()},
+        "guarded": outcome.rate(map(groups.guarded, judged)) if judged else None,
+    }
+
+
+def _base(
+    job: Job, settings: EvaluateConfig, source: _Source, answers: Mapping[str, Answer]
+) -> outcome.BaseFloor | None:
+    if settings.base is None:
+        return None
+    return groups.base_floor(jobs.find(job.workspace, settings.base), source.hash, answers)
 
 
 def _asked(loaded: LoadedModel, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:

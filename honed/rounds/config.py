@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from honed.config import Config
+from honed.evaluate.gate import GateConfig
 from honed.feedback.derive import DeriveConfig
-from honed.rounds.gate import GateConfig, SuiteConfig
+from honed.rounds.gate import SuiteConfig
 
 
 class RoundConfig(Config):

@@ -1,8 +1,8 @@
 """What a round leaves as ``round.json``: its verdict with reasons, and what was measured. Torch-free.
 
 RoundOutcome     one round: what went in, what came out, how it was judged
-SuiteOutcome     one suite's held-out rows under the live model and the candidate
-AudienceOutcome  one audience of a suite
+SuiteOutcome     one suite's held-out rows under the live model and the candidate, as the gate leaves it
+AudienceOutcome  one audience, or another group, of a suite
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Literal
 from pydantic import ValidationError
 
 from honed.errors import StoreError
-from honed.evaluate.outcome import Rate
-from honed.evaluate.stats import Interval
+from honed.evaluate.finding import AudienceOutcome as AudienceOutcome
+from honed.evaluate.finding import Finding as Finding
+from honed.evaluate.finding import Role as Role
+from honed.evaluate.finding import SuiteOutcome as SuiteOutcome
+from honed.evaluate.finding import Verdict
 from honed.records import Record
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
@@ -22,61 +25,24 @@ from honed.store.workspace import Workspace
 
 FILE = "round.json"
 
-Role = Literal["improve", "keep"]
 Decision = Literal["promoted", "held"]
-Finding = Literal["pass", "fail", "too few"]
-
-
-class AudienceOutcome(Record):
-    """One audience of a suite; rates and the difference are fractions, ``reason`` a sentence."""
-
-    name: str
-    n: int
-    before: Rate
-    after: Rate
-    difference: float
-    interval: Interval
-    won: int
-    lost: int
-    verdict: Finding
-    reason: str
-
-
-class SuiteOutcome(Record):
-    """One suite under the live model (``before``) and the candidate (``after``), on the same ``n`` verified rows.
-
-    Rates and differences are fractions, not percentages; ``interval`` is Newcombe's of the paired difference,
-    ``p_value`` the exact two-sided one of McNemar. Without a verified row the numbers are None.
-    """
-
-    name: str
-    data: str
-    role: Role
-    n: int
-    before: Rate | None
-    after: Rate | None
-    difference: float | None
-    interval: Interval | None
-    p_value: float | None
-    won: int
-    lost: int
-    verdict: Finding
-    reason: str
-    audiences: tuple[AudienceOutcome, ...] = ()
 
 
 class RoundOutcome(Record):
     """One round. ``ref`` and ``created`` are those of its artifact; models and datasets are ``name@vN``.
 
-    ``before`` is the model that ``alias`` named when the round began, ``base`` the one that was trained, ``candidate``
-    what came of it (None: nothing was trained). ``feedback`` counts what went in, ``left_out`` the events that gave
-    no record, by reason. ``jobs`` and ``seconds`` are by step: ``derive``, ``mix``, ``sft``, ``dpo``,
-    ``before/<suite>``, ``after/<suite>``; ``jobs["round"]`` is the round's own.
+    ``verdict`` is what became of the candidate, ``gate`` what the gate said of it, if it was asked: ``promote``,
+    ``hold`` (not shown to be better, or not to be worse) or ``reject`` (shown to be worse). ``before`` is the model
+    that ``alias`` named when the round began, ``base`` the one that was trained, ``candidate`` what came of it (None:
+    nothing was trained). ``feedback`` counts what went in, ``left_out`` the events that gave no record, by reason.
+    ``jobs`` and ``seconds`` are by step: ``derive``, ``mix``, ``sft``, ``dpo``, ``before/<suite>``, ``after/<suite>``;
+    ``jobs["round"]`` is the round's own.
     """
 
     ref: str = ""
     name: str
     verdict: Decision
+    gate: Verdict | None = None
     reasons: tuple[str, ...]
     alias: str
     before: str

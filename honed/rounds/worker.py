@@ -10,7 +10,8 @@ from typing import Any, Literal
 from honed import config as settings_file
 from honed.data import dropped
 from honed.errors import StoreError
-from honed.evaluate.compare import compare_jobs
+from honed.evaluate.finding import Judgement
+from honed.evaluate.gate import judge
 from honed.evaluate.run import run as start_evaluation
 from honed.feedback.derive import VERSION, derive
 from honed.jobs import worker
@@ -19,7 +20,6 @@ from honed.jobs.job import Job
 from honed.records import Conversation, Split
 from honed.rounds import gate, outcome, plan
 from honed.rounds.config import RoundConfig
-from honed.rounds.gate import Judgement
 from honed.rounds.mix import SEED, Source, mix
 from honed.rounds.outcome import RoundOutcome
 from honed.rounds.run import database_url
@@ -63,11 +63,11 @@ class _Round:
         """Derive, mix, train, evaluate, judge; publish the round, whatever the verdict."""
         derived = self.steps.here("derive", self._derive)
         if derived["dataset"] is None:
-            return self._publish(Judgement("held", (_nothing(derived),), ()), derived)
+            return self._publish(_held(_nothing(derived)), derived)
         mixed = self.steps.here("mix", lambda: self._mix(derived["dataset"]))
         wants = plan.wants_preferences(self.config)
         if not mixed["fresh"] and not (mixed["pairs"] and wants):
-            return self._publish(Judgement("held", (_untrainable(derived, mixed),), ()), derived, mixed)
+            return self._publish(_held(_untrainable(derived, mixed)), derived, mixed)
         candidate = self._train(mixed, wants)
         return self._publish(self._judge(candidate), derived, mixed, candidate)
 
@@ -168,14 +168,15 @@ class _Round:
             name = plan.suite_name(suite)
             before = self._measure(f"before/{name}", self.live, suite)
             after = self._measure(f"after/{name}", candidate, suite)
-            found.append(gate.measured(name, suite, compare_jobs(before, after), self.config.gate))
-        judged = gate.judge(found, self.config.gate)
+            found.append(gate.of_jobs(name, suite, (before, after), self.config.gate))
+        judged = judge(found, self.config.gate)
         now = aliases.target(self.job.workspace, self.config.alias)
         if now == self.live:
             return judged
         reason = f"{self.config.alias!r} names {now} by now, and the candidate was compared with {self.live}."
-        others = judged.reasons if judged.verdict == "held" else ()
-        return Judgement("held", (reason, *others), judged.suites)
+        others = judged.reasons if judged.verdict != "promote" else ()
+        verdict = "hold" if judged.verdict == "promote" else judged.verdict
+        return judged.model_copy(update={"verdict": verdict, "reasons": (reason, *others)})
 
     def _measure(self, step: str, model: str, suite: gate.SuiteConfig) -> Job:
         wanted = plan.evaluation(self.config, suite, model)
@@ -194,7 +195,8 @@ class _Round:
         counts = {key: mixed[key] for key in ("leaks", "replayed")} if mixed else {}
         found = RoundOutcome(
             name=config.name,
-            verdict=judged.verdict,
+            verdict="promoted" if judged.verdict == "promote" else "held",
+            gate=judged.verdict if judged.suites else None,
             reasons=judged.reasons,
             alias=config.alias,
             before=self.live,
@@ -219,8 +221,13 @@ class _Round:
                 "rounds",
                 parents=parents,
                 config=config.model_dump(mode="json"),
-                facts={"job": self.job.id, "verdict": judged.verdict, "before": self.live, "candidate": candidate},
+                facts={"job": self.job.id, "verdict": found.verdict, "before": self.live, "candidate": candidate},
             )
+
+
+def _held(reason: str) -> Judgement:
+    """Nothing was trained, so there was nothing to judge."""
+    return Judgement(verdict="hold", reasons=(reason,), suites=())
 
 
 def _live(job: Job, config: RoundConfig) -> str:

@@ -66,7 +66,7 @@ def test_swapping_the_models_turns_everything_round(base: Evaluation, tuned: Eva
 def test_a_model_against_itself_shows_nothing(base: Evaluation) -> None:
     found = compare.compare(base, base)
     assert found.overall is not None
-    assert found.overall.verdict == "not shown"
+    assert found.overall.verdict == "not worse"  # the same 140 verdicts rule out a fall of five points
     assert found.overall.p_value == 1
     assert {cell.verdict for cells in found.segments.values() for cell in cells} == {"not shown"}
     assert "No difference is shown" in " ".join(words.verdicts(found))

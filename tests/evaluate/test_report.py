@@ -136,7 +136,7 @@ def test_no_text_closes_a_fence_or_a_table_cell_of_the_markdown(evil: Path) -> N
     table = [line for line in lines if line.startswith("| task")]
     assert len(table) == 2
     for line in table:
-        assert len(re.findall(r"(?<!\\)\|", line)) == 11
+        assert len(re.findall(r"(?<!\\)\|", line)) == 12
     fence = ""
     for line in lines:
         if not fence and (opened := re.match(r"(`{3,})text$", line)):

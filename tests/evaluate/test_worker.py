@@ -83,7 +83,10 @@ def test_every_row_is_answered_judged_and_measured(evaluation: Callable[..., Job
     assert found.passed == sum(bool(answer.passed) for answer in made.values())
     assert found.tokens == sum(answer.tokens for answer in made.values())
     assert found.floors is not None
-    assert sum(cell.n for cell in found.segments["task"].values()) == 14
+    by_task = found.groups["task"]
+    assert sum(cell.n for cell in by_task.passed.values()) + sum(by_task.small.values()) == 14
+    assert found.segments["task"] == by_task.passed
+    assert found.guarded is not None and found.guarded.passed <= found.passed
     assert found.loss is not None
     assert found.perplexity == pytest.approx(2.718281828459045**found.loss)
     assert (found.device, found.precision, found.batch_size) == ("cpu", "fp32", 4)

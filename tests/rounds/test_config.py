@@ -9,9 +9,10 @@ import pytest
 
 from honed import config
 from honed.errors import ConfigError
+from honed.evaluate.gate import GateConfig
 from honed.feedback.derive import DeriveConfig
 from honed.rounds.config import RoundConfig
-from honed.rounds.gate import GateConfig, SuiteConfig
+from honed.rounds.gate import SuiteConfig
 from tests.house.tree import parsed, python_files
 
 GOOD = "name: desk\ndata: helpdesk\nsuites:\n- {data: helpdesk, rows: 140, role: improve}\n"
@@ -78,7 +79,7 @@ def test_a_malformed_file_is_told_in_two_lines(tmp_path: Path, text: str, messag
 def test_every_inner_setting_is_described_and_read(model: type[config.Config]) -> None:
     read = {
         node.attr
-        for path in python_files("honed/rounds", "honed/feedback")
+        for path in python_files("honed/rounds", "honed/feedback", "honed/evaluate")
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }

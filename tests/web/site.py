@@ -176,7 +176,7 @@ def suite(name: str, role: Role, was: int, is_: int, n: int, verdict: Finding, r
     audiences = [_audience(*kind) for kind in kinds]
     return SuiteOutcome(
         data="support@v1", role=role, p_value=0.00004 if is_ - was > 5 else 0.62, audiences=tuple(audiences),
-        reason=reason, **{**_audience(name, was, is_, n).model_dump(exclude={"reason"}), "verdict": verdict},
+        reason=reason, **{**_audience(name, was, is_, n).model_dump(exclude={"reason", "tag"}), "verdict": verdict},
     )  # fmt: skip
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from honed import registry
 from honed.errors import DataError, HonedError
 from honed.evaluate import scoring
-from honed.evaluate.rates import SEGMENTS, rate
+from honed.evaluate.rates import SEGMENTS, rate, worst
+from honed.evaluate.stats import SMALLEST
 from honed.evaluate.suites.result import Floor, Followed, RowScore, SuiteScores, Totals
 from honed.evaluate.suites.suite import Row, Suite
+from honed.evaluate.vacuous import RULE, vacuous
 from honed.evaluate.verifiers.families import Verdict
 from honed.evaluate.verifiers.instruction import loosely
 from honed.records import Score
 
-Verdicts = Sequence[Verdict]
+
+class Judged(NamedTuple):
+    """The verdict on each instruction of a row, and why the answer says nothing, or ""."""
+
+    verdicts: Sequence[Verdict]
+    vacuous: str
 
 
 def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = lambda: None) -> SuiteScores:
@@ -30,6 +38,8 @@ def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = 
     totals = {text: _totals(found) for text, found in floors.items()}
     best = max(totals, key=lambda text: totals[text].prompt_strict.passed)
     echo = _judged(suite, lambda row: scoring.echoed(row.conversation), check)
+    segments, small = _segments(suite.rows, judged)
+    gaps = {tag: worst({name: one.prompt_strict for name, one in cells.items()}) for tag, cells in segments.items()}
     return SuiteScores(
         suite=suite.manifest.name,
         suite_hash=suite.hash,
@@ -43,7 +53,10 @@ def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = 
         constants={text: found.prompt_strict.rate for text, found in totals.items()},
         echo=Floor(answer="the prompt", totals=_totals(echo)),
         instructions=_by_instruction(judged),
-        segments=_segments(suite.rows, judged),
+        guard=RULE,
+        segments=segments,
+        small=small,
+        worst={tag: gap for tag, gap in gaps.items() if gap},
         rows=tuple(_row_score(row, found, answers) for row, found in zip(suite.rows, judged, strict=True)),
     )
 
@@ -69,30 +82,32 @@ def judge(row: Row, answer: str) -> list[Verdict]:
         raise DataError(f"row {row.id}: {error.message}", error.hint) from error
 
 
-def _judged(suite: Suite, answer: Callable[[Row], str], check: Callable[[], None]) -> list[Verdicts]:
-    found: list[Verdicts] = []
+def _judged(suite: Suite, answer: Callable[[Row], str], check: Callable[[], None]) -> list[Judged]:
+    found: list[Judged] = []
     for row in suite.rows:
         check()
-        found.append(judge(row, answer(row)))
+        text = answer(row)
+        found.append(Judged(judge(row, text), vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS)))
     return found
 
 
-def _totals(judged: Iterable[Verdicts]) -> Totals:
+def _totals(judged: Iterable[Judged]) -> Totals:
     rows = list(judged)
-    strict = [[one.strict.passed for one in row] for row in rows]
-    loose = [[one.loose.passed for one in row] for row in rows]
+    strict = [[one.strict.passed for one in row.verdicts] for row in rows]
+    loose = [[one.loose.passed for one in row.verdicts] for row in rows]
     return Totals(
         prompt_strict=rate(map(all, strict)),
         prompt_loose=rate(map(all, loose)),
+        prompt_guarded=rate(all(passed) and not row.vacuous for passed, row in zip(strict, rows, strict=True)),
         instruction_strict=rate(one for row in strict for one in row),
         instruction_loose=rate(one for row in loose for one in row),
     )
 
 
-def _by_instruction(judged: Iterable[Verdicts]) -> dict[str, Followed]:
+def _by_instruction(judged: Iterable[Judged]) -> dict[str, Followed]:
     found: dict[str, list[Verdict]] = {}
     for row in judged:
-        for one in row:
+        for one in row.verdicts:
             found.setdefault(one.id, []).append(one)
     return {
         name: Followed(
@@ -102,24 +117,34 @@ def _by_instruction(judged: Iterable[Verdicts]) -> dict[str, Followed]:
     }
 
 
-def _segments(rows: Sequence[Row], judged: Sequence[Verdicts]) -> dict[str, dict[str, Totals]]:
-    """Return the totals of each value of the tags that metrics are given by; a tag that no row has is left out."""
-    cells: dict[str, dict[str, list[Verdicts]]] = {}
+def _segments(
+    rows: Sequence[Row], judged: Sequence[Judged]
+) -> tuple[dict[str, dict[str, Totals]], dict[str, dict[str, int]]]:
+    """Return the totals of each value of the tags that metrics are given by, and the sizes of groups too small for it.
+
+    A tag that no row has is left out.
+    """
+    cells: dict[str, dict[str, list[Judged]]] = {}
     for row, found in zip(rows, judged, strict=True):
         for tag in SEGMENTS:
             if tag in row.tags:
                 cells.setdefault(tag, {}).setdefault(row.tags[tag], []).append(found)
-    return {tag: {value: _totals(group[value]) for value in sorted(group)} for tag, group in cells.items()}
+    large, small = {}, {}
+    for tag, group in cells.items():
+        large[tag] = {value: _totals(group[value]) for value in sorted(group) if len(group[value]) >= SMALLEST}
+        small[tag] = {value: len(group[value]) for value in sorted(group) if len(group[value]) < SMALLEST}
+    return large, {tag: sizes for tag, sizes in small.items() if sizes}
 
 
-def _row_score(row: Row, found: Verdicts, answers: Mapping[str, str]) -> RowScore:
+def _row_score(row: Row, found: Judged, answers: Mapping[str, str]) -> RowScore:
     single = len(row.prompt) == 1 and row.prompt[0].role == "user"
     return RowScore(
         id=row.id,
         prompt=row.prompt[0].content if single else row.prompt,
-        instructions=tuple(one.id for one in found),
-        strict=tuple(one.strict.passed for one in found),
-        loose=tuple(one.loose.passed for one in found),
-        why=tuple(one.strict.why for one in found),
+        instructions=tuple(one.id for one in found.verdicts),
+        strict=tuple(one.strict.passed for one in found.verdicts),
+        loose=tuple(one.loose.passed for one in found.verdicts),
+        why=tuple(one.strict.why for one in found.verdicts),
+        vacuous=found.vacuous,
         answered=row.id in answers,
     )

@@ -1,0 +1,172 @@
+"""``honed gate CANDIDATE_EVAL BASE_EVAL``: promote, hold or reject, with an exit code for CI."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from honed.cli.options import config_options, emit_json, json_option, workspace_option
+from honed.errors import ConfigError
+from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from honed.evaluate.finding import AudienceOutcome, SuiteOutcome
+    from honed.evaluate.gate import GateConfig, Measured
+    from honed.evaluate.gated import Gated, Side
+
+_EXIT = {"promote": 0, "hold": 3, "reject": 4}
+
+
+@click.command()
+@click.argument("candidate_eval", required=False)
+@click.argument("base_eval", required=False)
+@click.option(
+    "--guard",
+    "guards",
+    nargs=2,
+    multiple=True,
+    metavar="CANDIDATE_EVAL BASE_EVAL",
+    help="Two evaluations on a suite that must not fall; may be given several times.",
+)
+@config_options
+@click.option("--override", metavar="REASON", help="Promote all the same; who, when and why are signed and kept.")
+@click.option("--by", metavar="NAME", help="Who overrides.  [default: the user of this machine]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the decision is kept."
+)
+@click.option(
+    "--check",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Say what a kept decision was, if this workspace signed it.",
+)
+@workspace_option
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    config: Path | None,
+    sets: tuple[str, ...],
+    workspace: Workspace,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say whether the model of CANDIDATE_EVAL may take the place of that of BASE_EVAL.
+
+    Both are jobs that `honed evaluate` made on the same rows, on which the candidate must be shown to improve (paired,
+    one-sided). On each pair of --guard a fall of the margin must be ruled out. Settings are read from gate.yaml, if
+    --config names it: alpha, margin, guarded, segments, segment_margin, segment_rule, least_rows, least_segment_rows.
+
+    \b
+    Exit code: 0 promote; 3 hold (not shown); 4 reject (shown to be worse);
+    1 error, 2 wrong usage.
+
+    The decision is signed and kept as gate.json beside CANDIDATE_EVAL's answers; --check reads it back.
+    """
+    from honed.evaluate import gated
+
+    if given["check"] is not None:
+        made = gated.read(workspace, given["check"])
+    else:
+        if given["base_eval"] is None:
+            raise click.UsageError("give CANDIDATE_EVAL and BASE_EVAL, or --check FILE", context)
+        override = _override(given["override"], given["by"])
+        pairs = ((given["candidate_eval"], given["base_eval"]), *given["guards"])
+        made = _gated(workspace, pairs, (config, sets), override)
+        made = gated.write(workspace, made, given["out"] or _place(workspace, made.sides[0]))
+    if as_json:
+        emit_json(made.model_dump(mode="json"))
+    else:
+        _say(made)
+    context.exit(_EXIT[made.decision])
+
+
+def _override(reason: str | None, who: str | None) -> tuple[str, str] | None:
+    if reason is None:
+        if who:
+            raise ConfigError("--by is read with --override only", "Leave it out, or give --override REASON.")
+        return None
+    if not reason.strip():
+        raise ConfigError("--override needs a reason", "Say in a sentence why the gate is overruled.")
+    return reason.strip(), who or getpass.getuser()
+
+
+def _gated(
+    workspace: Workspace,
+    pairs: tuple[tuple[str, str], ...],
+    given: tuple[Path | None, tuple[str, ...]],
+    override: tuple[str, str] | None,
+) -> Gated:
+    """Judge the pairs of jobs, (candidate, base): the first must improve, the others must not fall."""
+    from honed.config import load
+    from honed.evaluate import gated
+    from honed.evaluate.gate import GateConfig, judge
+
+    settings = load(GateConfig, "gate", *given, {})
+    found: list[Measured] = []
+    sides: list[Side] = []
+    for place, pair in enumerate(pairs):
+        measured, one = _measured(workspace, pair, settings, first=place == 0)
+        if sides and (one.candidate_hash, one.base_hash) != (sides[0].candidate_hash, sides[0].base_hash):
+            raise ConfigError(
+                f"{' and '.join(pair)} are of other models: {one.candidate} against {one.base}",
+                f"Every pair must be of {sides[0].candidate} against {sides[0].base}.",
+            )
+        if one.data_hash in {other.data_hash for other in sides}:
+            raise ConfigError(f"{one.data} is given twice", "Give each suite once: it counts once.")
+        found.append(measured)
+        sides.append(one)
+    return gated.decide(judge(found, settings), settings, sides, override)
+
+
+def _measured(
+    workspace: Workspace, pair: tuple[str, str], settings: GateConfig, *, first: bool
+) -> tuple[Measured, Side]:
+    from honed.evaluate import gated
+    from honed.evaluate.compare import compare_jobs
+    from honed.evaluate.gate import measured
+    from honed.jobs import job as jobs
+
+    candidate, base = (jobs.find(workspace, id_) for id_ in pair)
+    comparison = compare_jobs(base, candidate, settings.segments, settings.least_segment_rows)
+    name = comparison.data.removeprefix("suite ").partition("@")[0]
+    return measured(name, "improve" if first else "keep", comparison, settings), gated.side(comparison)
+
+
+def _place(workspace: Workspace, first: Side) -> Path:
+    from honed.evaluate.gated import FILE
+
+    return workspace.jobs / first.candidate_job / f"against-{first.base_job}" / FILE
+
+
+def _say(made: Gated) -> None:
+    from honed.cli.tables import columns, plain
+    from honed.evaluate import words
+
+    first = made.sides[0]
+    click.echo(f"{made.decision.upper()}: {plain(first.candidate)} in the place of {plain(first.base)}")
+    if made.override:
+        said = f"overridden by {plain(made.override.who)} at {made.override.when}: {plain(made.override.reason)}"
+        click.echo(f"  the gate said {made.judgement.verdict}; {said}")
+    for reason in made.judgement.reasons:
+        click.echo(f"  {plain(reason)}")
+    rows: list[list[object]] = []
+    for suite in made.judgement.suites:
+        rows.append([plain(suite.name), suite.role, suite.n, *_numbers(suite), suite.verdict])
+        rows += [
+            [f"  {one.tag}: {plain(words.plain(one.name))}", "", one.n, *_numbers(one), one.verdict]
+            for one in suite.audiences
+        ]
+    click.echo("\n" + columns(["suite", "must", "rows", "difference", "95 % interval", "gate"], rows))
+
+
+def _numbers(line: SuiteOutcome | AudienceOutcome) -> tuple[str, str]:
+    from honed.evaluate import words
+
+    if line.difference is None or line.interval is None:
+        return "", ""
+    return words.points(line.difference, 1), words.span(line.interval, digits=1)

@@ -1,0 +1,59 @@
+"""Every metric by tag, small groups by their size only, and the base model's floor."""
+
+from __future__ import annotations
+
+import pytest
+
+from honed.builtin.load import load
+from honed.errors import DataError
+from honed.evaluate import compare, groups, words
+from honed.records import Conversation
+from honed.store.workspace import Workspace
+from tests.evaluate.planted import as_job, evaluation
+
+ROWS = load("heldout")[:140]
+
+
+def regions(rows: list[Conversation]) -> list[Conversation]:
+    """The rows with a tag of their own, of which one group is too small."""
+    names = ["north"] * 3 + ["south"] * (len(rows) - 3)
+    return [
+        row.model_copy(update={"tags": {**row.tags, "region": name}}) for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def test_all_metrics_are_given_by_tag_and_a_small_group_has_its_size_only() -> None:
+    rows = regions(ROWS)
+    made = evaluation(rows, 0.5, name="base")
+    found = groups.groups("region", made.answers, made.losses, {row.id: row.tags for row in rows})
+    assert found.small == {"north": 3} and found.worst is None
+    assert found.passed.keys() == found.guarded.keys() == found.losses.keys() == {"south"}
+    assert found.passed["south"].n == found.losses["south"].rows == 137
+    assert found.guarded["south"].passed <= found.passed["south"].passed
+    low, high = found.losses["south"].interval
+    assert low < found.losses["south"].loss < high
+
+
+def test_a_comparison_by_any_tag_names_what_is_too_small() -> None:
+    rows = regions(ROWS)
+    found = compare.compare(evaluation(rows, 0.2, name="a"), evaluation(rows, 0.7, name="b"), ["region", "task"])
+    assert [one.name for one in found.segments["region"]] == ["south"] and found.small["region"] == {"north": 3}
+    assert set(found.segments) == {"region", "task"} and set(found.worst) == {"task"}
+    assert words.too_few(found.small["region"]) == "too few to say: north (3 rows)"
+    assert "task" in " ".join(words.verdicts(found))
+
+
+def test_rows_of_one_template_are_one_family_in_a_comparison() -> None:
+    rows = [row.model_copy(update={"tags": {**row.tags, "template": row.tags["task"]}}) for row in ROWS]
+    whole = compare.compare(evaluation(rows, 0.2, name="a"), evaluation(rows, 0.7, name="b")).overall
+    alone = compare.compare(evaluation(ROWS, 0.2, name="a"), evaluation(ROWS, 0.7, name="b")).overall
+    assert whole is not None and alone is not None
+    assert (whole.families, alone.families) == (7, 140) and whole.p_value > alone.p_value
+
+
+def test_the_base_models_floor_is_that_of_its_own_evaluation(workspace: Workspace) -> None:
+    base, tuned = evaluation(ROWS, 0.2, name="base"), evaluation(ROWS, 0.7, name="tuned", seed=1)
+    found = groups.base_floor(as_job(workspace, base), tuned.outcome.data_hash, tuned.answers)
+    assert (found.model, found.rate.passed) == ("base", base.outcome.passed)
+    with pytest.raises(DataError, match="no evaluation of the same rows"):
+        groups.base_floor(as_job(workspace, base), "0" * 60, tuned.answers)
