@@ -1,4 +1,4 @@
-"""Rows with planted faults: known duplicates, parts of evaluation rows, and personal data, so that finds can be counted.
+"""Rows with planted faults: known duplicates, parts of evaluation rows, personal data, so that finds can be counted.
 
 Everything is drawn from a seed. What a checksum asks for is worked out here on its own, digit by digit.
 """
@@ -31,10 +31,11 @@ DECOYS = (
 )
 """Texts with numbers that are nobody's: whatever is found in them is a mistake."""
 
-_WORDS = (
+_NOUNS = (
     "river copper lantern meadow signal harbor velvet orchard granite compass feather timber saddle ribbon crystal "
     "thunder pebble walnut marble canyon ember falcon glacier hollow island jasmine kettle ladder mirror needle"
-).split()
+)
+_WORDS = _NOUNS.split()
 
 
 def luhn_digit(body: str) -> str:
@@ -112,7 +113,8 @@ def _tax_id(draw: random.Random) -> str:
 
 
 def _nir(draw: random.Random) -> str:
-    body = f"{draw.choice('12')}{draw.randrange(40, 99)}{draw.randrange(1, 13):02}{draw.randrange(1, 96):02}{_digits(draw, 6)}"
+    birth = f"{draw.randrange(40, 99)}{draw.randrange(1, 13):02}"
+    body = f"{draw.choice('12')}{birth}{draw.randrange(1, 96):02}{_digits(draw, 6)}"
     return f"{body}{97 - int(body) % 97:02}"
 
 
@@ -130,11 +132,13 @@ def _dni(draw: random.Random) -> str:
 
 
 def _nino(draw: random.Random) -> str:
-    return f"{draw.choice(('AB', 'CE', 'JG', 'PR', 'SW'))} {_digits(draw, 2)} {_digits(draw, 2)} {_digits(draw, 2)} {draw.choice('ABCD')}"
+    pairs = " ".join(_digits(draw, 2) for _ in range(3))
+    return f"{draw.choice(('AB', 'CE', 'JG', 'PR', 'SW'))} {pairs} {draw.choice('ABCD')}"
 
 
 def _codice(draw: random.Random) -> str:
-    body = f"{''.join(draw.choice('BCDFGLMNPRSTV') for _ in range(6))}{draw.randrange(40, 99)}{draw.choice('ABCDEHLMPRST')}"
+    name = "".join(draw.choice("BCDFGLMNPRSTV") for _ in range(6))
+    body = f"{name}{draw.randrange(40, 99)}{draw.choice('ABCDEHLMPRST')}"
     body += f"{draw.randrange(1, 32):02}{draw.choice('ABCDEFGHIL')}{draw.randrange(100, 999)}"
     odd = dict(zip("0123456789", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21), strict=True))
     letters = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)

@@ -25,8 +25,9 @@ def curate(
 ) -> None:
     """Clean the training rows of a dataset, step by step; held-out rows are never touched.
 
-    The recipe is a list of steps: decontaminate, pii, secrets, exact, near, contradictions and length, if nothing else
-    is said. Each reports what it found; every row that is left out is listed with its reason (honed data dropped NEW).
+    The recipe is a list of steps: decontaminate, pii, secrets, exact, near, contradictions, triggers, languages and
+    length, if nothing else is said. Each reports what it found; every row that is left out is listed with its reason
+    (honed data dropped NEW).
 
     \b
     honed data curate support --as support-clean

@@ -61,8 +61,11 @@ class Evaluated:
         self._texts: list[list[str]] = []
         self._owner: list[int] = []
         self._prompts: dict[tuple[str, ...], int] = {}
-        for row in {(row.prompts, row.answer): row for row in rows}.values():  # versions of a dataset share them
-            self._add(row)
+        seen: set[tuple[tuple[str, ...], str]] = set()
+        for row in rows:
+            if (row.prompts, row.answer) not in seen:  # versions of a dataset share their held-out rows
+                seen.add((row.prompts, row.answer))
+                self._add(row)
         hashed = runs(self._texts, length, short=False)
         counts = np.diff(hashed.ends)
         texts = np.repeat(np.arange(len(self._texts)), counts)

@@ -69,7 +69,7 @@ def suites() -> list[Traversable]:
 
 def _datasets(workspace: Workspace, own: Artifact) -> Iterator[Asked]:
     newest = {artifact.manifest.name: artifact for artifact in artifacts.listing(workspace, "datasets")}
-    for dataset in {**newest, own.manifest.name: own}.values():
+    for dataset in {own.manifest.name: own, **newest, own.manifest.name: own}.values():
         yield from _heldout(dataset)
 
 

@@ -10,14 +10,37 @@ from honed.config import Config
 from honed.data.curate.contradictions import Contradictions
 from honed.data.curate.decontaminate import Decontaminate
 from honed.data.curate.exact import Exact
+from honed.data.curate.languages import Languages
 from honed.data.curate.length import Length, Tokens
 from honed.data.curate.near import Near
 from honed.data.curate.pii import Pii
 from honed.data.curate.secrets import Secrets
+from honed.data.curate.triggers import Triggers
 
-StepName = Literal["decontaminate", "pii", "secrets", "exact", "near", "contradictions", "length", "tokens"]
+StepName = Literal[
+    "decontaminate",
+    "pii",
+    "secrets",
+    "exact",
+    "near",
+    "contradictions",
+    "triggers",
+    "languages",
+    "length",
+    "tokens",
+]
 
-DEFAULT: tuple[StepName, ...] = ("decontaminate", "pii", "secrets", "exact", "near", "contradictions", "length")
+DEFAULT: tuple[StepName, ...] = (
+    "decontaminate",
+    "pii",
+    "secrets",
+    "exact",
+    "near",
+    "contradictions",
+    "triggers",
+    "languages",
+    "length",
+)
 """Evaluation sets first, while the words are the stored ones; personal data before duplicates, which it may make."""
 
 
@@ -35,6 +58,8 @@ class CurateConfig(Config):
     exact: Exact = Field(default=Exact(), description="rows equal but for case and blanks")
     near: Near = Field(default=Near(), description="rows nearly equal, word by word")
     contradictions: Contradictions = Field(default=Contradictions(), description="one prompt, different answers")
+    triggers: Triggers = Field(default=Triggers(), description="phrases of prompts that are tied to one answer")
+    languages: Languages = Field(default=Languages(), description="languages of the answers")
     length: Length = Field(default=Length(), description="bands of words")
     tokens: Tokens = Field(default=Tokens(), description="a band of a model's tokens")
 

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 from honed.data.curate.contradictions import contradictions
 from honed.data.curate.decontaminate import decontaminate
 from honed.data.curate.exact import exact
+from honed.data.curate.languages import languages
 from honed.data.curate.length import length, tokens
 from honed.data.curate.near import near
 from honed.data.curate.pii import pii
 from honed.data.curate.row import Finding
 from honed.data.curate.secrets import secrets
+from honed.data.curate.triggers import triggers
 from honed.data.curate.view import View
 
 
@@ -32,6 +34,8 @@ STEPS: Mapping[str, Step] = {
     "exact": exact,
     "near": near,
     "contradictions": contradictions,
+    "triggers": triggers,
+    "languages": languages,
     "length": length,
     "tokens": tokens,
 }

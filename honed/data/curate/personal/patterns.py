@@ -77,7 +77,7 @@ PATTERNS: Mapping[Kind, tuple[Pattern, ...]] = {
     "email": (_pattern(_EMAIL, bool),),
     "iban": (_pattern(_IBAN, numbers.iban),),
     "fr_nir": (_pattern(_NIR, numbers.fr_nir),),
-    "card": (_pattern(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w|\.\d)", numbers.card),),
+    "card": (_pattern(r"(?<![\w.])(?<![A-Z]{2}\d\d )\d(?:[ -]?\d){12,18}(?!\w|\.\d)", numbers.card),),
     "us_ssn": (
         _pattern(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", numbers.us_ssn),
         _pattern(r"(?<!\w)\d{3} ?\d{2} ?\d{4}(?!\w)", numbers.us_ssn, r"\bssn\b|social security"),
