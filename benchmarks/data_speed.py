@@ -4,10 +4,10 @@
 
 Rows are synthetic, of the words of the embedded set, with planted faults (0.2 %), exact (2 %) and near (5 %)
 duplicates, and runs of 8 and 13 words of a made-up evaluation set (1 %). Everything runs as a user would run it, in
-processes of its own whose peak memory is read. ``near``: recall over the planted pairs that are near duplicates by the step's own
-definition, worked out here a second time; precision over the dropped rows. Beside it runs datasketch where it is
-installed, with the same runs of words, 128 permutations and threshold, in this process. Personal data is planted in
-sentences, 1,000 of each kind, beside sentences with numbers that are nobody's.
+processes of its own whose peak memory is read. ``near``: recall over the planted pairs that are near duplicates by the
+step's own definition, worked out here a second time; precision over the dropped rows. Beside it runs datasketch where
+it is installed, with the same runs of words, 128 permutations and threshold, in this process. Personal data is planted
+in sentences, 1,000 of each kind, beside sentences with numbers that are nobody's.
 """
 
 from __future__ import annotations

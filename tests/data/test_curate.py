@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -18,10 +19,14 @@ from honed.data.curate.table import STEPS
 from honed.data.curate.worker import work
 from honed.errors import ConfigError, DataError, StoreError
 from honed.jobs.worker import Stopped
+from honed.models.chat import from_tokenizer
+from honed.models.load import LoadedModel
+from honed.models.pooled import pooled
 from honed.records import Check, Conversation, Message, ToolCall
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.data.curated import curated, queued, said, stored
+from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
 
 POOL = [stem + end for stem in ("wal", "tor", "mesh", "kin", "bral", "sof", "ten", "rud") for end in "aeiouy"]
 TOPICS = ["moon", "bread", "chess", "tides", "opera", "glass", "bees", "trams"]
@@ -218,13 +223,31 @@ def test_lengths_and_languages_outside_the_bands_are_dropped(workspace: Workspac
 
 
 def test_tokens_are_those_of_the_model(workspace: Workspace, tmp_path: Path) -> None:
-    from tests.tiny import tiny_folder
-
     folder = str(tiny_folder(tmp_path / "tiny"))
     stored(workspace, [said("a", "b"), said("a", "b" * 200)])
     _, left = curated(workspace, "tokens", tokens={"model": folder, "band": [1, 100]})
     assert [row.answer for row in left] == ["b"]
     assert "tokens of" in left_out(workspace)[0][1]
+
+
+def test_rows_of_the_same_meaning_are_reported_or_dropped(workspace: Workspace, tmp_path: Path) -> None:
+    folder = str(tiny_folder(tmp_path / "tiny"))
+    rows = [said(text(6, n), text(9, n + 50)) for n in range(20)]
+    twin = said(rows[4].prompt[0].content, rows[4].answer + ".")
+    stored(workspace, [*rows, twin])
+    _, left = curated(workspace, "semantic", semantic={"model": folder, "threshold": 0.99})
+    assert len(left) == 21
+    assert [(one["row"], one["other"]) for one in findings(workspace)] == [(twin.id, rows[4].id)]
+    _, left = curated(workspace, "semantic", semantic={"model": folder, "threshold": 0.99, "action": "drop"})
+    assert [row.id for row in left] == [row.id for row in rows]
+
+
+def test_pooled_states_do_not_depend_on_the_batch() -> None:
+    loaded = LoadedModel(tiny_model(), from_tokenizer(tiny_tokenizer()), "tiny", "", 512)
+    texts = ["a", "a longer text", "", "another one"]
+    alone = np.concatenate([pooled(loaded, [one]) for one in texts])
+    assert np.allclose(pooled(loaded, texts), alone, atol=1e-5)
+    assert not pooled(loaded, [""]).any()
 
 
 def test_the_default_recipe_reports_every_step_and_keeps_the_rest(workspace: Workspace) -> None:

@@ -11,7 +11,6 @@ from honed.config import Config
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View, records
 from honed.data.curate.words import words
-from honed.errors import ConfigError
 from honed.store.workspace import Workspace
 
 
@@ -53,10 +52,7 @@ def tokens(view: View, settings: Tokens, say: Callable[[str], None]) -> Iterator
     from honed.models.chat import Unusable
     from honed.models.load import load_chat
 
-    if settings.model is None:
-        raise ConfigError(
-            "tokens.model: this step counts with a model's tokenizer", "Name it: --set tokens.model=MODEL"
-        )
+    assert settings.model is not None  # the recipe is refused without one
     chat = load_chat(settings.model, Workspace(view.dataset.path.parents[2]), say=say)
     least, most = settings.band
     for number, record in records(view):

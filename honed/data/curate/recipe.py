@@ -15,6 +15,7 @@ from honed.data.curate.length import Length, Tokens
 from honed.data.curate.near import Near
 from honed.data.curate.pii import Pii
 from honed.data.curate.secrets import Secrets
+from honed.data.curate.semantic import Semantic
 from honed.data.curate.triggers import Triggers
 
 StepName = Literal[
@@ -23,6 +24,7 @@ StepName = Literal[
     "secrets",
     "exact",
     "near",
+    "semantic",
     "contradictions",
     "triggers",
     "languages",
@@ -57,6 +59,7 @@ class CurateConfig(Config):
     secrets: Secrets = Field(default=Secrets(), description="keys, tokens and passwords")
     exact: Exact = Field(default=Exact(), description="rows equal but for case and blanks")
     near: Near = Field(default=Near(), description="rows nearly equal, word by word")
+    semantic: Semantic = Field(default=Semantic(), description="rows that mean about the same")
     contradictions: Contradictions = Field(default=Contradictions(), description="one prompt, different answers")
     triggers: Triggers = Field(default=Triggers(), description="phrases of prompts that are tied to one answer")
     languages: Languages = Field(default=Languages(), description="languages of the answers")
@@ -67,6 +70,7 @@ class CurateConfig(Config):
     def _once(self) -> Self:
         if len(set(self.steps)) < len(self.steps):
             raise ValueError("a step can stand in a recipe only once")
-        if "tokens" in self.steps and self.tokens.model is None:
-            raise ValueError("the step 'tokens' counts with a model's tokenizer: set tokens.model")
+        for name, model in (("tokens", self.tokens.model), ("semantic", self.semantic.model)):
+            if name in self.steps and model is None:
+                raise ValueError(f"the step {name!r} reads with a model: set {name}.model")
         return self

@@ -14,6 +14,7 @@ from honed.data.curate.near import near
 from honed.data.curate.pii import pii
 from honed.data.curate.row import Finding
 from honed.data.curate.secrets import secrets
+from honed.data.curate.semantic import semantic
 from honed.data.curate.triggers import triggers
 from honed.data.curate.view import View
 
@@ -33,6 +34,7 @@ STEPS: Mapping[str, Step] = {
     "secrets": secrets,
     "exact": exact,
     "near": near,
+    "semantic": semantic,
     "contradictions": contradictions,
     "triggers": triggers,
     "languages": languages,
