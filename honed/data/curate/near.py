@@ -54,9 +54,11 @@ class _Said(NamedTuple):
 
 def near(view: View, settings: Near, say: Callable[[str], None]) -> Iterator[Finding]:
     """Drop all but the best of rows that are near duplicates; report those across the split."""
-    here, signed = _signed(view.rows(), settings.shingle)
-    held, heldout = _signed(view.heldout() if settings.heldout else iter(()), settings.shingle)
-    pairs = minhash.candidates(np.concatenate([signed, heldout]), settings.threshold)
+    heldout = int(view.dataset.manifest.facts["heldout"]) if settings.heldout else 0
+    signed = np.empty((view.size + heldout, minhash.PERMUTATIONS), np.uint32)
+    here = _sign(view.rows(), settings.shingle, signed[: view.size])
+    held = _sign(view.heldout(), settings.shingle, signed[view.size :]) if heldout else []
+    pairs = minhash.candidates(signed, settings.threshold)
     pairs = pairs[pairs[:, 0] < len(here)]  # pairs of two held-out rows are nobody's business
     say(f"{len(pairs):,} pairs compared word by word")
     beside: dict[int, list[int]] = {}
@@ -131,14 +133,13 @@ def _text(row: Row) -> str:
     return "\n".join([*row.prompts(), row.answer])
 
 
-def _signed(rows: Iterator[Row], shingle: int) -> tuple[list[int], minhash.Signatures]:
-    """Return the rows' numbers and signatures."""
+def _sign(rows: Iterator[Row], shingle: int, signed: minhash.Signatures) -> list[int]:
+    """Write the rows' signatures into ``signed`` and return their numbers."""
     numbers: list[int] = []
-    signed = [np.empty((0, minhash.PERMUTATIONS), np.uint32)]
     for some, texts in batched(((row.number, words(_text(row))) for row in rows), _BATCH_WORDS):
+        signed[len(numbers) : len(numbers) + len(some)] = minhash.signatures(runs(texts, shingle, short=True))
         numbers += some
-        signed.append(minhash.signatures(runs(texts, shingle, short=True)))
-    return numbers, np.concatenate(signed)
+    return numbers
 
 
 def _blocks(pairs: minhash.Pairs) -> Iterator[list[list[int]]]:
