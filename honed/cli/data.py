@@ -1,4 +1,4 @@
-"""``honed data``: import, check, list, show, dropped, export."""
+"""``honed data``: import, check, curate, list, show, dropped, export."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from honed.cli.curate import curate
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.store.workspace import Workspace
 
@@ -57,6 +58,9 @@ def _reading_options(function: F) -> F:
 @click.group()
 def command() -> None:
     """Import instruction data; see it as a model will."""
+
+
+command.add_command(curate)
 
 
 @command.command("import")
@@ -240,7 +244,7 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
 @workspace_option
 @json_option
 def dropped(name: str, workspace: Workspace, as_json: bool) -> None:
-    """List the rows that an import left out, each with its reason."""
+    """List the rows that an import or a curation left out, each with its reason."""
     from honed.data.dropped import read
     from honed.store import artifacts
 

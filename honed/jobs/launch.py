@@ -30,7 +30,11 @@ RAY = "honed.{stage}.on_ray"
 TRACKER = "honed.jobs.trackers.beside"
 """The module that sends a job's events to a tracker."""
 
-_OTHERS = {"plan": "honed.train.planner", "curve": "honed.rounds.curve.worker"}
+_OTHERS = {
+    "curate": "honed.data.curate.worker",
+    "curve": "honed.rounds.curve.worker",
+    "plan": "honed.train.planner",
+}
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
 _POLL_SECONDS = 0.1

@@ -13,6 +13,7 @@ from honed.data.shapes.table import SHAPES
 from honed.data.worker import work
 from honed.models import load
 from honed.store.workspace import Workspace
+from tests.data.curated import said, stored
 from tests.data.files import alpaca, queued, saved
 
 
@@ -140,3 +141,27 @@ def test_every_shape_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("import", "check"):
         assert run(["data", name, "--help"]) == 0
         assert f"[{'|'.join(SHAPES)}]" in "".join(capsys.readouterr().out.split())
+
+
+def test_curate_shows_what_each_step_did_and_the_dropped_rows_are_listed(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(workspace, [said("Where?", "Here it is."), said("where?", "here it is."), said("Mail a@x.org", "Done it.")])
+    common = ["--workspace", str(workspace.path)]
+    assert run(["data", "curate", "set", "--as", "clean", "--set", "near.threshold=0.8", *common]) == 0
+    out, err = capsys.readouterr()
+    head, *lines = out.splitlines()
+    assert head.split() == ["step", "rows", "in", "dropped", "rows", "out", "changed", "reported", "seconds"]
+    assert [line.split()[:6] for line in lines if line.startswith(("exact", "pii"))] == [
+        ["pii", "3", "0", "3", "1", "0"],
+        ["exact", "3", "1", "2", "0", "0"],
+    ]
+    assert "clean@v1: 2 of 3 training rows; 0 held out, untouched" in err
+    assert run(["data", "dropped", "clean", *common]) == 0
+    assert "set@v1:2: row: the same as row" in capsys.readouterr().out
+    assert run(["data", "curate", "set", "--as", "clean", "--set", "near.threshold=0.8", "--json", *common]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["dataset"], document["new"], document["from"]) == ("clean@v1", False, "set@v1")
+    assert {step["step"]: step["seconds"] >= 0 for step in document["steps"]}["near"]
+    assert run(["data", "curate", "set", "--as", "x", "--set", "near.treshold=0.8", *common]) == 1
+    assert "Did you mean 'threshold'?" in capsys.readouterr().err

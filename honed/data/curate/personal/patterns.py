@@ -1,0 +1,131 @@
+"""Where in a text something personal stands: a pattern for each kind, and the check that its matches must pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from honed.data.curate.personal import numbers
+
+Kind = Literal[
+    "email",
+    "iban",
+    "fr_nir",
+    "card",
+    "us_ssn",
+    "it_fiscal_code",
+    "uk_nino",
+    "es_dni",
+    "de_tax_id",
+    "nl_bsn",
+    "ip",
+    "phone",
+]
+_NEAR = 48
+"""Characters before a match in which the word that gives its meaning is looked for."""
+
+
+class Span(NamedTuple):
+    """A part of a text, and what it is."""
+
+    start: int
+    end: int
+    kind: str
+
+    def overlaps(self, other: Span) -> bool:
+        """Tell whether the two share a character."""
+        return self.start < other.end and other.start < self.end
+
+
+class Pattern(NamedTuple):
+    """How one kind looks, the check of a match, and, for plain numbers, the words that must stand before it."""
+
+    look: re.Pattern[str]
+    check: Callable[[str], bool]
+    beside: re.Pattern[str] | None = None
+
+
+def _pattern(look: str, check: Callable[[str], bool], beside: str = "") -> Pattern:
+    return Pattern(re.compile(look), check, re.compile(f"(?i){beside}") if beside else None)
+
+
+_EMAIL = (
+    r"(?<![\w.+-])[A-Za-z0-9][\w.+%-]{0,63}@"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![\w-])"
+)
+_IBAN = r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?!\w)"
+_NIR = r"(?<!\w)[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}(?!\w)"
+_CODICE = r"(?i)(?<!\w)[A-Z]{6}[0-9LMNPQRSTUV]{2}[ABCDEHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z](?!\w)"
+_NINO = r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"
+_DNI = r"(?<!\w)(?:[XYZ][ -]?\d{7}|\d{8}|\d{2}\.\d{3}\.\d{3})[ -]?[A-HJ-NP-TV-Z](?!\w)"
+_BSN = r"(?<!\w)\d{3}[ .]?\d{3}[ .]?\d{3}(?!\w)|(?<!\w)\d{4}[ .]\d{2}[ .]\d{3}(?!\w)"
+_IPV4 = r"(?<![\w.])(?<![vV]ersion )(?<![vV]er )(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)"
+_IPV6 = r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:(?::|(?=[0-9A-Fa-f]{1,4}:))|::)[0-9A-Fa-f:]{0,38}(?![\w:])"
+_ABROAD = (
+    r"(?<![\w+.])(?<!\d )(?:\+|00)[1-9]\d{0,2}[ .\-/]?(?:\(0?\d{1,4}\)[ .\-/]?)?"
+    r"\d{1,5}(?:[ .\-/]?\d{2,5}){1,5}(?![\w]|[.\-]\d)"
+)
+_AMERICAN = r"(?<![\w+.\-])(?:1[ .\-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.\- ])[2-9]\d{2}[.\- ]\d{4}(?![\w]|[.\-]\d)"
+_SPOKEN = r"(?<![\w+.\-/])\(?0?\d{2,5}\)?(?:[ .\-/]{1,2}\d{2,8}){1,5}(?![\w]|[.\-]\d)|(?<![\w+.\-/])0\d{8,12}(?!\w)"
+_CALLED = (
+    r"\b(?:tel|phone|telephone|mobile|cell|call|fax|whatsapp|sms|text me|telefon\w*|handy|"
+    r"t[ée]l[ée]phone|tel[ée]fono|reach (?:me|us|him|her|them))\b[^\d\n]*$"
+)
+
+PATTERNS: Mapping[Kind, tuple[Pattern, ...]] = {
+    "email": (_pattern(_EMAIL, bool),),
+    "iban": (_pattern(_IBAN, numbers.iban),),
+    "fr_nir": (_pattern(_NIR, numbers.fr_nir),),
+    "card": (_pattern(r"(?<![\w.])(?<![A-Z]{2}\d\d )\d(?:[ -]?\d){12,18}(?!\w|\.\d)", numbers.card),),
+    "us_ssn": (
+        _pattern(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", numbers.us_ssn),
+        _pattern(r"(?<!\w)\d{3} ?\d{2} ?\d{4}(?!\w)", numbers.us_ssn, r"\bssn\b|social security"),
+    ),
+    "it_fiscal_code": (_pattern(_CODICE, numbers.it_fiscal_code),),
+    "uk_nino": (_pattern(_NINO, numbers.uk_nino),),
+    "es_dni": (_pattern(_DNI, numbers.es_dni),),
+    "de_tax_id": (
+        _pattern(
+            r"(?<!\w)\d{2} ?\d{3} ?\d{3} ?\d{3}(?!\w)",
+            numbers.de_tax_id,
+            r"steuer|\bidnr|\btin\b|\btax\b|\bst\.? ?-?id",
+        ),
+    ),
+    "nl_bsn": (_pattern(_BSN, numbers.nl_bsn, r"\bbsn\b|burgerservice|sofi-?nummer|citizen service"),),
+    "ip": (_pattern(_IPV4, numbers.ip), _pattern(_IPV6, numbers.ip)),
+    "phone": (
+        _pattern(_ABROAD, numbers.phone),
+        _pattern(_AMERICAN, numbers.phone),
+        _pattern(_SPOKEN, numbers.phone, _CALLED),
+    ),
+}
+"""In the order in which they are looked for: of two that overlap, the first holds."""
+
+_DIGIT = re.compile(r"\d")
+
+
+def spans(text: str, kinds: Collection[str] = tuple(PATTERNS)) -> list[Span]:
+    """Return what of ``kinds`` stands in ``text``, in the text's order; nothing overlaps."""
+    found: list[Span] = []
+    has_digit = _DIGIT.search(text) is not None
+    for kind, patterns in PATTERNS.items():
+        if kind not in kinds or not ("@" in text if kind == "email" else has_digit):
+            continue
+        for pattern in patterns:
+            found += [one for one in _matches(text, kind, pattern) if not any(one.overlaps(other) for other in found)]
+    return sorted(found)
+
+
+def _matches(text: str, kind: str, pattern: Pattern) -> Iterator[Span]:
+    for match in pattern.look.finditer(text):
+        before = text[max(0, match.start() - _NEAR) : match.start()]
+        if pattern.check(match[0]) and (pattern.beside is None or pattern.beside.search(before)):
+            yield Span(match.start(), match.end(), kind)
+
+
+def masked(text: str, found: Collection[Span]) -> str:
+    """Return ``text`` with each span replaced by its kind in brackets: ``[EMAIL]``."""
+    for span in sorted(found, reverse=True):
+        text = f"{text[: span.start]}[{span.kind.upper()}]{text[span.end :]}"
+    return text

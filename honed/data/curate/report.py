@@ -1,0 +1,56 @@
+"""What a step did, counted, with examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from honed.data.curate.row import Finding
+
+EXAMPLES = 5
+"""Examples of each kind of thing that a report shows; all are in ``findings.jsonl`` and ``dropped.jsonl``."""
+
+
+@dataclass
+class Report:
+    """One step's report: rows in and out, how many were changed and only reported, kinds of things found, examples."""
+
+    step: str
+    settings: Mapping[str, Any]
+    rows_in: int
+    rows_out: int = 0
+    seconds: float = 0.0
+    actions: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, found: Finding) -> None:
+        """Count a finding; the first of its kind are kept as examples."""
+        self.actions[found.action] += 1
+        self.kinds[found.kind] += 1
+        shown = self.examples.setdefault(found.kind, [])
+        if len(shown) < EXAMPLES:
+            shown.append(plain(found))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the report as JSON values; without the seconds, equal data and recipe give equal reports."""
+        return {
+            "step": self.step,
+            "settings": dict(self.settings),
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "dropped": self.rows_in - self.rows_out,
+            "changed": self.actions["change"],
+            "reported": self.actions["report"],
+            "kinds": dict(self.kinds.most_common()),
+            "notes": self.notes,
+            "examples": self.examples,
+        }
+
+
+def plain(found: Finding) -> dict[str, str]:
+    """Return a finding as JSON values, without the row's words."""
+    return {"row": found.id, "kind": found.kind, "action": found.action, "what": found.what, "other": found.other}

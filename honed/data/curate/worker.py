@@ -1,0 +1,141 @@
+"""The curation itself, in its own process: a dataset and a recipe in; out comes another, with a report of each step."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+import orjson
+
+from honed import config
+from honed.data import dropped
+from honed.data.curate import report
+from honed.data.curate.recipe import CurateConfig
+from honed.data.curate.report import Report
+from honed.data.curate.row import Finding, Turn
+from honed.data.curate.table import STEPS
+from honed.data.curate.view import View, copied, rewritten
+from honed.errors import DataError
+from honed.jobs.events import Step
+from honed.jobs.job import Job
+from honed.jobs.worker import Stopped, main
+from honed.records import Conversation, Fault
+from honed.store import artifacts, datasets
+from honed.store.columns import Part
+from honed.store.datasets import Draft
+
+FINDINGS = "findings.jsonl"
+"""Everything found that left its row in: what was changed, and what was only reported."""
+REPORT = "curation.json"
+_UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
+_EVERY_SECONDS = 0.25
+
+
+def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Curate as ``config.yaml`` says and return the reports.
+
+    Raises ``DataError`` if no training row is left, ``Stopped`` when asked to stop; nothing is written then.
+    """
+    settings = config.read(CurateConfig, job.path / "config.yaml")
+    before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
+    curation = Curation(job, settings, stopping)
+    with datasets.drafting(job.workspace, settings.name) as draft:
+        facts = curation.run(draft)
+        artifact = draft.publish(
+            config=settings.model_dump(mode="json"),
+            facts=facts,
+            files=[job.path / name for name in (dropped.FILE, FINDINGS, REPORT)],
+            parents={curation.dataset.ref: curation.dataset.manifest.hash},
+        )
+    seconds = {one.step: round(one.seconds, 3) for one in curation.reports}
+    facts = {**artifact.manifest.facts, "step_seconds": seconds}
+    return {"dataset": artifact.ref, "new": artifact.ref not in before, "from": curation.dataset.ref, **facts}
+
+
+class Curation:
+    """A recipe under way on one dataset."""
+
+    def __init__(self, job: Job, settings: CurateConfig, stopping: Callable[[], bool]) -> None:
+        self._job, self._settings, self._stopping = job, settings, stopping
+        self.dataset = artifacts.resolve(job.workspace, "datasets", settings.dataset)
+        self.reports: list[Report] = []
+        self._view = View(self.dataset, self._tick)
+        self._doing, self._done, self._said = "", 0, time.monotonic()
+
+    def run(self, draft: Draft) -> dict[str, Any]:
+        """Do every step, write what is left into ``draft``, and return what was counted."""
+        with (self._job.path / FINDINGS).open("wb") as out:
+            for name in self._settings.steps:
+                self.reports.append(self._step(name, out))
+        if self.dataset.manifest.facts["train"] and not self._view.size:
+            raise DataError(
+                f"{self.dataset.ref}: no training row is left after {', '.join(self._settings.steps)}",
+                "See what each step dropped in the job's notes, and set it more mildly.",
+            )
+        reasons = self._write(draft)
+        steps = [one.facts() for one in self.reports]
+        (self._job.path / REPORT).write_bytes(orjson.dumps(steps, option=orjson.OPT_INDENT_2))
+        shown = [{key: value for key, value in one.items() if key != "examples"} for one in steps]
+        return {"rows": self.dataset.manifest.facts["train"], "dropped": reasons, "curation": shown}
+
+    def _step(self, name: str, out: BinaryIO) -> Report:
+        settings = getattr(self._settings, name)
+        done = Report(name, settings.model_dump(mode="json"), self._view.size)
+        self._doing, self._done, start = name, 0, time.monotonic()
+        gone: list[Finding] = []
+        changed: dict[int, tuple[Turn, ...]] = {}
+
+        def say(text: str) -> None:
+            done.notes.append(text)
+            self._job.log.note(f"{name}: {text}")
+
+        for found in STEPS[name](self._view, settings, say):
+            done.add(found)
+            if found.action == "drop":
+                gone.append(found)
+                continue
+            out.write(orjson.dumps({"step": name, **report.plain(found)}, option=orjson.OPT_APPEND_NEWLINE))
+            if found.action == "change":
+                changed[found.number] = found.turns
+        self._view.changed.update(changed)
+        for found in gone:
+            self._view.drop(found.number, found.kind, found.what, found.turns)
+        done.rows_out, done.seconds = self._view.size, time.monotonic() - start
+        return done
+
+    def _write(self, draft: Draft) -> dict[str, int]:
+        """Write the dataset; return how many rows were left out for which reason."""
+        self._doing = "write"
+        reasons: Counter[str] = Counter()
+        with ExitStack() as stack:
+            out = stack.enter_context((self._job.path / dropped.FILE).open("wb"))
+
+            def leave(number: int, row: Conversation) -> None:
+                kind, what, turns = self._view.dropped[number]
+                reasons[kind] += 1
+                turns = turns or self._view.changed.get(number, ())
+                fault = Fault(file=self.dataset.ref, line=number + 1, field="row", kind=kind, message=what)
+                out.write(dropped.line(fault, (rewritten(row, turns) if turns else row).model_dump_json()))
+
+            self._view.write(draft, leave)
+        for part, file in _UNTOUCHED.items():
+            if count := copied(self.dataset, part, file, draft):
+                self._job.log.note(f"{count:,} {part} are taken over as they are: recipes are about rows")
+        return dict(reasons.most_common())
+
+    def _tick(self, rows: int) -> None:
+        if self._stopping():
+            raise Stopped
+        self._done += rows
+        now = time.monotonic()
+        if now - self._said >= _EVERY_SECONDS:
+            self._said = now
+            total = self.dataset.manifest.facts["train"] + self.dataset.manifest.facts["heldout"]
+            self._job.log.write(Step(stage=self._doing, step=min(self._done % (total + 1), total), total=total))
+
+
+if __name__ == "__main__":
+    main(work)

@@ -1,0 +1,84 @@
+"""Personal data is found by form and checksum, and what only looks like it is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from honed.data.curate.personal import numbers
+from honed.data.curate.personal.patterns import PATTERNS, masked, spans
+
+
+def kinds(text: str) -> list[str]:
+    return [span.kind for span in spans(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("write to jane.doe+news@mail.example.co.uk.", "email"),
+        ("paid with 4111 1111 1111 1111", "card"),
+        ("amex 378282246310005", "card"),
+        ("to DE89 3704 0044 0532 0130 00 today", "iban"),
+        ("to GB82WEST12345698765432.", "iban"),
+        ("his number is 123-45-6789", "us_ssn"),
+        ("SSN: 123456789", "us_ssn"),
+        ("Steuer-ID 86095742719", "de_tax_id"),
+        ("NIR 2 55 08 14 168 025 38", "fr_nir"),
+        ("BSN 111222333", "nl_bsn"),
+        ("DNI 12345678Z", "es_dni"),
+        ("NIE X1234567L", "es_dni"),
+        ("NI number AB 12 34 56 C", "uk_nino"),
+        ("CF RSSMRA85T10A562S", "it_fiscal_code"),
+        ("from 203.0.113.9 at noon", "ip"),
+        ("from 2001:db8::ff00:42:8329 at noon", "ip"),
+        ("ring +49 30 901820", "phone"),
+        ("(415) 555-2671", "phone"),
+        ("call 020 7946 0958", "phone"),
+    ],
+)
+def test_each_kind_is_found_in_its_usual_form(text: str, kind: str) -> None:
+    assert kinds(text) == [kind]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "paid with 4111 1111 1111 1112",
+        "to DE89 3704 0044 0532 0130 01 today",
+        "666-45-6789, 000-12-3456, 900-12-3456",
+        "Steuer-ID 86095742718",
+        "BSN 111222334",
+        "DNI 12345678A",
+        "CF RSSMRA85T10A562T",
+        "GB 12 34 56 A",
+        "127.0.0.1, 0.0.0.0, 256.1.1.1 and version 10.4.12.3",
+        "ISBN 978-3-16-148410-0",
+        "from 1914-1918, on 1919-06-28, at 12:30:45",
+        "std::vector and a::b",
+        "a 135 000 000 parameter model",
+        "me@home and @handle",
+    ],
+)
+def test_what_fails_its_check_or_only_looks_alike_is_left_alone(text: str) -> None:
+    assert kinds(text) == []
+
+
+def test_a_mask_says_the_kind_and_leaves_all_else() -> None:
+    text = "Jane (jane@x.org) paid with 4111111111111111."
+    assert masked(text, spans(text)) == "Jane ([EMAIL]) paid with [CARD]."
+
+
+def test_only_the_wanted_kinds_are_looked_for() -> None:
+    assert [one.kind for one in spans("a@b.org and 4111111111111111", ["card"])] == ["card"]
+
+
+def test_every_kind_has_patterns() -> None:
+    assert all(PATTERNS.values())
+
+
+def test_changing_any_digit_of_a_card_or_an_iban_breaks_its_check() -> None:
+    for check, number in ((numbers.card, "4111111111111111"), (numbers.iban, "DE89370400440532013000")):
+        assert check(number)
+        for place in range(4, len(number)):
+            other = str((int(number[place]) + 1) % 10)
+            assert not check(f"{number[:place]}{other}{number[place + 1 :]}")
