@@ -143,12 +143,18 @@ class _Lap:
             "p_value": found.overall.p_value,
             "n": found.overall.n,
             "floors": {name: rate.rate for name, rate in found.overall.floors.items()},
-            "tasks": {one.name: _cell(one) for one in found.segments["task"]},
-            "audiences": {one.name: _cell(one) for one in found.segments["audience"]},
+            "tasks": _cells(found, "task"),
+            "audiences": _cells(found, "audience"),
             "seconds": {**seconds, "all": round(time.perf_counter() - self.start, 2)},
             "peak_rss_bytes": max(stage.peak_rss_bytes for stage in self.stages.values()),
             "report": str(page),
         }
+
+
+def _cells(found: Comparison, tag: str) -> dict[str, dict[str, Any]]:
+    """Each group of a tag; one of too few rows to say anything with its size only."""
+    small = {name: {"n": count} for name, count in found.small.get(tag, {}).items()}
+    return {**{one.name: _cell(one) for one in found.segments.get(tag, ())}, **small}
 
 
 def _cell(segment: Segment) -> dict[str, Any]:
