@@ -103,7 +103,8 @@ class Outcome(Record):
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
-    ``base`` is the base model's pass rate, where its evaluation was named.
+    ``base`` is the base model's pass rate, where its evaluation was named. ``cached_answers`` were made by earlier
+    jobs; ``unknown`` is what can't be said of a model that a server runs.
     """
 
     model: str
@@ -131,6 +132,7 @@ class Outcome(Record):
     max_tokens: int
     answers: int
     resumed_answers: int
+    cached_answers: int = 0
     cut: int
     tokens: int
     tokens_per_second: float | None
@@ -138,6 +140,8 @@ class Outcome(Record):
     device: str
     precision: str
     batch_size: int
+    ranks: int = 1
+    unknown: tuple[str, ...] = ()
     peak_rss_bytes: int
     stages: Mapping[str, float]
     seconds: float = 0.0

@@ -26,7 +26,9 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
         source["suite"] = suite.pinned(config.suite)
     if config.base is not None:
         source["base"] = jobs.find(workspace, config.base).id
-    config = config.model_copy(update={**source, "model": pinned(workspace, config.model)})
+    if config.endpoint is None:
+        source["model"] = pinned(workspace, config.model)
+    config = config.model_copy(update=source)
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job
