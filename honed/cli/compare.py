@@ -45,7 +45,7 @@ def command(
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",
         comparison,
-        samples=compare.pairs(base, tuned),
+        (base, tuned),
         curve=curve.of_model(workspace, tuned.outcome.model),
         stages=report.stages_of(comparison),
         next_commands=[
