@@ -11,6 +11,7 @@ from honed.evaluate.errors import analysis
 from honed.evaluate.errors.analysis import Errors
 from honed.evaluate.outcome import Outcome, Rate
 from honed.evaluate.page import Browser
+from honed.evaluate.suites.result import Followed
 
 FATES = {"failed": "fails", "passed": "passes", "unverified": "no verifier"}
 RULE = "Chosen by a rule, not by hand: tasks take turns, and within a task the row whose id sorts first is taken."
@@ -94,7 +95,7 @@ def verdicts(outcome: Outcome, errors: Errors) -> list[str]:
     return said
 
 
-def _instructions(outcome: Outcome) -> list[tuple[str, object]]:
+def _instructions(outcome: Outcome) -> list[tuple[str, Followed]]:
     if outcome.suite is None:
         return []
     return sorted(outcome.suite.instructions.items(), key=lambda item: (item[1].strict.rate, item[0]))

@@ -85,7 +85,8 @@ def _facets(
     asked_words = sum(len(_WORD.findall(turn.content)) for turn in answer.prompt)
     found.append(Facet("prompt length", _band(asked_words, PROMPT_BANDS)))
     said = len(_WORD.findall(answer.answer))
-    found.append(Facet("answer length", _band(said, ANSWER_BANDS) if said else "no words"))
+    if said:
+        found.append(Facet("answer length", _band(said, ANSWER_BANDS)))
     found += [Facet("answer", name) for name in _form(answer)]
     if tongue := answer.tags.get("language") or (_language(request(answer)) if languages else ""):
         found.append(Facet("language", tongue))

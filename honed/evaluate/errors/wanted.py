@@ -8,6 +8,7 @@ from honed.evaluate import asked, words
 from honed.evaluate.errors.clusters import Cluster
 from honed.evaluate.errors.facets import Facet, Told
 from honed.evaluate.errors.reasons import normal
+from honed.evaluate.stats import SMALLEST
 from honed.records import WantedRows
 
 ROWS, LEAST, MOST_FAIL = 200, 20, 0.5
@@ -18,7 +19,7 @@ RULE = (
     f"A kind of rows is asked for where it is shown to fail more often than the rest, or where the interval of its "
     f"failures lies above {100 * MOST_FAIL:.0f} %. {ROWS} rows times its rate of failures, rounded to tens, "
     f"{LEAST} at least: a place to start, which a learning curve mends. If no kind is, the one with most failures "
-    "too many is, and is marked as not shown."
+    "too many is, and is marked as not shown. A group that only fails because of another one is left out."
 )
 CAUTION = (
     "The examples are held-out rows: look at them, and never copy or reword them into training data, or the next "
@@ -32,8 +33,8 @@ def find(clusters: Sequence[Cluster], told: Sequence[Told]) -> list[WantedRows]:
     chosen = [one for one in kinds if one.shown or one.failed.interval.low > MOST_FAIL]
     if not chosen:
         chosen = [one for one in kinds if one.excess > 0][:1]
-    found = [_wanted(one, told) for one in _narrowest(chosen, told)]
-    return sorted(found, key=lambda one: (not one.shown, -one.failed, -one.count))
+    found = [_wanted(one, told) for one in _unexplained(chosen, told)]
+    return sorted(found, key=lambda one: (not one.shown, -one.count, -one.failed))
 
 
 def sentences(wanted: Sequence[WantedRows], clusters: Sequence[Cluster], longest: int) -> list[str]:
@@ -53,12 +54,24 @@ def sentences(wanted: Sequence[WantedRows], clusters: Sequence[Cluster], longest
     return said
 
 
-def _narrowest(chosen: Sequence[Cluster], told: Sequence[Told]) -> list[Cluster]:
-    """Leave out a group of the same rows as one before it: a task and its verifier are often one."""
-    found: dict[frozenset[str], Cluster] = {}
-    for one in sorted(chosen, key=lambda one: _ACTED_ON.index(one.kind)):
-        found.setdefault(frozenset(row.answer.row for row in _members(one, told)), one)
-    return list(found.values())
+def _unexplained(chosen: Sequence[Cluster], told: Sequence[Told]) -> list[Cluster]:
+    """Leave out a group that only fails because of one that was taken: the surest first, and narrow before wide.
+
+    Of what isn't in a group taken before, at least ``SMALLEST`` rows must be left, and these must fail more often than
+    all that is left. Groups of instructions are taken as they are: each has a verdict of its own.
+    """
+    taken: list[Cluster] = []
+    left = {one.answer.row: one.failed for one in told}
+    for one in sorted(chosen, key=lambda one: (one.p_value, _ACTED_ON.index(one.kind), one.failed.n, one.name)):
+        if one.unit == "rows":
+            mine = [row.answer.row for row in _members(one, told) if row.answer.row in left]
+            rate = sum(left[row] for row in mine) / max(1, len(mine))
+            if len(mine) < SMALLEST or (taken and rate < sum(left.values()) / len(left)):
+                continue
+            for row in mine:
+                del left[row]
+        taken.append(one)
+    return taken
 
 
 def _members(cluster: Cluster, told: Sequence[Told]) -> list[Told]:
