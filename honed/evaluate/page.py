@@ -94,5 +94,7 @@ def _fenced(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return text for a Markdown table cell or line: on one line, and nothing in it means anything."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!&])", r"\\\1", " ".join(text.split()))
+    """Return text for a Markdown cell or line: on one line, nothing in it means anything, and a long one is cut."""
+    line = " ".join(text.split())
+    line = line if len(line) <= _TEXT else f"{line[:_TEXT]} … {len(line) - _TEXT:,} characters more"
+    return re.sub(r"([\\`*_{}\[\]<>|#!&])", r"\\\1", line)
