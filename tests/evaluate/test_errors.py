@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.builtin.load import load
@@ -56,6 +56,7 @@ def test_fishers_exact_test_gives_the_published_values(table: tuple[int, int, in
     assert clusters.fisher(*table) == pytest.approx(p_value, rel=1e-4)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.data())
 def test_fishers_test_is_the_same_for_either_group(n: int, others: int, data: st.DataObject) -> None:
     one, other = data.draw(st.integers(0, n)), data.draw(st.integers(0, others))
@@ -153,6 +154,7 @@ def test_reasons_that_differ_in_numbers_and_quotes_are_one(why: str, same: str) 
     assert reasons.normal(why) == same
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_any_text_can_be_a_reason(why: str) -> None:
     assert len(reasons.normal(why)) <= 160

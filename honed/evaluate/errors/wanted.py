@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from honed.evaluate import asked, words
-from honed.evaluate.errors.clusters import Cluster
+from honed.evaluate.errors.clusters import Cluster, fisher
 from honed.evaluate.errors.facets import Facet, Told
 from honed.evaluate.errors.reasons import normal
-from honed.evaluate.stats import SMALLEST
+from honed.evaluate.stats import LEVEL, SMALLEST, wilson
 from honed.records import WantedRows
 
 ROWS, LEAST, MOST_FAIL = 200, 20, 0.5
@@ -57,21 +57,31 @@ def sentences(wanted: Sequence[WantedRows], clusters: Sequence[Cluster], longest
 def _unexplained(chosen: Sequence[Cluster], told: Sequence[Told]) -> list[Cluster]:
     """Leave out a group that only fails because of one that was taken: the surest first, and narrow before wide.
 
-    Of what isn't in a group taken before, at least ``SMALLEST`` rows must be left, and these must fail more often than
-    all that is left. Groups of instructions are taken as they are: each has a verdict of its own.
+    Of its rows that no group before it took, ``SMALLEST`` must be left, and these must still fail often. Groups of
+    instructions are taken as they are: each has a verdict of its own.
     """
     taken: list[Cluster] = []
     left = {one.answer.row: one.failed for one in told}
     for one in sorted(chosen, key=lambda one: (one.p_value, _ACTED_ON.index(one.kind), one.failed.n, one.name)):
         if one.unit == "rows":
             mine = [row.answer.row for row in _members(one, told) if row.answer.row in left]
-            rate = sum(left[row] for row in mine) / max(1, len(mine))
-            if len(mine) < SMALLEST or (taken and rate < sum(left.values()) / len(left)):
+            if taken and not _fail(sum(left[row] for row in mine), len(mine), sum(left.values()), len(left)):
                 continue
             for row in mine:
                 del left[row]
         taken.append(one)
     return taken
+
+
+def _fail(failed: int, n: int, all_failed: int, all_n: int) -> bool:
+    """Whether rows fail more often than the others that are left, or mostly."""
+    if n < SMALLEST:
+        return False
+    if wilson(failed, n).low > MOST_FAIL:
+        return True
+    others_failed, others = all_failed - failed, all_n - n
+    more = failed / n > others_failed / max(1, others)
+    return more and fisher(failed, n, others_failed, others) < 1 - LEVEL
 
 
 def _members(cluster: Cluster, told: Sequence[Told]) -> list[Told]:
