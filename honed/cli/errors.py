@@ -94,7 +94,7 @@ def _row(one: Cluster) -> list[object]:
 
     return [
         "▼" if one.shown else "",
-        short(f"{one.kind}: {words.plain(one.name)}", 60),
+        short(f"{one.kind}: {one.title}", 60),
         one.failed.n,
         words.percent(one.failed.rate),
         words.span(one.failed.interval),

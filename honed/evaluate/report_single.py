@@ -88,7 +88,7 @@ def verdicts(outcome: Outcome, errors: Errors) -> list[str]:
         f"It passes least often for {words.behind(tag, one.worst)}." for tag, one in outcome.groups.items() if one.worst
     ]
     if errors.failed and errors.failed.passed and errors.shown:
-        named = ", ".join(f"{one.kind} {words.plain(one.name)}" for one in errors.shown[:3])
+        named = ", ".join(f"{one.kind} {one.title}" for one in errors.shown[:3])
         said.append(f"It is shown to fail more often than elsewhere: {named}.")
     if outcome.pass_rate is not None and outcome.loss is not None:
         said.append(f"Held-out loss: {outcome.loss:.3f} nats per supervised token, on {outcome.loss_rows} rows.")

@@ -125,7 +125,7 @@ def _headline(failed: Rate | None, found: Sequence[Cluster]) -> str:
     if not shown:
         looked = f"of {len(found)} groups none is" if found else "there are too few rows for groups"
         return f"{said}; {looked} shown to fail more often than the rest." if found else f"{said}; {looked}."
-    named = ", ".join(f"{one.kind} {words.plain(one.name)}" for one in shown[:3])
+    named = ", ".join(f"{one.kind} {one.title}" for one in shown[:3])
     more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
     return f"{said}, more often than the rest: {named}{more}."
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy.special import gammaln
 
-from honed.evaluate import stats
+from honed.evaluate import stats, words
 from honed.evaluate.errors.facets import Facet, Told, Unit
 from honed.evaluate.rates import Rate, rate
 from honed.evaluate.stats import LEVEL, SMALLEST, Interval
@@ -40,6 +40,11 @@ class Cluster(Record):
     won: int
     lost: int
     examples: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The group's name as words; that of a constraint is an id, and stays as it is."""
+        return self.name if self.kind == "constraint" else words.plain(self.name)
 
     @property
     def excess(self) -> float:

@@ -143,7 +143,7 @@ def _reasons(cluster: Cluster, members: Sequence[Told]) -> tuple[str, ...]:
 
 def _why(cluster: Cluster) -> str:
     rate = cluster.failed
-    kind = words.plain(cluster.name)
+    kind = cluster.title
     what = f"rows of {cluster.kind} {kind}" if cluster.kind != "language" else f"rows in {kind}"
     count = max(LEAST, 10 * round(ROWS * rate.rate / 10))
     fails = f"{rate.passed} of {rate.n} {'instructions' if cluster.unit == 'instructions' else 'held-out rows'} fail"
