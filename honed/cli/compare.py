@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the report goes.  [default: the tuned evaluation's folder]",
 )
-@click.option("--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag; may be given several times.")
+@click.option(
+    "--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag, or by a file of segments; several times."
+)
 @workspace_option
 @json_option
 def command(
@@ -37,10 +39,15 @@ def command(
 
     Both are jobs that `honed evaluate` made on the same rows: a job's name, or its unique beginning or end.
     """
+    from honed import segments
     from honed.evaluate import compare, curve, report, words
     from honed.jobs import job as jobs
 
     base, tuned = (compare.read(jobs.find(workspace, id_)) for id_ in (base_eval, tuned_eval))
+    if files := [tag for tag in tags if segments.is_file(tag)]:
+        rules = segments.read(files[-1])
+        base, tuned = (compare.segmented(one, rules) for one in (base, tuned))
+        tags = tuple(segments.TAG if tag in files else tag for tag in tags)
     comparison = compare.compare(base, tuned, tags)
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from honed.cli.curate import curate
+from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.store.workspace import Workspace
 
@@ -61,6 +62,7 @@ def command() -> None:
 
 
 command.add_command(curate)
+command.add_command(mix)
 
 
 @command.command("import")
@@ -69,11 +71,24 @@ command.add_command(curate)
 @_reading_options
 @click.option("--heldout", type=float, metavar="SHARE", help="Share of rows held out, by content hash.  [default: 0.1]")
 @click.option("--heldout-file", metavar="FILE", help="The held-out rows themselves, instead of a share.")
+@click.option("--licence", metavar="NAME", help="Licence of the rows, such as cc-by-4.0; it goes with them.")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Declare an attribute of all rows that don't say it themselves: locale=de.",
+)
 @click.option("--allow-faults", is_flag=True, default=None, help="Import the usable rows although others have faults.")
 @workspace_option
 @json_option
 def import_(
-    files: tuple[str, ...], columns: tuple[str, ...], workspace: Workspace, as_json: bool, **flags: Any
+    files: tuple[str, ...],
+    columns: tuple[str, ...],
+    attributes: tuple[str, ...],
+    workspace: Workspace,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Import files of instructions as a dataset.
 
@@ -88,13 +103,15 @@ def import_(
     honed data import builtin --as helpdesk
     """
     from honed.config import load
+    from honed.data import attributes as declared
     from honed.data.config import DataConfig
     from honed.data.mapping import parsed
     from honed.data.run import run
     from honed.errors import JobError
 
     mapped = parsed(columns) or None
-    job = run(workspace, load(DataConfig, "data", None, (), {"files": files, "columns": mapped, **flags}))
+    flags |= {"files": files, "columns": mapped, "attributes": declared.parsed(attributes) or None}
+    job = run(workspace, load(DataConfig, "data", None, (), flags))
     from honed.cli.progress import follow  # while the worker is at work already: an import is over in a second
 
     try:
