@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from honed.cli.card import card
 from honed.cli.curate import curate
+from honed.cli.diff import diff
 from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.store.workspace import Workspace
@@ -61,7 +63,9 @@ def command() -> None:
     """Import instruction data; see it as a model will."""
 
 
+command.add_command(card)
 command.add_command(curate)
+command.add_command(diff)
 command.add_command(mix)
 
 

@@ -12,6 +12,7 @@ from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from honed.data.mix.plan import Line, Plan
+    from honed.data.mix.recipe import MixConfig
 
 _SHOWN = 40
 
@@ -55,7 +56,9 @@ def mix(
     from honed.data.mix import run, summary
     from honed.data.mix.recipe import MixConfig
 
-    settings = load(MixConfig, "mix", config, sets, {**flags, **_named(datasets), "anchor": _anchor(flags["anchor"])})
+    names, shares = _named(datasets)
+    flags |= {"datasets": names or None, "anchor": _anchor(flags["anchor"])}
+    settings = _dealt(load(MixConfig, "mix", config, sets, flags), shares)
     plan = run.plan(workspace, settings)
     if not as_json:
         click.echo(_table(plan))
@@ -76,28 +79,37 @@ def mix(
     say(f"next: honed data card {ref}  |  honed data dropped {ref}  |  honed train --base MODEL --data {ref}")
 
 
-def _named(datasets: tuple[str, ...]) -> dict[str, Any]:
-    """Return the settings that NAME, NAME=WEIGHT and NAME:ROWS write."""
-    if not datasets:
-        return {}
+def _named(datasets: tuple[str, ...]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Return the names that NAME, NAME=WEIGHT and NAME:ROWS write, and what they say of shares."""
     names: list[str] = []
-    weights: dict[str, float] = {}
-    rows: dict[str, int] = {}
+    shares: dict[str, dict[str, Any]] = {"weights": {}, "rows": {}}
     for text in datasets:
         sign = "=" if "=" in text else ":"
         name, given, number = text.partition(sign)
         names.append(name)
         try:
             if given and sign == "=":
-                weights[name] = float(number)
+                shares["weights"][name] = float(number)
             elif given:
-                rows[name] = int(number.replace(",", ""))
+                shares["rows"][name] = int(number.replace(",", ""))
         except ValueError:
             raise click.UsageError(f"{text}: {number!r} is no number; write NAME=WEIGHT or NAME:ROWS") from None
-    found: dict[str, Any] = {"datasets": names}
-    if weights or rows:
-        found["levels"] = [{"by": "dataset", "weights": weights, "rows": rows}]
-    return found
+    return names, {key: value for key, value in shares.items() if value}
+
+
+def _dealt(settings: MixConfig, shares: dict[str, dict[str, Any]]) -> MixConfig:
+    """Return the settings with the shares of the command line, in place of those of a file's level by dataset."""
+    from honed.config import build
+    from honed.data.mix.recipe import DATASET, Level
+
+    if not shares:
+        return settings
+    levels = list(settings.levels)
+    at = next((place for place, level in enumerate(levels) if level.by == DATASET), None)
+    temperature = levels.pop(at).temperature if at is not None else 1.0
+    level = build(Level, {"by": DATASET, **shares, "temperature": temperature}, "mix")
+    levels.insert(at or 0, level)
+    return settings.model_copy(update={"levels": tuple(levels)})
 
 
 def _anchor(text: str | None) -> dict[str, Any] | None:
@@ -137,7 +149,7 @@ def _summed(rows: int, usable: int, asked: float, taken: int) -> Line:
 
 
 def _numbers(line: Line, plan: Plan) -> list[Any]:
-    return [line.rows, line.usable, round(line.asked), line.taken, f"{100 * line.taken / plan.total:.1f} %"]
+    return [line.rows, line.usable, round(line.asked), line.taken, f"{100 * line.taken / plan.total:5.1f} %"]
 
 
 def _remarks(plan: Plan) -> list[str]:

@@ -33,7 +33,7 @@ class EvaluateConfig(Config):
     )
     segments: tuple[str, ...] = Field(
         default=SEGMENTS,
-        description="tags by which every metric is also given; NAME.yaml, a file of segments, is one too",
+        description="tags by which every metric is also given; or NAME.yaml, a file of segments",
     )
     rules: tuple[Rule, ...] = Field(
         default=(), description="the segments of that file, as they were when the evaluation began"

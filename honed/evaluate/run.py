@@ -17,9 +17,10 @@ from honed.store.workspace import Workspace
 def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
 
-    The versions of dataset and model are resolved now and kept, so that a resumed job asks the same model about the
-    same rows; a file of segments is read and kept too. Raises, before anything is written, ``StoreError`` if there is no such dataset, ``ConfigError`` if there
-    is no such suite or something is wrong with the segments, ``JobError`` if there is no such evaluation of the base.
+    The versions of dataset and model are resolved now and kept, and a file of segments is read, so that a resumed job
+    asks the same model about the same rows. Raises, before anything is written, ``StoreError`` if there is no such
+    dataset, ``ConfigError`` if there is no such suite or the segments can't be read, ``JobError`` if there is no such
+    evaluation of the base.
     """
     source: dict[str, str] = {}
     if config.data is not None:

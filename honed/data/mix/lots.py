@@ -19,7 +19,7 @@ from honed.store.artifacts import Artifact
 from honed.store.datasets import ROWS
 
 _BATCH = 4096
-_READ = ["id", "split", "messages", "tags"]
+READ = ["id", "split", "messages", "tags"]
 Numbers = Any
 """A numpy array."""
 
@@ -48,8 +48,8 @@ def heldout(datasets: Mapping[str, Artifact]) -> dict[int, str]:
     """Return the prompts that the datasets hold out, as numbers, and the first that does."""
     found: dict[int, str] = {}
     for dataset in datasets.values():
-        for table in tables(dataset, _READ):
-            for prompts in _answered(table.filter(pc.equal(table["split"], "heldout"))):
+        for table in tables(dataset, READ):
+            for prompts in answered(table.filter(pc.equal(table["split"], "heldout"))):
                 found.setdefault(prompts[-1], dataset.ref)
     return found
 
@@ -61,12 +61,12 @@ def lot(label: str, dataset: Artifact, held: Mapping[int, str]) -> Lot:
     codes: list[int] = []
     known: dict[str, int] = {}
     leaks: dict[int, str] = {}
-    for table in tables(dataset, _READ):
+    for table in tables(dataset, READ):
         here = table.filter(pc.equal(table["split"], "train"))
-        for answered in _answered(here):
-            if leak := next((held[one] for one in answered if one in held), None):
+        for prompts_ in answered(here):
+            if leak := next((held[one] for one in prompts_ if one in held), None):
                 leaks[len(prompts)] = leak
-            prompts.append(answered[-1])
+            prompts.append(prompts_[-1])
         ids += [int(one, 16) for one in here["id"].to_pylist()]
         codes += [known.setdefault(text or "{}", len(known)) for text in here["tags"].to_pylist()]
     tags = tuple(orjson.loads(text) for text in known)
@@ -91,8 +91,11 @@ def prompts_of(record: Conversation | Preference | Rating) -> list[int]:
 _ANSWER = Message(role="assistant", content="")
 
 
-def _answered(table: pa.Table) -> Iterator[list[int]]:
-    """Yield the prompts that each row answers, its own last; columns are read flat, which is several times faster."""
+def answered(table: pa.Table) -> Iterator[list[int]]:
+    """Yield the prompts that each row answers, as numbers, its own last.
+
+    Columns are read flat, several times faster than as dicts.
+    """
     if not len(table):
         return
     lists = table["messages"].combine_chunks()

@@ -80,7 +80,11 @@ def plan(workspace: Workspace, settings: MixConfig, tick: Callable[[str], None] 
     for label, dataset in found.items():
         tick(label)
         read.append(lots.lot(label, dataset, held))
-    made = Plan(settings, read, lots.lot(_label(replay, found), replay, held) if replay else None)
+    return planned(Plan(settings, read, lots.lot(_label(replay, found), replay, held) if replay else None))
+
+
+def planned(made: Plan) -> Plan:
+    """Fill a plan that has its lots: the choice depends on nothing but these and the settings."""
     _Planning(made).run()
     return made
 

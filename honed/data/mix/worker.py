@@ -44,8 +44,6 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             raise Stopped
 
     plan = plans.plan(job.workspace, settings, tick)
-    for note in (*plan.notes, *(f"licence: {one.what}" for one in summary.conflicts(plan))):
-        job.log.note(note)
     with datasets.drafting(job.workspace, settings.name) as draft:
         with (job.path / dropped.FILE).open("wb") as out:
             writing = _Writing(job, plan, draft, out, tick)
