@@ -45,10 +45,7 @@ def test_a_file_is_read_and_its_version_is_what_the_rules_say(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "segments: [{name: n, where: {locale: no}}]",
-            "locale needs a text or a list of texts",
-        ),  # a country, not False
+        ("segments: [{name: n, where: {locale: no}}]", "locale needs a text or a list of texts"),  # Norway
         ("segments: [{name: n, where: {age_band: [12]}}]", "quote"),
         ("segments: [{name: n, where: {locale: []}}]", "locale needs a text"),
         ("segments: [{name: n, where: {}}]", "at least 1 item"),
