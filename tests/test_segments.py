@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed import segments
@@ -68,6 +68,7 @@ names = st.sampled_from(["audience", "locale", "task"])
 values = st.sampled_from(["a", "b", "c"])
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(names, values),
     st.lists(st.dictionaries(names, st.lists(values, min_size=1), min_size=1), min_size=1),

@@ -26,6 +26,7 @@ class Counts:
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of a table (``columns.SCHEMAS["rows"]``); equal tags are read once, so this is quick."""
+        table = table.select(["split", "tags", "declared"])  # the texts are not to be copied
         for split in pc.unique(table["split"]).to_pylist():
             here = table.filter(pc.equal(table["split"], split))
             for one in here["tags"].value_counts().to_pylist():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.data.mix.allot import Group, deal, largest, shares, wanted
 
 weights = st.floats(0.01, 1000)
-groups = st.lists(st.builds(Group, weights, st.integers(0, 500)), min_size=1, max_size=8)
+groups = st.lists(st.builds(Group, weights, st.integers(0, 500), st.none()), min_size=1, max_size=8)
 mixed = st.lists(
     st.builds(Group, st.just(0.0) | weights, st.integers(0, 500), st.none() | st.integers(0, 100)),
     min_size=1,
@@ -20,6 +20,7 @@ mixed = st.lists(
 temperatures = st.floats(0.2, 50)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5000), groups, temperatures)
 def test_all_rows_that_are_wanted_are_dealt_if_there_are_as_many(
     total: int, dealt: list[Group], temperature: float
@@ -29,6 +30,7 @@ def test_all_rows_that_are_wanted_are_dealt_if_there_are_as_many(
     assert all(0 <= count <= group.room for count, group in zip(taken, dealt, strict=True))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5000), mixed, temperatures)
 def test_fixed_numbers_go_first_and_a_weight_of_zero_gets_nothing(
     total: int, dealt: list[Group], temperature: float
@@ -45,6 +47,7 @@ def test_fixed_numbers_go_first_and_a_weight_of_zero_gets_nothing(
             assert count == 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.lists(weights, min_size=1, max_size=8), temperatures)
 def test_where_rows_are_enough_each_group_is_within_one_row_of_its_share(
     total: int, given_: list[float], temperature: float
@@ -54,6 +57,7 @@ def test_where_rows_are_enough_each_group_is_within_one_row_of_its_share(
         assert abs(count - total * share) < 1 + 1e-6
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), groups, temperatures)
 def test_groups_that_are_not_short_share_what_the_short_ones_leave_by_weight(
     total: int, dealt: list[Group], temperature: float
@@ -65,6 +69,7 @@ def test_groups_that_are_not_short_share_what_the_short_ones_leave_by_weight(
     assert all(abs(taken[at] - left * share) < 2 for at, share in zip(ample, within, strict=True))
 
 
+@settings(deadline=None)
 @given(groups, temperatures)
 def test_the_largest_mix_leaves_no_group_short_and_one_row_more_would(dealt: list[Group], temperature: float) -> None:
     most = largest(dealt, temperature)
@@ -73,6 +78,7 @@ def test_the_largest_mix_leaves_no_group_short_and_one_row_more_would(dealt: lis
     assert any((most + 1) * one > group.room * (1 - 1e-9) for one, group in zip(share, dealt, strict=True))
 
 
+@settings(deadline=None)
 @given(st.lists(weights, min_size=1, max_size=8), temperatures)
 def test_shares_add_up_to_one_and_keep_the_order_of_weights(given_: list[float], temperature: float) -> None:
     found = shares(given_, temperature)

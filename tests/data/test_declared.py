@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.config import build
@@ -89,7 +89,7 @@ _RULES = [{"name": "kids", "where": {"audience": "child"}}]
 
 
 @given(st.dictionaries(st.sampled_from(["locale", "audience"]), st.sampled_from(["a", "b"])))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 def test_feedback_gives_the_attributes_that_the_person_stated_and_no_others(stated: dict[str, str]) -> None:
     prompt = (Message(role="user", content=TEXTS[0]),)
     answer = Interaction(
@@ -107,6 +107,7 @@ def test_feedback_gives_the_attributes_that_the_person_stated_and_no_others(stat
     assert len(made.rows) == len(made.preferences) == len(rated.ratings) == 1
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*ATTRIBUTES, "task"]), st.sampled_from(["a", "b"])),
     st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(["c", "d"])),

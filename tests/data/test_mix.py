@@ -275,7 +275,7 @@ def lot(name: str, numbers: list[int], authors: list[str], leaks: set[int]) -> L
     )
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(ids, st.lists(st.sampled_from(["", "ann", "ben", "bob"]), min_size=25, max_size=25)),

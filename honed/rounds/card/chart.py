@@ -49,6 +49,7 @@ def _lengths(card: Card) -> dict[str, Any]:
         )
     figure.update_layout(
         **charts.frame(300),
+        showlegend=False,
         xaxis={
             **charts.axis(),
             "type": "log",

@@ -22,7 +22,8 @@ _KNOWN = re.compile(r"[a-z0-9][a-z0-9.-]*")
 def write(folder: Path, card: Card) -> list[Path]:
     """Write ``card.md`` and ``card.html`` into ``folder``; return their paths. Raises ``StoreError`` if it can't be."""
     shared = {"card": card, "words": words, "made": facts.made, "said": sentences(card), "lengths": _lengths(card)}
-    page = {"charts": chart.figures(card), "colours": charts.COLOURS, "plotly_js": get_plotlyjs()}
+    having = {tag: sum(count.total() for count in cells.values()) for tag, cells in card.scan.by.items()}
+    page = {"having": having, "charts": chart.figures(card), "colours": charts.COLOURS, "plotly_js": get_plotlyjs()}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         html = _environment(escape=True).get_template("card.html.j2").render({**shared, **page})
