@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from honed.store.artifacts import Artifact
 
 UNKNOWN = "not declared"
+CONSENT = "consent to train"
+"""What stands in place of a licence where people allowed that what they said is trained on."""
 
 Term = Literal["non-commercial", "no derivatives", "share-alike"]
 _WORDS: Mapping[Term, frozenset[str]] = {

@@ -99,5 +99,5 @@ def test_a_file_of_segments_is_read_when_an_evaluation_begins(tmp_path: Path) ->
     assert ruled(config) == config
     with pytest.raises(ConfigError, match="more rules"):
         ruled(EvaluateConfig(model="m", data="d", segments=(str(file),), rules=config.rules))
-    with pytest.raises(ConfigError, match="gone.yaml"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
         ruled(EvaluateConfig(model="m", data="d", segments=("gone.yaml",)))
