@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ from honed.data.mix.recipe import DATASET, MixConfig
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, main
-from honed.records import Fault
+from honed.records import Fault, Preference, Rating
 from honed.store import artifacts, columns, datasets
 from honed.store.columns import Part
 from honed.store.datasets import Draft
@@ -119,9 +119,10 @@ class _Writing:
 
     def _others(self, lot: Lot, part: Part, held: Mapping[int, str], seen: set[str]) -> None:
         """Take preferences or ratings over, but for those whose prompt is held out, and for repeated ones."""
-        read = datasets.preferences if part == "preferences" else datasets.ratings
+        records: Iterator[Preference | Rating]
+        records = datasets.preferences(lot.dataset) if part == "preferences" else datasets.ratings(lot.dataset)
         kept = []
-        for number, record in enumerate(read(lot.dataset), 1):
+        for number, record in enumerate(records, 1):
             leak = next((held[prompt] for prompt in lots.prompts_of(record) if prompt in held), None)
             if leak or record.id in seen:
                 kind = "leak" if leak else "duplicate"

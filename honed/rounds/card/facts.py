@@ -42,7 +42,7 @@ class Ancestor(NamedTuple):
 
 @dataclass
 class Scan:
-    """What one pass over the rows counts; lengths are in words, as histograms over ``EDGES``."""
+    """What one pass over the rows counts; lengths are arrays of words, a number a row."""
 
     by: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     declared: dict[str, Counter[str]] = field(default_factory=dict)
@@ -50,8 +50,8 @@ class Scan:
     told: int = 0
     checked: int = 0
     many_turns: int = 0
-    prompts: list[Any] = field(default_factory=list)
-    answers: list[Any] = field(default_factory=list)
+    prompts: Any = ()
+    answers: Any = ()
     examples: list[Conversation] = field(default_factory=list)
 
 
