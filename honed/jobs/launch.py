@@ -32,6 +32,7 @@ TRACKER = "honed.jobs.trackers.beside"
 
 _OTHERS = {
     "curate": "honed.data.curate.worker",
+    "mix": "honed.data.mix.worker",
     "curve": "honed.rounds.curve.worker",
     "plan": "honed.train.planner",
 }
