@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("honed.cli.train", "Fine-tune a base model on a dataset."),
     "evaluate": ("honed.cli.evaluate", "Measure a model on held-out rows."),
     "compare": ("honed.cli.compare", "Measure two models on the same rows: better, or chance?"),
+    "judge": ("honed.cli.judge", "Whose answers are better, by a judge's word or by people's, blind."),
     "gate": ("honed.cli.gate", "Promote, hold or reject a candidate, for CI: better, and nothing worse?"),
     "chat": ("honed.cli.chat", "Talk to a model, or to two side by side."),
     "serve": ("honed.cli.serve", "Serve models: OpenAI's API, the chat page, feedback."),
