@@ -133,13 +133,12 @@ def trust(found: Agreement, least_kappa: float, least_labels: int, job: str = ""
     0.4 is where J. R. Landis, G. G. Koch, "The measurement of observer agreement for categorical data", Biometrics 33
     (1977) begin to call agreement moderate. Too few labels are never enough, however well they agree.
     """
-    low, high = found.kappa_interval
-    said = "undefined" if found.kappa is None else f"{found.kappa:.2f} ({low:.2f} to {high:.2f})"
+    said = kappa.said(found.kappa, found.kappa_interval)
     if found.n < least_labels:
         return Trust(
             state="no", why=f"{found.n} labelled pairs, and {least_labels} are asked for", job=job, choices=found
         )
-    if found.kappa is None or low < least_kappa:
+    if found.kappa is None or found.kappa_interval.low < least_kappa:
         why = f"kappa with people is {said}, and not shown to be {least_kappa:g} or more"
         return Trust(state="no", why=why, job=job, choices=found)
     return Trust(state="yes", why=f"kappa with people is {said} on {found.n} pairs", job=job, choices=found)

@@ -18,7 +18,8 @@ from honed.records import Message, Record
 from honed.store.workspace import writing
 
 FILE = "replies.jsonl"
-_ATTEMPTS = 2
+_STAGES = ("ask", "ask again for the form")
+_ATTEMPTS = len(_STAGES)
 
 
 class Question(NamedTuple):
@@ -74,29 +75,23 @@ class Asking:
         if self.resumed:
             self._job.log.note(f"{self.resumed} replies were there already")
         for attempt in range(1, _ATTEMPTS + 1):
-            todo = [one for one in questions if self._open(one.key, attempt)]
-            stage = "ask" if attempt == 1 else "ask again for the form"
-            asked = [self._messages(one, attempt) for one in todo]
-            done = 0
-
-            def told(
-                place: int,
-                reply: Completion | str,
-                attempt: int = attempt,
-                stage: str = stage,
-                todo: Sequence[Question] = todo,
-            ) -> None:
-                nonlocal done
-                self._keep(todo[place].key, attempt, reply)
-                done += 1
-                self._job.log.write(Step(stage=stage, step=done, total=len(todo)))
-                check()
-
             check()
-            if todo:
-                judge.ask(asked, schema(self._criteria), told)
+            if todo := [one for one in questions if self._open(one.key, attempt)]:
+                self._ask(judge, todo, attempt, check)
                 check()  # a judge that is asked to stop returns early
         return {one.key: self.said(one.key) for one in questions}
+
+    def _ask(self, judge: Judge, todo: Sequence[Question], attempt: int, check: Callable[[], None]) -> None:
+        done = 0
+
+        def told(place: int, reply: Completion | str) -> None:
+            nonlocal done
+            self._keep(todo[place].key, attempt, reply)
+            done += 1
+            self._job.log.write(Step(stage=_STAGES[attempt - 1], step=done, total=len(todo)))
+            check()
+
+        judge.ask([self._messages(one, attempt) for one in todo], schema(self._criteria), told)
 
     def said(self, key: str) -> Said:
         """Return what the last reply to a question says."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from honed.evaluate.stats import LEVEL, Interval
+from honed.evaluate.words import signed, span
 
 RESAMPLES = 2_000
 
@@ -62,6 +63,13 @@ def krippendorff_interval(items: Sequence[Sequence[Hashable]], *, seed: int = 0,
         value = _alpha([counted[at] for at in random.integers(0, len(counted), len(counted))])
         found.append(0.0 if value is None else value)
     return _tails(np.array(found), level)
+
+
+def said(value: float | None, interval: Interval | None) -> str:
+    """Return a coefficient with its interval, to two digits; one that isn't there is undefined."""
+    if value is None or interval is None:
+        return "undefined"
+    return f"{signed(value, 2).removeprefix('+')} ({span(interval, 1, 2)})"
 
 
 def _alpha(items: Sequence[Counter[Hashable]]) -> float | None:

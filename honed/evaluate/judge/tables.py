@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from honed.evaluate import words
+from honed.evaluate.judge import kappa
 from honed.evaluate.judge.contest import Contest
 from honed.evaluate.judge.outcome import AnyResult, Pairwise, People, Rubric
-from honed.evaluate.judge.words import number, rated
+from honed.evaluate.judge.words import rated
 
 
 class Table(NamedTuple):
@@ -34,8 +35,8 @@ def of(found: AnyResult) -> Iterator[Table]:
                     one.n,
                     rated(one.exact),
                     rated(one.near),
-                    number(one.kappa, one.kappa_interval),
-                    number(one.bias, one.bias_interval),
+                    kappa.said(one.kappa, one.kappa_interval),
+                    kappa.said(one.bias, one.bias_interval),
                 )
                 for name, one in found.scores.criteria.items()
             ],

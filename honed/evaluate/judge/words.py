@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from honed.evaluate.judge import kappa
 from honed.evaluate.judge.agreement import SIDES, Agreement, Among, ScoreAgreement, Trust
 from honed.evaluate.judge.lengths import LengthControlled
 from honed.evaluate.judge.outcome import AnyResult, Measured, Pairwise, People, Rubric, Usage
 from honed.evaluate.judge.pairwise import Order
 from honed.evaluate.rates import Rate
-from honed.evaluate.stats import Interval
 from honed.evaluate.words import GAP, chance, percent, signed, span
 from honed.models.remote import Estimate
 
@@ -111,13 +111,6 @@ def rated(found: Rate) -> str:
     return f"{percent(found.rate)} of {found.n} ({span(found.interval)})"
 
 
-def number(value: float | None, interval: Interval | None) -> str:
-    """Return a coefficient with its interval, to two digits."""
-    if value is None or interval is None:
-        return "undefined"
-    return f"{signed(value, 2).removeprefix('+')} ({span(interval, 1, 2)})"
-
-
 def counted(n: int, noun: str) -> str:
     """Return ``1 reply`` or ``2 replies``."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
@@ -152,7 +145,7 @@ def _people(found: People) -> Iterator[str]:
 
 def among(found: Among) -> str:
     """Return how far people agree among themselves."""
-    alpha = number(found.alpha, found.interval)
+    alpha = kappa.said(found.alpha, found.interval)
     return f"Among people, Krippendorff's alpha is {alpha} on the {found.pairs} pairs that several judged."
 
 
@@ -174,14 +167,14 @@ def _choices(found: Agreement) -> Iterator[str]:
 
 def _measured(found: Measured) -> str:
     if found.choices:
-        value = number(found.choices.kappa, found.choices.kappa_interval)
+        value = kappa.said(found.choices.kappa, found.choices.kappa_interval)
         return f"{found.judge.name} says what people say in {rated(found.choices.rate)}; Cohen's kappa is {value}."
     assert found.scores is not None
     return f"{found.judge.name} beside people's scores of {found.scores.n} answers: {_kappas(found.scores)}."
 
 
 def _kappas(found: ScoreAgreement) -> str:
-    said = [f"{name} {number(one.kappa, one.kappa_interval)}" for name, one in found.criteria.items()]
+    said = [f"{name} {kappa.said(one.kappa, one.kappa_interval)}" for name, one in found.criteria.items()]
     return f"weighted kappa {'; '.join(said)}" if said else "no reply is usable"
 
 

@@ -70,7 +70,7 @@ def test_a_length_biased_judge_is_corrected_where_the_truth_is_known(workspace: 
     """Answers are equally good; the judge prefers the longer one with a chance that grows with the difference."""
     random = np.random.default_rng(5)
     lengths = {f"Question {n}?": int(gap) for n, gap in enumerate(random.normal(25, 40, 100))}
-    base = made.answers(tmp_path / "base.jsonl", {one: "b" * 200 for one in lengths})
+    base = made.answers(tmp_path / "base.jsonl", dict.fromkeys(lengths, "b" * 200))
     tuned = made.answers(tmp_path / "tuned.jsonl", {one: "t" * (200 + gap) for one, gap in lengths.items()})
     spread = float(np.std(list(lengths.values())))
     wins = {one: random.random() < expit(1.5 * np.tanh(gap / spread)) for one, gap in lengths.items()}
@@ -142,7 +142,9 @@ def test_an_endpoint_that_dies_halfway_loses_nothing_and_is_gone_on_with(
 def test_a_stopped_job_goes_on_and_a_second_one_pays_nothing(workspace: Workspace, given: tuple[str, str]) -> None:
     calls = iter(range(1000))
     with serving(prefers_tuned) as judge:
-        job = made.job_of(workspace, answers=given, endpoint=made.endpoint(judge.url, prompt_price=1, completion_price=2))
+        job = made.job_of(
+            workspace, answers=given, endpoint=made.endpoint(judge.url, prompt_price=1, completion_price=2)
+        )
         with pytest.raises(made.Stopped):
             worker.work(job, lambda: next(calls) > 10)
         first = made.done(job)
