@@ -55,7 +55,7 @@ def cell(
 ) -> dict[str, Any]:
     """Return the mean win rates of one kind of judge, and the coverage of the length-controlled interval."""
     once, both, controlled, covered = 0.0, 0.0, 0.0, 0
-    fair = truth * (1 - position) ** 2 + (1 - (1 - position) ** 2) / 2  # what position makes ties of says nothing
+    fair = truth * (1 - position) + position / 2  # a verdict that position turns in one order becomes a tie
     for _ in range(repetitions):
         gaps = random.normal(LONGER, 1, rows) * 300
         wins = random.random(rows) < expit(logit(truth) + length * np.tanh(gaps / gaps.std()))

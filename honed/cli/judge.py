@@ -24,6 +24,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--rubric", type=_FILE, metavar="FILE", help="Score each answer by these criteria (YAML), from 1 to 5.")
 @click.option("--agreement", "labels", type=_FILE, metavar="FILE", help="Measure the judge on people's labels (JSONL).")
 @click.option("--people", is_flag=True, help="Let people judge, on a blind page of this machine.")
+@click.option("--guide", metavar="TEXT", help="What makes an answer better here, told to whoever judges.")
 @click.option("--rows", type=int, metavar="N", help="How many prompts, chosen by hash.  [default: all]")
 @click.option("--dry-run", is_flag=True, help="Say what would be asked and what it costs at most; ask nothing.")
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="With --people: listen here.")
@@ -78,6 +79,8 @@ def _settings(config: Path | None, sets: tuple[str, ...], given: dict[str, Any])
     if given["rubric"]:
         read = rubric.read(given["rubric"])
         flags |= {"criteria": read.criteria, "guide": read.guide or None}
+    if given["guide"]:
+        flags["guide"] = given["guide"]
     if given["endpoint"]:
         sets = (f"endpoint.base_url={json.dumps(given['endpoint'])}", *sets)
         if given["judge"]:
