@@ -66,7 +66,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            return  # no judge means this, and each further bracket would cost as much again
+        except ValueError:
             end = at + 1
         else:
             if isinstance(value, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.evaluate.judge import prompts, reply
@@ -56,6 +56,7 @@ def test_scores_are_read_and_others_left_aside() -> None:
     assert (said.scores, said.reason) == ({"clear": 4, "right": 1}, "so")
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text() | st.text(alphabet='{}[]":, verdictABtie'))
 def test_no_text_makes_reading_fail(text: str) -> None:
     for said in (reply.verdict(text), reply.scores(text, ["clear"])):
@@ -66,6 +67,7 @@ def test_very_deep_json_is_unusable() -> None:
     assert reply.verdict('{"a":' * 20_000).unusable
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(), st.text(), st.text())
 def test_a_question_holds_its_texts_whole_whatever_they_are(asked: str, first: str, second: str) -> None:
     found = prompts.pairwise([Message(role="user", content=asked)], first, second, "{guide}")

