@@ -42,7 +42,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     settings = settings_file.read(JudgeConfig, job.path / "config.yaml")
     found = people.summary(job, settings) if settings.people else _judged(job, settings, stopping)
     page.write(job, found)
-    return found.model_dump(mode="json")
+    return found.model_dump(mode="json", exclude={"peak_rss_bytes", "seconds"})  # these are the edge's to tell
 
 
 def _judged(job: Job, settings: JudgeConfig, stopping: Callable[[], bool]) -> AnyResult:

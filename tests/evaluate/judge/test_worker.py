@@ -68,7 +68,7 @@ def test_a_judge_that_prefers_the_tuned_model_in_both_orders_is_counted_so(
 
 def test_a_length_biased_judge_is_corrected_where_the_truth_is_known(workspace: Workspace, tmp_path: Path) -> None:
     """Answers are equally good; the judge prefers the longer one with a chance that grows with the difference."""
-    gaps = np.random.default_rng(5).normal(25, 40, 100).astype(int)
+    gaps = np.random.default_rng(5).normal(45, 40, 100).astype(int)
     lengths = {f"Question {n}?": int(gap) for n, gap in enumerate(gaps)}
     base = made.answers(tmp_path / "base.jsonl", dict.fromkeys(lengths, "b" * 200))
     tuned = made.answers(tmp_path / "tuned.jsonl", {one: "t" * (200 + gap) for one, gap in lengths.items()})
