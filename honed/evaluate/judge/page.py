@@ -104,12 +104,12 @@ def _lines(path: Path, kind: type[Line]) -> list[Line]:
 
 def _verdict(one: Verdict) -> Card:
     kinds = {"tuned": ("tuned wins", "won"), "base": ("base wins", "lost"), "tie": ("tie", "both")}
-    kind, fate = kinds[one.choice] if one.choice else ("unusable", "none")
+    kind, fate = kinds[one.choice] if one.choice else ("no verdict", "none")
     remarks = [
         f"{side} first: {one.said[side] or 'unusable'}. {one.reasons.get(side, '')}".strip() for side in one.said
     ]
     return Card(
-        kind=f"{kind}: {one.why}",
+        kind=f"{kind}: {one.why.removeprefix('unusable: ')}",
         fate=fate,
         prompt=tuple((turn.role, turn.content) for turn in one.prompt),
         sides=(("base", one.base, ""), ("tuned", one.tuned, "")),
