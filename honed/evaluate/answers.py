@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from honed.evaluate import outcome, scoring
-from honed.evaluate.asked import Asked
+from honed.evaluate.answerer import Answerer
 from honed.evaluate.outcome import Answer
 from honed.evaluate.shard import Shard
 from honed.evaluate.vacuous import vacuous
@@ -44,7 +44,7 @@ class Answering:
         self.made_tokens = 0
         self.seconds = 0.0
 
-    def run(self, asked: Asked, max_tokens: int, check: Callable[[], None]) -> None:
+    def run(self, answerer: Answerer, max_tokens: int, check: Callable[[], None]) -> None:
         """Make the answers that are missing, greedily; ``check`` is called after each and may raise to stop.
 
         Rank 0 then waits for those of the others.
@@ -55,7 +55,7 @@ class Answering:
         for row in self._shard.own(self._wanted):
             if row.id in self.answers:
                 continue
-            if why := _no_room(asked.loaded, row):
+            if why := _no_room(answerer.loaded, row):
                 self._keep(row, Completion(text="", tokens=0, finish="length"), why)
             else:
                 todo.append(row)
@@ -69,7 +69,7 @@ class Answering:
 
         check()
         if todo:
-            asked.engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
+            answerer.engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
         if self._shard.first:
             self.answers = self._shard.gather(Answer, outcome.SAMPLES, [row.id for row in self._wanted], check)
 
@@ -93,6 +93,7 @@ class Answering:
             why=why or (score.why if score else ""),
             floors=self._floors.get(row.id, {}),
             vacuous=vacuous(row.prompt, completion.text, row.answer, scoring.CONSTANTS),
+            check=row.check,
         )
         outcome.append(self._path, [answer])
         self.answers[row.id] = answer

@@ -1,81 +1,76 @@
-"""Who is asked: a model in this process, with the answers it gave before, or one that a server runs."""
+"""What a row's check asks for, in words, and what is said of each of its instructions."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from typing import Any
 
-import torch
+from honed import registry
+from honed.errors import HonedError
+from honed.evaluate.outcome import Answer
+from honed.records import Check, Record
 
-from honed.evaluate.config import EvaluateConfig
-from honed.jobs.job import Job
-from honed.models import devices, replies
-from honed.models import load as models
-from honed.models.answer_cache import AnswerCache, CachedEngine
-from honed.models.engine import Engine
-from honed.models.load import LoadedModel
-from honed.models.local import LocalEngine
-from honed.models.remote import RemoteEngine
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-NOT_KNOWN = (
-    "the held-out loss: a server gives answers, not their likelihood",
-    "the model's content hash: its served name stands for it",
-    "the chat template, the precision and the machine: they are the server's",
-)
-"""What an evaluation of a served model can't say."""
+_LONGEST = 200  # characters of a parameter
 
 
-@dataclass
-class Asked:
-    """The engine and what is known of its model. ``loaded`` is None where a server runs it."""
+class Part(Record):
+    """The verdict on one constraint of a row: its type, what it asks for, and why the answer passes or fails it."""
 
-    engine: Engine
-    ref: str
-    hash: str
-    template_hash: str
-    device: str
-    precision: str
-    loaded: LoadedModel | None = None
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def from_cache(self) -> int:
-        """Answers that were there before, from another job's work."""
-        if isinstance(self.engine, RemoteEngine):
-            return self.engine.spent.cached
-        return self.engine.found if isinstance(self.engine, CachedEngine) else 0
+    id: str
+    text: str
+    passed: bool
+    why: str
 
 
-@contextmanager
-def asked(job: Job, settings: EvaluateConfig) -> Iterator[Asked]:
-    """Make ready whom the settings name. Raises ``ModelError`` if there is no such model or device."""
-    if settings.endpoint is not None:
-        with RemoteEngine(settings.endpoint, replies.path(job.workspace), job.id, job.log.note) as engine:
-            where = f"{settings.model} at {settings.endpoint.base_url}"
-            yield Asked(engine, where, settings.model, "served", "served", "as served", unknown=NOT_KNOWN)
-        return
-    device = devices.choose_device(settings.device)
-    if device == "cuda":  # of several ranks, each has its own
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
-    loaded = models.load(
-        settings.model,
-        job.workspace,
-        dtype=DTYPES[settings.precision],
-        device=device,
-        template=settings.template,
-    )
-    known = (loaded.ref, loaded.hash, loaded.chat.hash, device, settings.precision, loaded)
-    engine = LocalEngine(loaded, batch_size=settings.batch_size)
-    if not settings.answer_cache:
-        yield Asked(engine, *known)
-        return
-    cache = AnswerCache(job.workspace, loaded.hash, loaded.chat.hash, settings.precision)
+def family(check: Check) -> Any:
+    """Return the family of instructions that a check names, or None if its verifier isn't one."""
+    return registry.get("instructions", check.verifier) if check.verifier in registry.names("instructions") else None
+
+
+def parts(answer: Answer) -> tuple[Part, ...]:
+    """Return a verdict for each instruction of a row; none if it isn't verified, or its check wasn't kept.
+
+    The row of another verifier is one part. An instruction that isn't known any more has no verdict of its own.
+    """
+    check = answer.check
+    if check is None or answer.passed is None:
+        return ()
+    known = family(check)
+    whole = (Part(id=check.verifier, text=text(check), passed=answer.passed, why=answer.why),)
+    if known is None:
+        return whole
     try:
-        yield Asked(CachedEngine(engine, cache), *known)
-    finally:
-        cache.close()
+        said = zip(known.judge(check.params, answer.prompt, answer.answer), known.describe(check.params), strict=True)
+        loose = bool(check.params.get("loose"))
+        return tuple(_part(one.id, asked, one.loose if loose else one.strict) for one, asked in said)
+    except HonedError:
+        return whole
+
+
+def text(check: Check) -> str:
+    """Return what a check asks for in one line: the instructions' own words, or the verifier with its parameters."""
+    known = family(check)
+    if known is not None:
+        try:
+            return " ".join(known.describe(check.params))
+        except HonedError:
+            pass
+    given = ", ".join(f"{name} {_value(value)}" for name, value in check.params.items() if value is not None)
+    return f"{check.verifier}: {given}" if given else check.verifier
+
+
+def _part(id_: str, asked: str, score: Any) -> Part:
+    return Part(id=id_, text=asked, passed=score.passed, why=score.why)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        said = value
+    elif isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        said = " + ".join(value)
+    elif isinstance(value, Mapping):
+        said = "; ".join(f"{name} = {_value(one)}" for name, one in value.items())
+    else:
+        said = json.dumps(value, ensure_ascii=False, default=str)
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"

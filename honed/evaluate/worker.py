@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import torch
 
 from honed import config as settings_file
+from honed import segments
 from honed.errors import DataError
 from honed.evaluate import groups, loss, outcome, scoring
+from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
-from honed.evaluate.asked import Asked, asked
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.shard import Shard, shard
@@ -31,6 +32,7 @@ from honed.jobs.job import Job
 from honed.models import devices
 from honed.models.load import LoadedModel
 from honed.records import Conversation
+from honed.segments import Rule
 from honed.store import artifacts, datasets
 
 
@@ -56,7 +58,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     left_out: tuple[LeftOut, ...] = ()
     with ExitStack() as closing:
         with _timed(stages, "load"):
-            model = closing.enter_context(asked(job, settings))
+            model = closing.enter_context(answerer(job, settings))
         with _timed(stages, "answers"):
             answering.run(model, settings.max_tokens, check)
         if settings.loss and source.suite is None and model.loaded:  # the rows of a suite have no ideal answers
@@ -97,10 +99,17 @@ def _source(job: Job, settings: EvaluateConfig) -> _Source:
     if settings.suite is not None:
         found = suite.read(settings.suite)
         rows = [row.conversation for row in found.rows]
-        return _Source(f"suite {found.manifest.name}", found.hash, rows, found)
+        return _Source(f"suite {found.manifest.name}", found.hash, segmented(rows, settings.rules), found)
     assert settings.data is not None, "the settings hold one of both"
     dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
-    return _Source(dataset.ref, dataset.manifest.hash, datasets.rows(dataset, settings.split), None)
+    rows_ = segmented(datasets.rows(dataset, settings.split), settings.rules)
+    return _Source(dataset.ref, dataset.manifest.hash, rows_, None)
+
+
+def segmented(rows: Iterable[Conversation], rules: Sequence[Rule]) -> Iterator[Conversation]:
+    """Yield the rows, each with its segment among its tags."""
+    for row in rows:
+        yield row.model_copy(update={"tags": segments.shown(rules, row.tags)}) if rules else row
 
 
 def _suite_scores(
@@ -202,7 +211,7 @@ def _base(
     return groups.base_floor(jobs.find(job.workspace, settings.base), source.hash, answers)
 
 
-def _asked(model: Asked, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:
+def _asked(model: Answerer, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:
     """Who was asked what, on which machine."""
     machine = devices.hardware(Path.cwd())
     return {
@@ -214,6 +223,7 @@ def _asked(model: Asked, settings: EvaluateConfig, source: _Source) -> dict[str,
         "data": source.name,
         "data_hash": source.hash,
         "split": settings.split,
+        "rules": segments.version(settings.rules),
         "max_tokens": settings.max_tokens,
         "precision": model.precision,
         "ranks": settings.ranks,
