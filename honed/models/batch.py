@@ -7,7 +7,7 @@ from typing import Protocol
 
 from honed.models.load import LoadedModel
 from honed.models.packed import PackedBatch
-from honed.models.packed_forward import packed_forward
+from honed.models.packed_forward import PackedForward, packed_forward
 from honed.models.padded import PaddedBatch
 from honed.models.row import Row
 
@@ -38,11 +38,20 @@ class Batch(Protocol):
         ...
 
 
-def batch(loaded: LoadedModel, size: int, *, patience: int | None = None, shared: int = 0, guess: bool = True) -> Batch:
+def batch(
+    loaded: LoadedModel,
+    size: int,
+    *,
+    forward: PackedForward | None = None,
+    patience: int | None = None,
+    shared: int = 0,
+    guess: bool = True,
+) -> Batch:
     """Return an empty batch of up to ``size`` rows.
 
-    ``patience`` and ``shared`` are for padded rows (see ``PaddedBatch``); ``guess`` for packed ones.
+    ``forward`` is the model's packed pass where it was found before; ``patience`` and ``shared`` are for padded rows
+    (see ``PaddedBatch``), ``guess`` for packed ones.
     """
-    if forward := packed_forward(loaded, size):
-        return PackedBatch(loaded, forward, size, guess=guess)
+    if found := forward or packed_forward(loaded, size):
+        return PackedBatch(loaded, found, size, guess=guess)
     return PaddedBatch(loaded, size, patience=patience, shared=shared)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from honed.models import columns
 from honed.models.batch import Batch, batch
 from honed.models.engine import Completion, Sampling
 from honed.models.load import LoadedModel
+from honed.models.packed_forward import PackedForward, packed_forward
 from honed.models.padded import shared_beginning
 from honed.models.row import Row, make_row
 from honed.records import Message
 
 
 class LocalEngine:
-    """An ``Engine`` on a loaded model. It keeps nothing between calls."""
+    """An ``Engine`` on a loaded model. It keeps no answers between calls."""
 
     def __init__(self, loaded: LoadedModel, batch_size: int = 32) -> None:
         assert batch_size >= 1
@@ -51,12 +53,16 @@ class LocalEngine:
                 if piece:
                     yield piece
 
+    @cached_property
+    def _forward(self) -> PackedForward | None:
+        return packed_forward(self._loaded, self._size)
+
     def _rows(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> list[Row]:
         return [make_row(self._loaded, prompt, sampling, f"row {at + 1}: ") for at, prompt in enumerate(prompts)]
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         shared = shared_beginning(rows) if columns.same_window(self._loaded.model.config) else 0
-        made = batch(self._loaded, min(self._size, len(rows)), shared=shared)
+        made = batch(self._loaded, min(self._size, len(rows)), forward=self._forward, shared=shared)
         made.add(in_order(rows))
         return made
 

@@ -82,8 +82,9 @@ class PackedBatch:
 
     def _step(self) -> list[tuple[Row, str]]:
         runs = self._runs()
-        work, wanted, places = Pass(self._slots, runs), [], []
-        start = 0
+        work, start = Pass(self._slots, runs), 0
+        wanted: list[int] = []
+        places: list[tuple[Run, int]] = []
         for run in runs:
             row, count = self._rows[run.place], len(run.ids)
             assert row is not None
