@@ -73,14 +73,14 @@ class _Writing:
 
     def run(self) -> None:
         """Write the rows of every dataset, then its preferences and ratings."""
-        held = lots.heldout({lot.label: lot.dataset for lot in self.plan.every})
         for at, lot in enumerate(self.plan.every):
             self._rows(lot, self.plan.chosen[at], self.plan.reasons[at])
-        seen: set[str] = set()
         parts: tuple[Part, ...] = ("preferences", "ratings")
-        for lot in self.plan.lots:
-            for part in parts:
-                self._others(lot, part, held, seen)
+        others = [(lot, part) for lot in self.plan.lots for part in parts if lot.dataset.manifest.facts.get(part)]
+        held = lots.heldout({lot.label: lot.dataset for lot in self.plan.every}) if others else {}
+        seen: set[str] = set()
+        for lot, part in others:
+            self._others(lot, part, held, seen)
 
     def _rows(self, lot: Lot, chosen: Numbers, reasons: Mapping[int, tuple[str, str]]) -> None:
         number = 0
