@@ -12,6 +12,8 @@ Fault          what is wrong with a row, and where
 Interaction    one answer that a served model gave to a person
 FeedbackEvent  what a person said of it
 Consent        what a person allows their words to be used for
+WantedRows     rows of one kind that a model would be helped by, and how many
+RowsWanted     all kinds that an error analysis asks for: what evaluation hands to the data stage
 """
 
 from __future__ import annotations
@@ -222,6 +224,47 @@ class Score(Record):
 
     passed: bool
     why: str
+
+
+class WantedRows(Record):
+    """One kind of rows that would help: those whose ``tags`` (``task``, ``audience`` ...) and constraint are these.
+
+    ``verifier`` is a registered verifier and ``constraint`` what it is to ask for: the id of an instruction of the
+    family ``verifier``, or the name of one of its parameters; both are "" where the kind is one of tags or language
+    only. ``count`` rows are suggested by ``RowsWanted.rule``. ``n`` held-out answers of this kind were judged and
+    ``failed`` of them failed; ``shown`` says whether that is shown to be worse than the rest. ``reasons`` are the
+    verifiers' most frequent ones, without their numbers. ``examples`` are ids of held-out rows, to be looked at.
+    """
+
+    tags: Mapping[str, str] = {}
+    verifier: str = ""
+    constraint: str = ""
+    language: str = ""
+    count: int = Field(ge=1)
+    n: int
+    failed: int
+    shown: bool
+    why: str
+    reasons: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+class RowsWanted(Record):
+    """What kinds of rows would help a model, the most wanted first: the document that ``honed errors`` writes.
+
+    ``examples`` name rows of ``data`` (``split``), which measures this model: none may be copied, or reworded, into
+    training data. ``caution`` says so to whoever reads the document.
+    """
+
+    document: Literal["honed/rows-wanted/1"] = "honed/rows-wanted/1"
+    model: str
+    evaluation: str
+    data: str
+    data_hash: str
+    split: Split
+    rule: str
+    caution: str
+    wanted: tuple[WantedRows, ...]
 
 
 class Fault(Record):

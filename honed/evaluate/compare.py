@@ -43,11 +43,16 @@ class Pair(Record):
     @property
     def fate(self) -> str:
         """``won``, ``lost``, ``both``, ``neither``, or ``unverified``."""
-        if self.base.passed is None or self.tuned.passed is None:
-            return "unverified"
-        if self.base.passed == self.tuned.passed:
-            return "both" if self.base.passed else "neither"
-        return "won" if self.tuned.passed else "lost"
+        return fate(self.base.passed, self.tuned.passed)
+
+
+def fate(before: bool | None, after: bool | None) -> str:
+    """Return how a row's two verdicts fall: ``won``, ``lost``, ``both``, ``neither``, or ``unverified``."""
+    if before is None or after is None:
+        return "unverified"
+    if before == after:
+        return "both" if before else "neither"
+    return "won" if after else "lost"
 
 
 class LossChange(Record):

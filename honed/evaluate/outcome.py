@@ -14,7 +14,7 @@ from honed.evaluate.rates import Worst
 from honed.evaluate.rates import rate as rate
 from honed.evaluate.stats import Interval
 from honed.evaluate.suites.result import SuiteScores
-from honed.records import Message, Record, Split
+from honed.records import Check, Message, Record, Split
 
 SAMPLES = "samples.jsonl"
 LOSSES = "losses.jsonl"
@@ -24,7 +24,8 @@ class Answer(Record):
     """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
 
     ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
-    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does.
+    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does;
+    ``check`` is the row's verifier with its parameters.
     """
 
     row: str
@@ -38,6 +39,7 @@ class Answer(Record):
     why: str
     floors: Mapping[str, bool]
     vacuous: str = ""
+    check: Check | None = None
 
 
 class RowLoss(Record):
