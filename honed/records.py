@@ -29,6 +29,9 @@ Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "heldout"]
 Severity = Literal["fault", "warning"]
 
+ATTRIBUTES = ("audience", "locale", "expertise", "age_band")
+"""Tags that say whom a row is for or from. They are read where somebody declared them, and never inferred."""
+
 
 class Record(BaseModel):
     """Base of all records: immutable, and an unknown field is an error."""
@@ -82,12 +85,15 @@ class Conversation(Record):
 
     ``tags`` say what the row is (``task``, ``benefit``, ``audience``, ``source`` ...); metrics are grouped by them.
     ``events`` are the ids of the interactions and feedback that the row was derived from; an imported row has none.
+    ``declared`` says where each attribute of people among the tags was declared: ``column audience`` of a file,
+    ``operator`` at an import, ``person`` in feedback.
     """
 
     messages: tuple[Message, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -118,6 +124,7 @@ class Preference(Record):
     rejected: str
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -131,7 +138,7 @@ class Preference(Record):
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, answer, self.tags)
+        return _answered(self.prompt, answer, self.tags, self.declared)
 
 
 class Rating(Record):
@@ -143,6 +150,7 @@ class Rating(Record):
     reason: str = ""
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -156,7 +164,7 @@ class Rating(Record):
 
     def row(self) -> Conversation:
         """Return prompt and answer as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, self.answer, self.tags)
+        return _answered(self.prompt, self.answer, self.tags, self.declared)
 
 
 class Interaction(Record):
@@ -307,9 +315,11 @@ def _said(turns: Iterable[Said]) -> list[list[Any]]:
     ]
 
 
-def _answered(prompt: Iterable[Message], answer: str, tags: Mapping[str, str]) -> Conversation:
+def _answered(
+    prompt: Iterable[Message], answer: str, tags: Mapping[str, str], declared: Mapping[str, str]
+) -> Conversation:
     turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in prompt)
-    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags)
+    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags, declared=declared)
 
 
 def digest(value: object) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from honed.evaluate.compare import Comparison
+    from honed.evaluate.compare import Comparison, Evaluation
     from honed.evaluate.segment import Segment
     from honed.jobs.job import Job
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the report goes.  [default: the last evaluation's folder]",
 )
-@click.option("--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag; may be given several times.")
+@click.option(
+    "--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag, or by a file of segments; several times."
+)
 @click.option(
     "--reach", type=float, multiple=True, metavar="LOSS", help="Of two learning curves: a loss to compare at."
 )
@@ -87,9 +89,9 @@ def _several(
 ) -> None:
     """Compare each of several evaluations with the first."""
     from honed.cli import several_table
-    from honed.evaluate import compare, report_several, several
+    from honed.evaluate import report_several, several
 
-    evaluations = [compare.read(job) for job in found]
+    evaluations, tags = _read(found, tags)
     made = several.compare_all(evaluations, tags)
     first, last = made.models[0].job, made.models[-1].job
     path = report_several.write(
@@ -106,11 +108,24 @@ def _several(
     click.echo(f"Report: {path}")
 
 
+def _read(found: Sequence[Job], tags: tuple[str, ...]) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """Return the evaluations and the tags to give all by; a file of segments among these becomes a tag of the rows."""
+    from honed import segments
+    from honed.evaluate import compare
+
+    evaluations = [compare.read(job) for job in found]
+    if files := [tag for tag in tags if segments.is_file(tag)]:
+        rules = segments.read(files[-1])
+        evaluations = [compare.segmented(one, rules) for one in evaluations]
+        tags = tuple(segments.TAG if tag in files else tag for tag in tags)
+    return evaluations, tags
+
+
 def _two(workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tuple[str, ...], as_json: bool) -> None:
     """Pair two evaluations."""
     from honed.evaluate import compare, curve, report, words
 
-    base, tuned = (compare.read(job) for job in found)
+    (base, tuned), tags = _read(found, tags)
     comparison = compare.compare(base, tuned, tags)
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",

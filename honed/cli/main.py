@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("honed.cli.compare", "Measure two models on the same rows: better, or chance?"),
     "report": ("honed.cli.report", "One evaluation as a page: scores, failures, every row."),
     "errors": ("honed.cli.errors", "What a model fails at and why; what rows would help."),
+    "judge": ("honed.cli.judge", "Whose answers are better, by a judge's word or by people's, blind."),
     "gate": ("honed.cli.gate", "Promote, hold or reject a candidate, for CI: better, and nothing worse?"),
     "chat": ("honed.cli.chat", "Talk to a model, or to two side by side."),
     "serve": ("honed.cli.serve", "Serve models: OpenAI's API, the chat page, feedback."),

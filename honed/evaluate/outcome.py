@@ -105,7 +105,7 @@ class Outcome(Record):
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
-    ``base`` is the base model's pass rate, where its evaluation was named.
+    ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
     """
 
     model: str
@@ -114,6 +114,7 @@ class Outcome(Record):
     data: str
     data_hash: str
     split: Split
+    rules: str = ""
     rows: int
     repeated: int
     unverified: int
