@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from honed import registry
 from honed.evaluate import groups, outcome, scoring
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import SEGMENTS, Answer, Outcome
 from honed.evaluate.suites import scores
 from honed.evaluate.suites.stored import Matched
-from honed.evaluate.suites.suite import Suite
+from honed.evaluate.suites.suite import Row, Suite
 from honed.evaluate.vacuous import vacuous
+from honed.registry import Verifier
 
 
 def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
@@ -17,25 +20,10 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
     rows = [row.conversation for row in suite.rows]
     known = {row.check.verifier: registry.get("verifiers", row.check.verifier) for row in suite.rows}
     floors, verdicts = scoring.floors(rows, known)
-    answers: dict[str, Answer] = {}
-    for row, asked in zip(suite.rows, rows, strict=True):
-        text = matched.answers.get(row.id, "")
-        score = scoring.judge(asked, text, known)
-        assert score is not None, "every row of a suite has a verifier"
-        answers[asked.id] = Answer(
-            row=asked.id,
-            prompt=row.prompt,
-            ideal=row.ideal,
-            tags=row.tags,
-            answer=text,
-            tokens=0,
-            finish="stop",
-            passed=score.passed,
-            why=score.why,
-            floors=verdicts[asked.id],
-            vacuous=vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS),
-            check=row.check,
-        )
+    answers = {
+        asked.id: _answer(row, matched.answers.get(row.id, ""), known, verdicts[asked.id])
+        for row, asked in zip(suite.rows, rows, strict=True)
+    }
     whole = outcome.rate(bool(answer.passed) for answer in answers.values())
     tags = {row.id: row.tags for row in rows}
     found = {tag: groups.groups(tag, answers, {}, tags) for tag in SEGMENTS}
@@ -76,3 +64,22 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
         "suite": scores.score(suite, matched.answers),
     }
     return Evaluation(matched.file, Outcome.model_validate(values), answers, {})
+
+
+def _answer(row: Row, text: str, known: Mapping[str, Verifier], floors: Mapping[str, bool]) -> Answer:
+    score = scoring.judge(row.conversation, text, known)
+    assert score is not None, "every row of a suite has a verifier"
+    return Answer(
+        row=row.conversation.id,
+        prompt=row.prompt,
+        ideal=row.ideal,
+        tags=row.tags,
+        answer=text,
+        tokens=0,
+        finish="stop",
+        passed=score.passed,
+        why=score.why,
+        floors=floors,
+        vacuous=vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS),
+        check=row.check,
+    )
