@@ -49,13 +49,14 @@ def judge(row: Conversation, answer: str, known: Mapping[str, Verifier]) -> Scor
     """Return the verdict on an answer, or None if the row has no verifier. An empty answer fails whatever is asked."""
     if row.check is None:
         return None
-    if not answer.strip():
-        return Score(passed=False, why="The answer is empty.")
     try:
-        return known[row.check.verifier](row.check.params, row.prompt, answer)
+        score = known[row.check.verifier](row.check.params, row.prompt, answer)
     except Exception as error:  # a verifier may be another package's
         what = f"row {row.id}: the verifier {row.check.verifier!r} failed: {type(error).__name__}: {error}"
         raise ConfigError(what, "A verifier must judge any text: mend it, or the row's parameters.") from error
+    if answer.strip():
+        return score
+    return Score(passed=False, value=None if score.value is None else 0.0, why="The answer is empty.")
 
 
 def floors(
