@@ -33,9 +33,12 @@ def choose(rows: Iterable[Conversation], limit: int | None, seed: int) -> tuple[
     return [row for _, row in sorted(kept, key=lambda pair: pair[0])], repeated
 
 
-def verifiers(rows: Iterable[Conversation]) -> dict[str, Verifier]:
-    """Return the verifiers that the rows name. An unknown one raises ``ConfigError``: a row is never skipped for it."""
-    found: dict[str, Verifier] = {}
+def verifiers(rows: Iterable[Conversation], given: Mapping[str, Verifier] | None = None) -> dict[str, Verifier]:
+    """Return the verifiers that the rows name, ``given`` ones among them.
+
+    An unknown one raises ``ConfigError``: a row is never skipped for it.
+    """
+    found: dict[str, Verifier] = dict(given or {})
     for row in rows:
         if row.check and row.check.verifier not in found:
             try:
