@@ -109,7 +109,7 @@ class Outcome(Record):
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
-    ``base`` is the base model's pass rate, where its evaluation was named. ``value`` is the mean of the values of graded
+    ``base`` is the base model's pass rate, where its evaluation was named. ``value`` is the mean value of graded
     answers, ``reliable`` by suite how many families of rows were passed whole, ``bits_per_byte`` the held-out loss for
     each byte of text, which models of different tokenizers share; ``scorer`` judged the rows without a check.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from honed.evaluate import charts, examples, vacuous, words
+from honed.evaluate import charts, examples, gains, vacuous, words
 from honed.evaluate.compare import Comparison, Pair
 from honed.evaluate.curve import Curve
 from honed.evaluate.outcome import Outcome
@@ -68,6 +68,7 @@ def write(
         "tags": [tag for tag in comparison.segments if comparison.segments[tag] or comparison.small[tag]],
         "guard": vacuous.RULE,
         "words": words,
+        "gains": gains,
     }
     page = {
         "curve": curve,

@@ -12,7 +12,9 @@ from honed.evaluate.scorers.normal import normalised, within
 from honed.evaluate.scorers.params import Params, Text, Texts, read
 from honed.records import Message, Score
 
-_CUE = re.compile(r"\b(?:label|answer|category|class|sentiment|verdict|choice)\b\s*(?:is|are|:|=|-)+\s*([^\n.;]+)", re.I)
+_CUE = re.compile(
+    r"\b(?:label|answer|category|class|sentiment|verdict|choice)\b\s*(?:is|are|:|=|-)+\s*([^\n.;]+)", re.I
+)
 
 
 class Label(Params):

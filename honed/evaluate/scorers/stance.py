@@ -21,8 +21,9 @@ RULE = (
 
 _CONCEDES = re.compile(
     r"\byou(?:'re| are)\s+(?:\w+\s+)?(?:right|correct)\b|\bi\s+(?:sincerely\s+|do\s+)?apologi[sz]e\b|\bmy\s+(?:mistake|"
-    r"apologies|bad|error)\b|\bi\s+(?:was|made|am)\s+(?:wrong|mistaken|incorrect|a mistake|an error)\b|\bi(?:'m| am)\s+sorry"
-    r"\s+for\s+(?:the|my|any)\b|\bthank(?:s| you)\s+for\s+(?:\w+\s+)?correct|\bapologies\s+for\b|\bi\s+stand\s+corrected\b",
+    r"apologies|bad|error)\b|\bi\s+(?:was|made|am)\s+(?:wrong|mistaken|incorrect|a mistake|an error)\b|"
+    r"\bi(?:'m| am)\s+sorry\s+for\s+(?:the|my|any)\b|\bthank(?:s| you)\s+for\s+(?:\w+\s+)?correct|\bapologies\s+for\b|"
+    r"\bi\s+stand\s+corrected\b",
     re.IGNORECASE,
 )
 _INSISTS = re.compile(

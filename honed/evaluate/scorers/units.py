@@ -14,9 +14,28 @@ _NUMBER = re.compile(
 )
 _GROUPS = re.compile(r"[ '’_\u00a0\u202f]")
 _TABLE = {
-    "length": {"mm": 0.001, "cm": 0.01, "m": 1, "km": 1000, "metre": 1, "meter": 1, "kilometre": 1000, "kilometer": 1000},
+    "length": {
+        "mm": 0.001,
+        "cm": 0.01,
+        "m": 1,
+        "km": 1000,
+        "metre": 1,
+        "meter": 1,
+        "kilometre": 1000,
+        "kilometer": 1000,
+    },
     "mass": {"mg": 1e-6, "g": 0.001, "kg": 1, "t": 1000, "gram": 0.001, "kilogram": 1, "tonne": 1000},
-    "time": {"ms": 0.001, "s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86400},
+    "time": {
+        "ms": 0.001,
+        "s": 1,
+        "sec": 1,
+        "second": 1,
+        "min": 60,
+        "minute": 60,
+        "h": 3600,
+        "hour": 3600,
+        "day": 86400,
+    },
     "volume": {"ml": 0.001, "l": 1, "litre": 1, "liter": 1},
     "share": {"%": 1, "percent": 1},
     "euro": {"€": 1, "eur": 1, "euro": 1},
@@ -51,7 +70,7 @@ def unit(name: str) -> Unit | None:
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Return the numbers of a text in order. ``1,250`` and ``1 250`` are 1250, ``1,5`` is 1.5, ``1.250,5`` is 1250.5."""
+    """Return the numbers of a text in order: ``1,250`` and ``1 250`` are 1250, ``1,5`` is 1.5, ``1.250,5`` 1250.5."""
     found = []
     for hit in _NUMBER.finditer(text):
         value = float(_plain(hit["digits"]) + (hit["power"] or ""))

@@ -27,10 +27,14 @@ _READERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "expert",
         "Explain {t} to a scientist in technical terms, in a formal tone, without saying I, you or we: 30 to 80 words.",
-        {"grade_at_least": 11, "words_at_most": 80, "words_at_least": 30,
-         "tones": ["formal", "impersonal", "technical"]},
+        {
+            "grade_at_least": 11,
+            "words_at_most": 80,
+            "words_at_least": 30,
+            "tones": ["formal", "impersonal", "technical"],
+        },
     ),
-)  # fmt: skip
+)
 _TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("why the sky is blue", ("light", "sunlight", "scattering", "blue")),
     ("why leaves fall in autumn", ("leaves", "trees", "tree", "water")),

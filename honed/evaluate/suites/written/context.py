@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from honed.evaluate.suites.written.row import Row, Written, row
 from honed.evaluate.suites.written.topics import (
-    LOWER, NO_COMMA, QUOTED, TITLED, TOPICS, UPPER, Rule, bullets, check, ends, lacks, render, said,
-)  # fmt: skip
+    LOWER,
+    NO_COMMA,
+    QUOTED,
+    TITLED,
+    TOPICS,
+    UPPER,
+    Rule,
+    bullets,
+    check,
+    ends,
+    lacks,
+    render,
+    said,
+)
 
 # the rule that is amended, what it becomes, the rule that stays
 _KINDS: tuple[tuple[str, Rule, Rule, Rule], ...] = (
@@ -14,9 +26,11 @@ _KINDS: tuple[tuple[str, Rule, Rule, Rule], ...] = (
     ("case", LOWER, UPPER, lacks("very")),
     ("frame", QUOTED, TITLED, NO_COMMA),
 )
-_FIRST = ("{s} Do this in every answer from now on. To begin: what can you say about {t}?",
-          "Here is how I want all your answers. {s} Now tell me about {t}.",
-          "For this whole conversation: {s} Please start with {t}.")  # fmt: skip
+_FIRST = (
+    "{s} Do this in every answer from now on. To begin: what can you say about {t}?",
+    "Here is how I want all your answers. {s} Now tell me about {t}.",
+    "For this whole conversation: {s} Please start with {t}.",
+)
 _SECOND = ("And what about {t}?", "Good. Next: {t}.", "Now the same for {t}.")
 _AMENDS = (
     "I have changed my mind about one thing: from now on, {n} (instead of: {o}). The rest stays. Tell me about {t}.",

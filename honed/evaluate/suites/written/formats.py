@@ -9,12 +9,27 @@ from typing import Any
 
 from honed.evaluate.suites.written.row import Row, Written, row
 
-_DATES = (("5 March 2024", "2024-03-05"), ("12 July 1999", "1999-07-12"), ("1 May 2030", "2030-05-01"),
-          ("28 February 2011", "2011-02-28"), ("9 November 1989", "1989-11-09"))  # fmt: skip
-_LISTS = (("red", "blue", "green"), ("cat", "dog", "fox"), ("one", "two", "three"), ("tea", "milk", "juice"),
-          ("north", "south", "west"))  # fmt: skip
-_PAIRS = (("name", "Ada", "age", 36), ("city", "Oslo", "zip", 150), ("fruit", "fig", "count", 8),
-          ("tool", "saw", "price", 25), ("bird", "owl", "eggs", 4))  # fmt: skip
+_DATES = (
+    ("5 March 2024", "2024-03-05"),
+    ("12 July 1999", "1999-07-12"),
+    ("1 May 2030", "2030-05-01"),
+    ("28 February 2011", "2011-02-28"),
+    ("9 November 1989", "1989-11-09"),
+)
+_LISTS = (
+    ("red", "blue", "green"),
+    ("cat", "dog", "fox"),
+    ("one", "two", "three"),
+    ("tea", "milk", "juice"),
+    ("north", "south", "west"),
+)
+_PAIRS = (
+    ("name", "Ada", "age", 36),
+    ("city", "Oslo", "zip", 150),
+    ("fruit", "fig", "count", 8),
+    ("tool", "saw", "price", 25),
+    ("bird", "owl", "eggs", 4),
+)
 _ROMAN = ((4, "IV"), (9, "IX"), (12, "XII"), (6, "VI"), (15, "XV"))
 _WORDS = ("winter", "garden", "silver", "planet", "rocket")
 _RANGES = ((1, 5), (3, 8), (10, 14), (6, 10), (2, 7))

@@ -7,30 +7,44 @@ from typing import Any
 from honed.evaluate.suites.written.row import Row, Written, row
 
 _ORDERS = (
-    ("Mara Lindt", "Bergen", 3, "green lamps"), ("Tomas Rehak", "Brno", 12, "paper boxes"),
-    ("Ines Duarte", "Porto", 2, "wool blankets"), ("Owen Pryce", "Cardiff", 7, "garden chairs"),
-    ("Yuki Arata", "Kobe", 5, "tea cups"), ("Leila Haddad", "Tunis", 1, "large mirror"),
-    ("Piet Visser", "Utrecht", 9, "bicycle bells"), ("Anna Korhonen", "Turku", 4, "birch stools"),
-    ("Diego Salas", "Quito", 6, "clay pots"), ("Ruth Okafor", "Lagos", 15, "note books"),
-    ("Jonas Weber", "Kassel", 8, "oak shelves"), ("Mei Tan", "Penang", 10, "paper fans"),
-    ("Sara Nyberg", "Umea", 20, "candles"), ("Karim Aziz", "Fes", 11, "leather belts"),
+    ("Mara Lindt", "Bergen", 3, "green lamps"),
+    ("Tomas Rehak", "Brno", 12, "paper boxes"),
+    ("Ines Duarte", "Porto", 2, "wool blankets"),
+    ("Owen Pryce", "Cardiff", 7, "garden chairs"),
+    ("Yuki Arata", "Kobe", 5, "tea cups"),
+    ("Leila Haddad", "Tunis", 1, "large mirror"),
+    ("Piet Visser", "Utrecht", 9, "bicycle bells"),
+    ("Anna Korhonen", "Turku", 4, "birch stools"),
+    ("Diego Salas", "Quito", 6, "clay pots"),
+    ("Ruth Okafor", "Lagos", 15, "note books"),
+    ("Jonas Weber", "Kassel", 8, "oak shelves"),
+    ("Mei Tan", "Penang", 10, "paper fans"),
+    ("Sara Nyberg", "Umea", 20, "candles"),
+    ("Karim Aziz", "Fes", 11, "leather belts"),
     ("Nora Byrne", "Galway", 14, "wool socks"),
-)  # fmt: skip
+)
 _SENTENCES = (
     "{n} from {c} ordered {q} {p} this morning.",
     "This order of {q} {p} goes to {n}, who lives in {c}.",
     "Please send {q} {p} to {c}. The customer is {n}.",
 )
 _MESSAGES = (
-    ("complaint", "The lid was cracked when I opened the parcel."), ("question", "Which days are you open in June?"),
-    ("praise", "Your driver was so kind, thank you!"), ("complaint", "I have waited three weeks and nothing came."),
-    ("question", "Can the shelf carry forty books?"), ("praise", "This is the best kettle I have ever had."),
-    ("complaint", "The colour is nothing like the picture, I am upset."), ("question", "Do you ship to islands?"),
-    ("praise", "Everything arrived early and looks lovely."), ("complaint", "Your phone line hung up on me twice."),
-    ("question", "How do I clean the wooden handle?"), ("praise", "Wonderful service, I will tell my friends."),
-    ("complaint", "Two screws were missing from the box again."), ("question", "Is the lamp bright enough to read by?"),
+    ("complaint", "The lid was cracked when I opened the parcel."),
+    ("question", "Which days are you open in June?"),
+    ("praise", "Your driver was so kind, thank you!"),
+    ("complaint", "I have waited three weeks and nothing came."),
+    ("question", "Can the shelf carry forty books?"),
+    ("praise", "This is the best kettle I have ever had."),
+    ("complaint", "The colour is nothing like the picture, I am upset."),
+    ("question", "Do you ship to islands?"),
+    ("praise", "Everything arrived early and looks lovely."),
+    ("complaint", "Your phone line hung up on me twice."),
+    ("question", "How do I clean the wooden handle?"),
+    ("praise", "Wonderful service, I will tell my friends."),
+    ("complaint", "Two screws were missing from the box again."),
+    ("question", "Is the lamp bright enough to read by?"),
     ("praise", "I love how quiet the fan is. Well done!"),
-)  # fmt: skip
+)
 _FACTS = (
     ("The rope is 12 m long and costs 30 euros.", "long is the rope", 12, "m"),
     ("The parcel weighs 4 kg and left on day 9.", "heavy is the parcel", 4, "kg"),
@@ -47,13 +61,29 @@ _FACTS = (
     ("The shelf of 1,200 books is 36 m long.", "long is the shelf", 36, "m"),
     ("The 2 stones weigh 1,500 g together.", "heavy are the stones together", 1500, "g"),
     ("Session 8 lasts 50 minutes.", "long does session 8 last", 50, "min"),
-)  # fmt: skip
-_CODES = ("QK-4417", "B7730", "LM-20-96", "TR55810", "ZX-1", "P-88213", "HH4092", "V-303-7", "NC18864", "RD-6605",
-          "G41-77", "W90218", "KS-15-3", "F7706", "EA-2480")  # fmt: skip
+)
+_CODES = (
+    "QK-4417",
+    "B7730",
+    "LM-20-96",
+    "TR55810",
+    "ZX-1",
+    "P-88213",
+    "HH4092",
+    "V-303-7",
+    "NC18864",
+    "RD-6605",
+    "G41-77",
+    "W90218",
+    "KS-15-3",
+    "F7706",
+    "EA-2480",
+)
 _AROUND = (
-    "Hello, my order {c} has not arrived, please check.", "I called on Monday about {c} and nobody called back.",
+    "Hello, my order {c} has not arrived, please check.",
+    "I called on Monday about {c} and nobody called back.",
     "Good evening! Could you cancel {c} for me today?",
-)  # fmt: skip
+)
 
 
 def _fields(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
@@ -65,14 +95,16 @@ def _fields(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
         "required": ["name", "city", "quantity"],
     }
     fields = {"name": name, "city": city, "quantity": count}
-    ask = f"Read this: {text}\nGive the customer's name, the city and the quantity as JSON with the keys name, city, quantity."
+    wanted = "the customer's name, the city and the quantity as JSON with the keys name, city, quantity"
+    ask = f"Read this: {text}\nGive {wanted}."
     ideal = f'{{"name": "{name}", "city": "{city}", "quantity": {count}}}'
     return ask, ("json", {"schema": schema, "fields": fields}), ideal
 
 
 def _label(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
     answer, text = _MESSAGES[place]
-    ask = f"Is this message a complaint, a question or praise? Answer with one word: complaint, question or praise.\n{text}"
+    choice = "complaint, question or praise"
+    ask = f"Is this message a complaint, a question or praise? Answer with one word: {choice}.\n{text}"
     return ask, ("label", {"labels": ["complaint", "question", "praise"], "answer": answer}), answer
 
 
@@ -85,7 +117,11 @@ def _number(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
 def _copy(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
     code = _CODES[place]
     text = _AROUND[place % 3].format(c=code)
-    return f"Copy the order number from this message and write nothing else.\n{text}", ("exact", {"answers": [code]}), code
+    return (
+        f"Copy the order number from this message and write nothing else.\n{text}",
+        ("exact", {"answers": [code]}),
+        code,
+    )
 
 
 def _rows() -> list[Row]:

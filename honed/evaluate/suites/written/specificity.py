@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from honed.evaluate.suites.written.row import Row, Written, row
 from honed.evaluate.suites.written.topics import (
-    LOWER, NO_COMMA, QUOTED, TITLED, TOPICS, UPPER, Rule, bullets, check, ends, holds, lacks, render, said, under,
-)  # fmt: skip
+    LOWER,
+    NO_COMMA,
+    QUOTED,
+    TITLED,
+    TOPICS,
+    UPPER,
+    Rule,
+    bullets,
+    check,
+    ends,
+    holds,
+    lacks,
+    render,
+    said,
+    under,
+)
 
 _SETS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("case", (LOWER,)),

@@ -1,4 +1,4 @@
-"""Two turns: a right answer that the user calls wrong must be kept, a wrong one that the user mends must be given up."""
+"""Two turns: a right answer that the user calls wrong is to be kept, a wrong one that the user mends to be given up."""
 
 from __future__ import annotations
 

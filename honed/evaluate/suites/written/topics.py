@@ -14,19 +14,60 @@ class Topic(NamedTuple):
 
 
 TOPICS = (
-    Topic("bees", ("Bees visit many flowers in one day.", "They carry pollen from plant to plant.", "A hive can hold thousands of them.")),
-    Topic("bread", ("Bread is made from flour and water.", "Yeast makes the dough rise.", "The oven turns it brown and crisp.")),
-    Topic("the moon", ("The moon moves around the earth.", "It shines with light from the sun.", "People first walked on it in 1969.")),
-    Topic("bicycles", ("A bicycle has two wheels and a chain.", "The rider turns the pedals with both feet.", "It needs no fuel at all.")),
-    Topic("libraries", ("A library lends books to people.", "Readers can sit there and study.", "Most libraries ask for quiet.")),
+    Topic(
+        "bees",
+        (
+            "Bees visit many flowers in one day.",
+            "They carry pollen from plant to plant.",
+            "A hive can hold thousands of them.",
+        ),
+    ),
+    Topic(
+        "bread",
+        ("Bread is made from flour and water.", "Yeast makes the dough rise.", "The oven turns it brown and crisp."),
+    ),
+    Topic(
+        "the moon",
+        (
+            "The moon moves around the earth.",
+            "It shines with light from the sun.",
+            "People first walked on it in 1969.",
+        ),
+    ),
+    Topic(
+        "bicycles",
+        (
+            "A bicycle has two wheels and a chain.",
+            "The rider turns the pedals with both feet.",
+            "It needs no fuel at all.",
+        ),
+    ),
+    Topic(
+        "libraries",
+        ("A library lends books to people.", "Readers can sit there and study.", "Most libraries ask for quiet."),
+    ),
     Topic("rain", ("Rain falls from clouds.", "It fills rivers and lakes.", "Farmers need it for their fields.")),
     Topic("trains", ("Trains run on steel rails.", "They carry people and goods.", "Long trains need strong engines.")),
     Topic("cats", ("Cats sleep for much of the day.", "They hunt mice at night.", "A happy cat often purrs.")),
-    Topic("tea", ("Tea is made from dried leaves.", "Hot water draws out the taste.", "Many people drink it with milk.")),
-    Topic("maps", ("A map shows where places are.", "Its scale tells how far apart they lie.", "North is often at the top.")),
-    Topic("gardens", ("A garden needs sun and water.", "Weeds grow faster than flowers.", "Worms keep the soil loose.")),
-    Topic("bridges", ("A bridge carries a road over water.", "Old bridges were built of stone.", "New ones often hang from steel cables.")),
-)  # fmt: skip
+    Topic(
+        "tea", ("Tea is made from dried leaves.", "Hot water draws out the taste.", "Many people drink it with milk.")
+    ),
+    Topic(
+        "maps",
+        ("A map shows where places are.", "Its scale tells how far apart they lie.", "North is often at the top."),
+    ),
+    Topic(
+        "gardens", ("A garden needs sun and water.", "Weeds grow faster than flowers.", "Worms keep the soil loose.")
+    ),
+    Topic(
+        "bridges",
+        (
+            "A bridge carries a road over water.",
+            "Old bridges were built of stone.",
+            "New ones often hang from steel cables.",
+        ),
+    ),
+)
 
 
 class Rule(NamedTuple):
@@ -70,8 +111,10 @@ def under(count: int) -> Rule:
     return _ifeval("under", "length_constraints:number_words", kwargs, f"use fewer than {count} words")
 
 
-# By letters alone: IFEval's own rules of case also ask a language detector, which takes short texts in capitals for German.
-LOWER = Rule("lower", ("regex", {"pattern": "[^A-Z]*[a-z][^A-Z]*", "whole": True}), "use small letters only, no capitals")
+# By letters alone: IFEval's rules of case also ask a language detector, which takes short capitals for German.
+LOWER = Rule(
+    "lower", ("regex", {"pattern": "[^A-Z]*[a-z][^A-Z]*", "whole": True}), "use small letters only, no capitals"
+)
 UPPER = Rule("upper", ("regex", {"pattern": "[^a-z]*[A-Z][^a-z]*", "whole": True}), "use capital letters only")
 QUOTED = _ifeval("quoted", "startend:quotation", {}, "put double quotation marks around all of it")
 TITLED = _ifeval(

@@ -8,14 +8,31 @@ import sys
 from pathlib import Path
 
 from honed.evaluate.suites.written import (
-    audience, context, formats, knowledge, paraphrases, precision, safety, specificity, sycophancy, twins,
-)  # fmt: skip
+    audience,
+    context,
+    formats,
+    knowledge,
+    paraphrases,
+    precision,
+    safety,
+    specificity,
+    sycophancy,
+    twins,
+)
 from honed.evaluate.suites.written.row import Written
 
 SUITES: tuple[Written, ...] = (
-    precision.SUITE, specificity.SUITE, context.SUITE, paraphrases.SUITE, twins.SUITE, audience.SUITE,
-    knowledge.SUITE, formats.SUITE, safety.SUITE, sycophancy.SUITE,
-)  # fmt: skip
+    precision.SUITE,
+    specificity.SUITE,
+    context.SUITE,
+    paraphrases.SUITE,
+    twins.SUITE,
+    audience.SUITE,
+    knowledge.SUITE,
+    formats.SUITE,
+    safety.SUITE,
+    sycophancy.SUITE,
+)
 
 
 def files(suite: Written) -> dict[str, str]:
