@@ -125,7 +125,7 @@ def benefits_table(found: Benefits) -> RenderableType:
     ]
     read = [Text("How answers read, by audience", style="dim"), *map(Text, styles), Text()] if len(styles) > 1 else []
     said = map(Text, gains.sentences(found))
-    return Group(Text(), table, Text(), *read, *said, Text(gains.LEGEND, style="dim"))
+    return Group(Text(), table, Text(), *read, *said, Text(gains.legend(found), style="dim"))
 
 
 def _mark(verdict: str) -> Text:

@@ -16,7 +16,9 @@ from honed.evaluate.stats import SMALLEST
 from honed.records import Record
 
 BENEFIT, TASK, AUDIENCE = "benefit", "task", "audience"
-FORGETTING = "forgetting"
+FORGETTING, SAFETY = "forgetting", "safety"
+ORDER = ("precision", "specificity", "context", "misinterpretation", "audience", FORGETTING, SAFETY)
+"""How benefits are listed; others that rows name come after them."""
 
 
 K = TypeVar("K", str, tuple[str, str])
@@ -80,7 +82,8 @@ class Benefits(Record):
 def benefits(rows: Sequence[Row], smallest: int = SMALLEST) -> Benefits | None:
     """Return the table, or None if no row of a suite names a benefit. Groups of too few rows have no line."""
     rows = [row for row in rows if BENEFIT in row.tags and reliable.SUITE in row.tags]
-    by = _by(rows, BENEFIT, smallest)
+    cells = _by(rows, BENEFIT, smallest)
+    by = {name: cells[name] for name in (*ORDER, *sorted(cells.keys() - set(ORDER))) if name in cells}
     if not by:
         return None
     wholes = _segments(by)
@@ -106,7 +109,7 @@ def _by(rows: Iterable[Row], tag: str, smallest: int) -> dict[str, list[Row]]:
     for row in rows:
         if tag in row.tags:
             found.setdefault(row.tags[tag], []).append(row)
-    return {name: cell for name, cell in found.items() if len(cell) >= smallest}
+    return {name: found[name] for name in sorted(found) if len(found[name]) >= smallest}
 
 
 def _segments(cells: Mapping[K, Sequence[Row]]) -> dict[K, Segment]:

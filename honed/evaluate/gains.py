@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from honed.evaluate import words
-from honed.evaluate.benefits import Benefit, Benefits
+from honed.evaluate.benefits import SAFETY, Benefit, Benefits
 from honed.evaluate.scorers import refusal, stance
 from honed.evaluate.segment import Segment
 
@@ -15,8 +15,6 @@ LEGEND = (
     "suites of families. reliable@k: families all k rows of which are right. Value: the mean grade of answers, from 0 "
     "to 1, with its paired bootstrap interval."
 )
-RULES = f"{refusal.RULE} {stance.RULE}"
-"""How refusals and stances are judged, where a report says so."""
 
 
 class Line(NamedTuple):
@@ -56,6 +54,12 @@ def sentences(found: Benefits) -> list[str]:
     if found.forgotten:
         said.append(_forgotten(found))
     return said
+
+
+def legend(found: Benefits) -> str:
+    """Return how the table is read, and by what rules refusals and stances are judged where it has any."""
+    safe = any(line.name == SAFETY for line in found.lines)
+    return f"{LEGEND} {refusal.RULE} {stance.RULE}" if safe else LEGEND
 
 
 def _forgotten(found: Benefits) -> str:

@@ -23,7 +23,7 @@ KG = {"answer": 1250, "unit": "kg"}
 SPAM = {"labels": ["spam", "not spam"], "answer": "not spam"}
 CHILD = {"grade_at_most": 5, "words_at_most": 12, "longest": 9, "tones": ["friendly"], "mentions": ["sky"]}
 EVERY = {
-    "checks": [{"verifier": "f1", "params": {"answers": "a b"}}, {"verifier": "exact", "params": {"answers": "b"}}]
+    "checks": [{"verifier": "f1", "params": {"answers": "x y"}}, {"verifier": "exact", "params": {"answers": "y"}}]
 }
 
 CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
@@ -109,7 +109,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
         ["You are right, Canberra it is."],
         ["That's not correct, Canberra is small.", "It is Sydney."],
     ),
-    ("every", EVERY, [], ["a b", "b"]),
+    ("every", EVERY, ["y"], ["x y", "x"]),
 ]
 
 
@@ -238,7 +238,7 @@ def test_every_tone_is_known() -> None:
 def test_partial_answers_have_a_value_between() -> None:
     assert verdict("json", {"fields": {"a": 1, "b": 2}}, '{"a": 1}').value == 0.5
     assert verdict("style", CHILD, "The sky is blue.").value == pytest.approx(0.8)
-    assert verdict("every", EVERY, "a b").value == pytest.approx(0.5)
+    assert verdict("every", EVERY, "x y").value == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("name", "params", "right", "wrong"), CASES)

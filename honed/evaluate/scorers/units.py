@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _NUMBER = re.compile(
@@ -13,7 +14,7 @@ _NUMBER = re.compile(
     r"(?:[\s\u00a0\u202f-]{0,2}(?P<unit>[%€$£]|°?[A-Za-zµ]+²?))?"
 )
 _GROUPS = re.compile(r"[ '’_\u00a0\u202f]")
-_TABLE = {
+_TABLE: Mapping[str, Mapping[str, float]] = {
     "length": {
         "mm": 0.001,
         "cm": 0.01,
@@ -42,7 +43,7 @@ _TABLE = {
     "dollar": {"$": 1, "usd": 1, "dollar": 1},
     "pound": {"£": 1, "gbp": 1},
 }
-_KNOWN = {name: (kind, float(factor)) for kind, units in _TABLE.items() for name, factor in units.items()}
+_KNOWN = {name: (kind, factor) for kind, units in _TABLE.items() for name, factor in units.items()}
 
 
 class Unit(NamedTuple):

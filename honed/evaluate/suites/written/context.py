@@ -41,7 +41,7 @@ _LAST = ("Now tell me about {t}.", "What do you know about {t}?", "And finally, 
 
 
 def _rows() -> list[Row]:
-    found = []
+    found: list[Row] = []
     for place in range(len(TOPICS)):
         about = [TOPICS[(place + step * 5) % len(TOPICS)] for step in range(4)]
         for turn, (kind, old, new, kept) in enumerate(_KINDS):

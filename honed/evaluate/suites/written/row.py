@@ -25,7 +25,7 @@ def row(
     ideal: str = "",
 ) -> Row:
     """Return a row; ``prompt`` is what the user says, or turns that begin and end with the user's."""
-    turns = prompt
+    turns: Any = prompt
     if not isinstance(prompt, str):
         turns = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(prompt)]
     return {

@@ -36,7 +36,7 @@ _ASKS = ("Write two sentences about {}.", "Tell me something about {}.", "What s
 
 
 def _rows() -> list[Row]:
-    found = []
+    found: list[Row] = []
     for place, topic in enumerate(TOPICS):
         for turn in range(4):
             kind, rules = _SETS[(place * 4 + turn) % len(_SETS)]
