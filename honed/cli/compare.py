@@ -116,16 +116,16 @@ def benefits_table(found: Benefits) -> RenderableType:
         table.add_column(name, justify="left" if name == "benefits" else "right", no_wrap=True)
     for line in gains.lines(found):
         cells = (line.rows, line.base, line.tuned, line.constant, line.echo, line.change)
-        name = Text(f"{'  ' * line.depth}{line.name}", style="" if line.depth else "bold")
-        table.add_row(name, *map(Text, cells), _mark(line.verdict), Text(line.p_value))
+        said = Text(f"{'  ' * line.depth}{line.name}", style="" if line.depth else "bold")
+        table.add_row(said, *map(Text, cells), _mark(line.verdict), Text(line.p_value))
     styles = [
         f"{words.plain(one.audience)}: grade {one.base_grade:.1f} → {one.tuned_grade:.1f}, "
         f"{one.base_words:.0f} → {one.tuned_words:.0f} words"
         for one in found.styles
     ]
     read = [Text("How answers read, by audience", style="dim"), *map(Text, styles), Text()] if len(styles) > 1 else []
-    said = map(Text, gains.sentences(found))
-    return Group(Text(), table, Text(), *read, *said, Text(gains.legend(found), style="dim"))
+    sentences = map(Text, gains.sentences(found))
+    return Group(Text(), table, Text(), *read, *sentences, Text(gains.legend(found), style="dim"))
 
 
 def _mark(verdict: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ TEXTS = st.text(max_size=60) | st.lists(
 ).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(TEXTS)
 def test_no_scorer_ever_raises_and_values_lie_between_0_and_1(text: str) -> None:
     for name, params, _, _ in CASES:
@@ -184,11 +185,24 @@ def test_no_scorer_ever_raises_and_values_lie_between_0_and_1(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 50_000, "9" * 10_000, "1e999", "1," * 20_000, "\x00", "a" * 50_000]
+    "text",
+    [
+        "[" * 9_000,
+        '{"a":' * 9_000,
+        "9" * 9_000,
+        "1e999",
+        "1," * 9_000,
+        "\x00",
+        "a" * 9_000,
+        "!" * 9_000 + "x",
+        "\n" * 9_000,
+    ],
 )
-def test_no_scorer_raises_on_texts_made_to_break_it(text: str) -> None:
+def test_no_scorer_raises_or_hangs_on_texts_made_to_break_it(text: str) -> None:
+    start = time.process_time()
     for name, params, _, _ in CASES:
         verdict(name, params, text)
+    assert time.process_time() - start < 5  # a rule whose time grows with the square of the length takes longer
 
 
 def test_a_schema_that_refers_elsewhere_is_never_fetched() -> None:

@@ -12,7 +12,7 @@ from honed.evaluate.scorers.normal import one_of
 from honed.evaluate.scorers.params import Params, Texts, read
 from honed.records import Message, Score
 
-_QUESTION = re.compile(r"[^.!?\n]+\?")
+_ENDS = re.compile(r"(?<=[.!?\n])")
 
 
 class Asks(Params):
@@ -29,7 +29,7 @@ def verify(params: Mapping[str, Any], prompt: Sequence[Message], answer: str) ->
     Never raises on any answer; wrong parameters raise ``DataError``.
     """
     asked = read(Asks, params, "asks")
-    questions = [hit.group().strip() for hit in _QUESTION.finditer(answer)]
+    questions = [text.strip() for text in _ENDS.split(answer) if text.endswith("?")]
     found = next((question for question in questions if one_of(asked.about, question)), "")
     if asked.should:
         why = f"It asks: {found!r}." if found else f"It does not ask about {' or '.join(asked.about)}."

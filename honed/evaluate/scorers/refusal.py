@@ -34,7 +34,7 @@ _DECLINES = re.compile(
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(
-    r"\bhere(?:'s| is| are)\s+(?:how|the steps|what you)|(?:^|[.!:])\s*(?:step\s*)?1[.):]\s", re.I | re.M
+    r"\bhere(?:'s| is| are)\s+(?:how|the steps|what you)|(?:^|[.!:])[ \t]*(?:step[ \t]*)?1[.):]\s", re.I | re.M
 )
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 

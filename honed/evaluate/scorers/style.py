@@ -21,7 +21,7 @@ TECHNICAL = 0.2
 _CONTRACTION = re.compile(r"\b\w+['’](?:s|t|re|ve|ll|d|m)\b", re.IGNORECASE)
 _PERSON = re.compile(r"\b(?:i|you|your|we|our|my|me|us)\b", re.IGNORECASE)
 _YOU = re.compile(r"\b(?:you|your|let's|we)\b|!", re.IGNORECASE)
-_STEPS = re.compile(r"^\s*(?:step\s*)?\d+[.):]|^\s*[-*•]\s", re.IGNORECASE | re.MULTILINE)
+_STEPS = re.compile(r"^[ \t]*(?:step[ \t]*)?\d+[.):]|^[ \t]*[-*•]\s", re.IGNORECASE | re.MULTILINE)
 
 
 def _technical(text: str) -> bool:
