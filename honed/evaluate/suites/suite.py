@@ -200,7 +200,10 @@ def _row(line: bytes) -> Row:
         raise DataError("; ".join(reasons(error)), "Mend the row.") from error
     try:
         judge = registry.get("verifiers", row.check.verifier)
-        judge(row.check.params, row.prompt, "ok")  # wrong parameters show at the first verdict
+        if row.check.verifier in registry.names("instructions"):
+            registry.get("instructions", row.check.verifier).read(row.check.params)
+        else:
+            judge(row.check.params, row.prompt, "ok")  # wrong parameters show at the first verdict
     except HonedError as error:
         raise type(error)(f"check: {error.message}", error.hint) from error
     except Exception as error:  # a verifier may be another package's
