@@ -47,7 +47,7 @@ def read(names: Sequence[str]) -> Suite:
     suites = [_tagged(suite.read(name)) for name in pinned(names)]
     if len(suites) == 1:
         return suites[0]
-    rows = [row for one in suites for row in one.rows]
+    rows = [row.model_copy(update={"id": f"{row.tags[TAG]}/{row.id}"}) for one in suites for row in one.rows]
     seen: dict[str, str] = {}
     for row in rows:
         if (other := seen.setdefault(row.key, row.id)) != row.id:
@@ -57,8 +57,7 @@ def read(names: Sequence[str]) -> Suite:
         source=_joined(one.manifest.source for one in suites),
         licence=_joined(one.manifest.licence for one in suites),
     )
-    named = tuple(row.model_copy(update={"id": f"{row.tags[TAG]}/{row.id}"}) for row in rows)
-    return Suite(manifest, named, digest([one.hash for one in suites]))
+    return Suite(manifest, tuple(rows), digest([one.hash for one in suites]))
 
 
 def _members(names: Sequence[str]) -> list[str]:

@@ -16,14 +16,15 @@ from honed.evaluate.suites.written.topics import (
     ends,
     holds,
     lacks,
+    over,
     render,
     said,
     under,
 )
 
 _SETS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
-    ("case", (LOWER,)),
-    ("case", (UPPER,)),
+    ("case", (LOWER, over(8))),
+    ("case", (UPPER, over(8))),
     ("list", (bullets(2),)),
     ("list", (bullets(3), ends("That is all."))),
     ("ending", (ends("Ask me for more."),)),

@@ -111,6 +111,12 @@ def under(count: int) -> Rule:
     return _ifeval("under", "length_constraints:number_words", kwargs, f"use fewer than {count} words")
 
 
+def over(count: int) -> Rule:
+    """So many words at least."""
+    kwargs = {"relation": "at least", "num_words": count}
+    return _ifeval("over", "length_constraints:number_words", kwargs, f"use at least {count} words")
+
+
 # By letters alone: IFEval's rules of case also ask a language detector, which takes short capitals for German.
 LOWER = Rule(
     "lower", ("regex", {"pattern": "[^A-Z]*[a-z][^A-Z]*", "whole": True}), "use small letters only, no capitals"
