@@ -86,6 +86,7 @@ class Answering:
             floors=self._floors.get(row.id, {}),
             vacuous=vacuous(row.prompt, completion.text, row.answer, scoring.CONSTANTS),
             value=score.value if score else None,
+            check=row.check,
         )
         outcome.append(self._path, [answer])
         self.answers[row.id] = answer

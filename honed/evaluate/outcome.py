@@ -16,7 +16,7 @@ from honed.evaluate.rates import rate as rate
 from honed.evaluate.reliable import Reliable
 from honed.evaluate.stats import Interval
 from honed.evaluate.suites.result import SuiteScores
-from honed.records import Message, Record, Split
+from honed.records import Check, Message, Record, Split
 
 SAMPLES = "samples.jsonl"
 LOSSES = "losses.jsonl"
@@ -26,8 +26,9 @@ class Answer(Record):
     """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
 
     ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
-    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does.
-    ``value`` is how good it is, from 0 to 1, where the verifier says so.
+    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does;
+    ``value`` is how good it is, from 0 to 1, where the verifier says so; ``check`` is the row's verifier with its
+    parameters.
     """
 
     row: str
@@ -42,6 +43,7 @@ class Answer(Record):
     floors: Mapping[str, bool]
     vacuous: str = ""
     value: float | None = None
+    check: Check | None = None
 
 
 class RowLoss(Record):
@@ -109,9 +111,10 @@ class Outcome(Record):
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
-    ``base`` is the base model's pass rate, where its evaluation was named. ``value`` is the mean value of graded
-    answers, ``reliable`` by suite how many families of rows were passed whole, ``bits_per_byte`` the held-out loss for
-    each byte of text, which models of different tokenizers share; ``scorer`` judged the rows without a check.
+    ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
+    ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
+    ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
+    judged the rows without a check.
     """
 
     model: str
@@ -120,6 +123,7 @@ class Outcome(Record):
     data: str
     data_hash: str
     split: Split
+    rules: str = ""
     rows: int
     repeated: int
     unverified: int

@@ -69,6 +69,7 @@ def evaluation(
             why=score.why if score else "",
             floors=verdicts.get(row.id, {}),
             value=score.value if score else None,
+            check=row.check,
         )
         tokens = 1 + len(row.answer) // 4
         losses[row.id] = RowLoss(row=row.id, nats=tokens * (2.6 - share + 0.2 * rng.random()), tokens=tokens)

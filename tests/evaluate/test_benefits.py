@@ -138,7 +138,7 @@ def test_the_table_is_the_same_on_every_face(
     page = report.write(
         tmp_path,
         compared,
-        samples=compare.pairs(base, tuned),
+        (base, tuned),
         stages=report.stages_of(compared),
         next_commands=["honed jobs list"],
     )
