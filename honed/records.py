@@ -220,10 +220,14 @@ class Consent(Record):
 
 
 class Score(Record):
-    """A verifier's verdict: ``passed`` and the reason, as a sentence a person can act on."""
+    """A verifier's verdict: ``passed`` and the reason, as a sentence a person can act on.
+
+    ``value`` is how good the answer is, from 0 to 1, where the verifier can say more than yes or no; None elsewhere.
+    """
 
     passed: bool
     why: str
+    value: float | None = Field(default=None, ge=0, le=1)
 
 
 class WantedRows(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,22 @@ def per_token(lines: Sequence[RowLoss]) -> float | None:
     """Return nats per supervised token: one sum over one sum, so batches play no part; None without any row."""
     tokens = sum(line.tokens for line in lines)
     return sum(line.nats for line in lines) / tokens if tokens else None
+
+
+def size(encoded: Encoded, chat: ChatFormat) -> int:
+    """Return the bytes (UTF-8) of the text that a row's supervised tokens spell, special tokens aside."""
+    pairs = zip(encoded.ids, encoded.weights, strict=True)
+    return len(chat.decode(token for token, weight in pairs if weight > 0).encode())
+
+
+def bits_per_byte(lines: Sequence[RowLoss]) -> float | None:
+    """Return the loss in bits for each byte of supervised text; None without any text.
+
+    The stop tokens' loss counts, their text doesn't. Unlike a loss per token it can be compared between tokenizers:
+    L. Gao and others, "The Pile: An 800GB Dataset of Diverse Text for Language Modeling" (2020), section 3.1.
+    """
+    size = sum(line.bytes for line in lines)
+    return sum(line.nats for line in lines) / math.log(2) / size if size else None
 
 
 def _batches(encoded: Mapping[str, Encoded], batch_size: int, vocabulary: int) -> Iterator[list[str]]:

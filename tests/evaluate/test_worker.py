@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -247,3 +248,32 @@ def test_an_unknown_dataset_is_refused_before_a_job_is_made(workspace: Workspace
     with pytest.raises(StoreError, match="there is no dataset 'nothing'"):
         run.run(workspace, EvaluateConfig(model=str(folder), data="nothing"))
     assert jobs.listing(workspace) == []
+
+
+def test_a_scorer_judges_the_rows_without_a_check_and_the_result_says_so(
+    evaluation: Callable[..., Job], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.py"
+    rules.write_text(
+        "from honed import Score\ndef judge(params, prompt, answer):\n"
+        "    return Score(passed=params['answers'] == ['Fine.'], why='known', value=0.25)\n"
+    )
+    rows = [ROWS[0], *(row(f"Question {n}?") for n in range(3))]
+    job = evaluation(rows, scorer=f"{rules}:judge")
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.n, found.unverified, found.answers) == (4, 0, 4)
+    judged = [answer for answer in answers(job).values() if answer.why == "known"]
+    assert [answer.value for answer in judged] == [0.25] * 3
+    assert found.value is not None and (found.value.n, found.value.mean) == (3, 0.25)
+    assert found.scorer.startswith("rules.py:judge (")
+
+
+def test_bits_per_byte_are_those_of_the_answers_text(evaluation: Callable[..., Job]) -> None:
+    rows = [row("Question?", "Fünf."), row("Other?", "Six.")]
+    job = evaluation(rows, unverified_answers=0)
+    found = Outcome.model_validate(worker.work(job, never))
+    losses = outcome.read(RowLoss, job.path / outcome.LOSSES)
+    assert {line.bytes for line in losses.values()} == {6, 4}
+    nats = sum(line.nats for line in losses.values())
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / 10)
+    assert loss.bits_per_byte([RowLoss(row="old", nats=1.0, tokens=1)]) is None
