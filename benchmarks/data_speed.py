@@ -41,7 +41,18 @@ from honed.store.workspace import Workspace
 from measure.planted import DECOYS, PERSONAL, Planted, drawn, evaluation_prompts, personal
 from measure.surroundings import say, surroundings
 
-STEPS = ("decontaminate", "exact", "near", "pii", "secrets", "contradictions", "triggers", "languages", "length")
+STEPS = (
+    "decontaminate",
+    "exact",
+    "near",
+    "pii",
+    "secrets",
+    "toxicity",
+    "contradictions",
+    "triggers",
+    "languages",
+    "length",
+)
 _EVALUATION = 500
 _FAULTY = 500
 """One row in so many has an empty answer."""
@@ -117,6 +128,7 @@ def _check(file: Path, faulty: Sequence[int]) -> dict[str, Any]:
     lines = {fault["line"] for fault in found["faults"] if fault["severity"] == "fault"}
     return {
         "rows_per_second": found["rows"] / seconds,
+        "rows_per_cpu_second": found["rows"] / (usage.ru_utime + usage.ru_stime),
         "seconds": seconds,
         "peak_bytes": usage.ru_maxrss * 1024,
         "planted_faults": len(faulty),
@@ -129,7 +141,8 @@ def _import(home: Workspace, file: Path, rows: int) -> dict[str, Any]:
     config = {"name": "rows", "files": [str(file)], "shape": "prompt-response", "heldout": 0, "allow_faults": True}
     job = import_(home, build(DataConfig, config, "data"))
     result = launch.wait(job)
-    return {"rows_per_second": rows / result["seconds"], **_cost(result)}
+    rates = {"rows_per_second": rows / result["seconds"], "rows_per_cpu_second": rows / result["cpu_seconds"]}
+    return {**rates, **_cost(result)}
 
 
 def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
@@ -143,6 +156,7 @@ def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
     steps = {
         step["step"]: {
             "rows_per_second": step["rows_in"] / result["step_seconds"][step["step"]],
+            "rows_per_cpu_second": step["rows_in"] / max(0.01, result["step_cpu_seconds"][step["step"]]),
             "seconds": result["step_seconds"][step["step"]],
             "dropped": step["dropped"],
             "reported": step["reported"],
@@ -159,7 +173,8 @@ def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
 
 
 def _cost(result: dict[str, Any]) -> dict[str, Any]:
-    return {"seconds": result["seconds"], "peak_bytes": result["peak_rss_bytes"]}
+    names = ("seconds", "cpu_seconds", "peak_rss_bytes", "largest_child_bytes")
+    return {name: result[name] for name in names}
 
 
 def _left_out(folder: Path) -> Iterable[dict[str, str]]:

@@ -56,13 +56,21 @@ def main(work: Work) -> None:
     sys.exit(1 if update["state"] == "failed" else 0)
 
 
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of all those it started that have ended."""
+    return sum(os.times()[:4])
+
+
 def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
-    start = time.time()
+    start, before = time.time(), cpu_seconds()
     try:
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        job.set_result({"peak_rss_bytes": peak, **result, "seconds": seconds})
+        own, others = (
+            resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        ran = {"peak_rss_bytes": own, "largest_child_bytes": others, "cpu_seconds": round(cpu_seconds() - before, 2)}
+        job.set_result({**ran, **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress
+from typing import Any
 
-from honed.data.sources.decode import Decoder
+import orjson
+
+from honed.data.sources.decode import MAX_BRACKETS, Decoder, quick, texts
 from honed.data.sources.row import KEPT, Block, CutError, Known, Row, too_long, unreadable
 
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,55 @@ class Lines:
         """Decode each line that isn't blank."""
         decoder = Decoder(file)
         for number, line in enumerate(self.data.decode("utf-8", "surrogateescape").split("\n"), self.first):
-            if line and line.strip(_BLANKS):
+            if line and line.strip(BLANKS):
                 yield decoder.whole(line, number)
+
+
+def quickly(lines: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    """Return what ``quick`` gives for each line, at a part of its cost.
+
+    Quotes are counted over all lines at once: a line whose keys repeat has more than its value accounts for, and none
+    has fewer, so that equal sums leave no doubt about any of them.
+    """
+    values = [_flat(value, line) for value, line in zip(_objects(lines), lines, strict=True)]
+    kept = [value for value in values if value is not None]
+    inner = list(chain.from_iterable(map(dict.values, kept)))
+    kinds = list(map(type, inner))
+    many = sum(map(len, kept)) + kinds.count(str)
+    if not _SCALARS.issuperset(kinds):
+        many += sum([texts(one) for one, kind in zip(inner, kinds, strict=True) if kind not in _SCALARS])
+    data = b"\n".join(compress(lines, [value is not None for value in values]))
+    data = data.replace(b"\\\\", b"") if b"\\\\" in data else data
+    if data.count(b'"') - data.count(b'\\"') == 2 * many:
+        return values
+    return [None if value is None else quick(line.decode()) for value, line in zip(values, lines, strict=True)]
+
+
+_SCALARS = frozenset({str, int, bool, type(None)})
+
+
+def _objects(lines: Sequence[bytes]) -> list[Any]:
+    try:
+        return list(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        return list(map(_object, lines))
+
+
+def _object(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _flat(value: Any, line: bytes) -> dict[str, Any] | None:
+    """Return an object that can't nest deeply."""
+    if type(value) is not dict:
+        return None
+    for inner in value.values():
+        if type(inner) is list or type(inner) is dict:
+            return value if line.count(b"{") + line.count(b"[") <= MAX_BRACKETS else None
+    return value
 
 
 def blocks(chunks: Iterator[bytes], file: str, limit: int) -> Iterator[Block]:
