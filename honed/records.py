@@ -17,7 +17,7 @@ Consent        what a person allows their words to be used for
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -255,22 +255,23 @@ def turns_id(turns: Iterable[Said]) -> str:
     return digest(_said(turns))
 
 
-def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Iterable[int], *, prompts: bool) -> tuple[bytes, bytes]:
+def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Sequence[int], *, prompts: bool) -> tuple[bytes, bytes]:
     """Return the ids of many rows of turns without tools, and (``prompts``) those of their prompts, 8 bytes each.
 
     In hex they are what ``turns_id`` gives; the turns of row i are ``texts[ends[i - 1]:ends[i]]``.
     """
     said = [_OPENED[role] + orjson.dumps(text) + b"]" for role, text in zip(roles, texts, strict=True)]
-    whole: list[bytes] = []
-    asked: list[bytes] = []
-    start = 0
-    for end in ends:
-        prompt = b"[" + b",".join(said[start : end - 1])
-        whole.append(hashlib.sha256(prompt + b"," + said[end - 1] + b"]").digest()[:8])
-        if prompts:
-            asked.append(hashlib.sha256(prompt + b"]").digest()[:8])
-        start = end
-    return b"".join(whole), b"".join(asked)
+    if isinstance(ends, range) and ends.step == 2:  # a prompt and an answer each: most rows
+        asked = said[::2]
+        answers = said[1::2]
+    else:
+        starts = [0, *ends][:-1]
+        asked = [b",".join(said[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
+        answers = [said[end - 1] for end in ends]
+    both = zip(asked, answers, strict=True)
+    whole = [hashlib.sha256(b"[" + prompt + b"," + answer + b"]").digest()[:8] for prompt, answer in both]
+    ids = [hashlib.sha256(b"[" + prompt + b"]").digest()[:8] for prompt in asked] if prompts else []
+    return b"".join(whole), b"".join(ids)
 
 
 _OPENED = {role: b'["%s",' % role.encode() for role in ("system", "user", "assistant")}

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from honed.data.language import mismatch
+from honed.data.language import mismatch, plainly_english
 from honed.data.shapes.problem import Problem
 from honed.data.shapes.turns import Turn
 
@@ -83,7 +83,14 @@ def doubtful(roles: Sequence[str], texts: Sequence[str], ends: Sequence[int]) ->
     said = [at for at, role in enumerate(roles) if role == "assistant"]
     asked = [texts[at - 1] for at in said]
     answers = [texts[at] for at in said]
-    found = {at for at, text, prompt in zip(said, answers, asked, strict=True) if _may_be_odd(text, prompt)}
+    told = list(zip(said, answers, asked, strict=True))
+    found = {at for at, text, _ in told if text[-1] not in _ENDS and _may_be_cut(text)}
+    found.update(at for at, text, prompt in told if text.startswith(prompt) and len(prompt) >= _LEAST_ECHO)
+    found.update(
+        at
+        for at, text, prompt in told
+        if not (plainly_english(text) and plainly_english(prompt)) and mismatch(prompt, text)
+    )
     for places in (_holding(answers, _MARKS), _holding(_heads(answers), _REFUSING)):
         found.update(said[place] for place in places)
     return {bisect_right(ends, at) for at in odd | found}
@@ -91,12 +98,6 @@ def doubtful(roles: Sequence[str], texts: Sequence[str], ends: Sequence[int]) ->
 
 def _odd_characters(text: str) -> bool:
     return text != text.strip() or _MOJIBAKE.search(text) is not None
-
-
-def _may_be_odd(text: str, asked: str) -> bool:
-    if text[-1] not in _ENDS and _may_be_cut(text):
-        return True
-    return (text.startswith(asked) and len(asked) >= _LEAST_ECHO) or mismatch(asked, text) is not None
 
 
 def _may_be_cut(text: str) -> bool:

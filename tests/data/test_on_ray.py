@@ -72,6 +72,7 @@ def test_pieces_are_the_rows_in_their_order_without_those_that_are_out(workspace
     assert [row.number for row in view.heldout()] == [0, 1, 2, 3]
 
 
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of its own settings
 def test_curation_on_two_ray_workers_is_that_here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray", reason="the extra ray isn't installed")
     pytest.importorskip("ray.data", reason="the extra ray isn't installed")

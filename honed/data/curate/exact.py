@@ -62,7 +62,7 @@ def repeated(view: View, key: Callable[[Row], bytes], others: Collection[bytes] 
     """Return the numbers of the rows whose 16-byte key another row has, or that is among ``others``, in order."""
     found = list(view.mapped(of_rows(partial(_keys, key))))
     keys = np.concatenate([np.frombuffer(some, np.uint64).reshape(-1, 2) for _, some in found] or [_NONE])
-    numbers = np.concatenate([some for some, _ in found] or [_NONE[:, 0]])
+    numbers = np.concatenate([np.empty(0, np.int64), *(some for some, _ in found)])
     keys = np.concatenate([keys, np.frombuffer(b"".join(others), np.uint64).reshape(-1, 2)])
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     same = (keys[order][1:] == keys[order][:-1]).all(axis=1)

@@ -39,10 +39,10 @@ def spreading(on: str) -> Iterator[Spread]:
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"on {on}: no Ray cluster answers there", "Start one: ray start --head") from error
     signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the curation in order
-    context = DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
     try:
+        context = DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
         yield spread
     finally:
         ray.shutdown()

@@ -41,8 +41,12 @@ class Several(NamedTuple):
 def read(values: Sequence[Mapping[str, Any] | None], shape: str) -> list[Several]:
     """Return the rows in which nothing is out of the ordinary; those of ``values`` that aren't in it need care."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    for place, keys in enumerate(map(tuple, [value or () for value in values])):
-        groups.setdefault(keys, []).append(place)
+    fields: list[tuple[str, ...]] = [tuple(value) if value else () for value in values]
+    if len(set(fields)) == 1:
+        groups[fields[0]] = list(range(len(fields)))
+    else:
+        for place, keys in enumerate(fields):
+            groups.setdefault(keys, []).append(place)
     found = []
     for keys, places in list(groups.items())[:_GROUPS]:
         plan = plain.plan(shape, keys)

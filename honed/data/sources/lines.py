@@ -36,14 +36,16 @@ def quickly(lines: Sequence[bytes]) -> list[dict[str, Any] | None]:
     Quotes are counted over all lines at once: a line whose keys repeat has more than its value accounts for, and none
     has fewer, so that equal sums leave no doubt about any of them.
     """
-    values = [_flat(value, line) for value, line in zip(_objects(lines), lines, strict=True)]
-    kept = [value for value in values if value is not None]
-    inner = list(chain.from_iterable(map(dict.values, kept)))
-    kinds = list(map(type, inner))
-    many = sum(map(len, kept)) + kinds.count(str)
-    if not _SCALARS.issuperset(kinds):
-        many += sum([texts(one) for one, kind in zip(inner, kinds, strict=True) if kind not in _SCALARS])
-    data = b"\n".join(compress(lines, [value is not None for value in values]))
+    values = _objects(lines)
+    if set(map(type, values)) != {dict}:
+        values = [value if type(value) is dict else None for value in values]
+    kinds = list(map(type, chain.from_iterable(map(dict.values, filter(None, values)))))
+    if _SCALARS.issuperset(kinds):
+        many = sum(map(len, filter(None, values))) + kinds.count(str)
+    else:
+        values = [value and _flat(value, line) for value, line in zip(values, lines, strict=True)]
+        many = sum([texts(value) for value in values if value])
+    data = b"\n".join(compress(lines, [value is not None for value in values]) if None in values else lines)
     data = data.replace(b"\\\\", b"") if b"\\\\" in data else data
     if data.count(b'"') - data.count(b'\\"') == 2 * many:
         return values
@@ -67,10 +69,8 @@ def _object(line: bytes) -> Any:
         return None
 
 
-def _flat(value: Any, line: bytes) -> dict[str, Any] | None:
+def _flat(value: dict[str, Any], line: bytes) -> dict[str, Any] | None:
     """Return an object that can't nest deeply."""
-    if type(value) is not dict:
-        return None
     for inner in value.values():
         if type(inner) is list or type(inner) is dict:
             return value if line.count(b"{") + line.count(b"[") <= MAX_BRACKETS else None
