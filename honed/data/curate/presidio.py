@@ -61,6 +61,7 @@ def analyzer(model: str, language: str) -> Any:
     """Return Presidio's analyzer. Raises ``ConfigError`` if it, or the spaCy model, isn't here: nothing is fetched."""
     try:
         import spacy
+        import tldextract.tldextract as suffixes
         from presidio_analyzer import AnalyzerEngine
         from presidio_analyzer.nlp_engine import NlpEngineProvider
     except ImportError as error:
@@ -69,6 +70,7 @@ def analyzer(model: str, language: str) -> Any:
     if not spacy.util.is_package(model) and not Path(model).exists():
         message = f"pii.presidio.model: spaCy has no model {model!r} here"
         raise ConfigError(message, f"Fetch it: python -m spacy download {model}; or name a folder that holds one.")
+    suffixes.TLD_EXTRACTOR = suffixes.TLDExtract(suffix_list_urls=())  # else an e-mail address makes it fetch a list
     named = {"nlp_engine_name": "spacy", "models": [{"lang_code": language, "model_name": model}]}
     engine = NlpEngineProvider(nlp_configuration=named).create_engine()
     return AnalyzerEngine(nlp_engine=engine, supported_languages=[language])
