@@ -62,15 +62,12 @@ def cpu_seconds() -> float:
 
 
 def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
-    start, before = time.time(), cpu_seconds()
+    start = time.time()
     try:
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
-        own, others = (
-            resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        ran = {"peak_rss_bytes": own, "largest_child_bytes": others, "cpu_seconds": round(cpu_seconds() - before, 2)}
-        job.set_result({**ran, **result, "seconds": seconds})
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        job.set_result({"peak_rss_bytes": peak, **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:

@@ -40,7 +40,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
     Raises ``DataError`` if no training row is left, ``Stopped`` when asked to stop; nothing is written then.
     """
-    settings = config.read(CurateConfig, job.path / "config.yaml")
+    settings, start = config.read(CurateConfig, job.path / "config.yaml"), cpu_seconds()
     before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
     with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name) as draft:
         curation = Curation(job, settings, stopping, spread)
@@ -54,6 +54,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     seconds = {one.step: round(one.seconds, 3) for one in curation.reports}
     cpu = {one.step: round(one.cpu_seconds, 3) for one in curation.reports}
     facts = {**artifact.manifest.facts, "step_seconds": seconds, "step_cpu_seconds": cpu}
+    facts["cpu_seconds"] = round(cpu_seconds() - start, 2)
     return {"dataset": artifact.ref, "new": artifact.ref not in before, "from": curation.dataset.ref, **facts}
 
 
