@@ -69,7 +69,7 @@ class Parted:
 
 def parted(block: Block, manner: Manner) -> Parted:
     """Return the rows of a block, decoded as far as need be."""
-    able = manner.shape in columnar.SHAPES
+    able = manner.shape in columnar.SHAPES and not manner.attributes
     values: Sequence[Mapping[str, Any] | None]
     if isinstance(block, Lines) and able:
         texts, first = block.data.split(b"\n"), block.first
@@ -91,7 +91,8 @@ def _several(
 ) -> tuple[list[Several], Sequence[Mapping[str, Any] | None]]:
     if manner.columns.fields:
         values = [None if value is None else manner.columns.applied(value) for value in values]
-    several = columnar.read(values, manner.shape) if manner.shape in columnar.SHAPES else []
+    able = manner.shape in columnar.SHAPES and not manner.attributes
+    several = columnar.read(values, str(manner.shape)) if able else []
     if len({name for one in several for name in one.ignored}) >= NAMES:
         several = []  # which of so many names are counted depends on the order of the rows
     return several, values

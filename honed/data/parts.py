@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from honed.data import bulk
+from honed.data import attributes, bulk
 from honed.data.bulk import Plain
 from honed.data.intake import Counts, Intake, Manner, Refused
 from honed.data.shapes.drawn import Drawn
@@ -89,7 +89,8 @@ class _Careful:
             self.refused.append(found)
             return intake.counts
         self.warnings += [(place, warning) for warning in found.warnings]
-        for record in found.records:
+        for made_of in found.records:
+            record = attributes.declared(made_of, found.source.value or {}, self._manner)
             part, id_, prompt = _told(record)
             self.records.setdefault(part, []).append((place, record, id_))
             self.keys.append((PARTS.index(part), row.line, int(id_, 16), int(prompt, 16)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from honed.data import bulk
+from honed.data import attributes, bulk
 from honed.data.intake import Counts, Intake, Manner, Refused
 from honed.data.mapping import ColumnMap
 from honed.data.parts import PARTS, Read, Reader
@@ -44,7 +44,8 @@ texts = st.sampled_from(ODD) | st.text(max_size=12) | st.just("A plain text.") |
 odd = texts | st.none() | st.booleans() | st.sampled_from([0, 2**62, 1.5, 1e300, -1e17, [], {}, [1], {"a": {"b": "c"}}])
 PAIRED = "instruction input context output response prompt completion system history tools category task source rank"
 pairs = st.fixed_dictionaries(
-    {"instruction": texts, "output": texts}, optional={"input": texts, "category": texts, "rank": odd, "source": odd}
+    {"instruction": texts, "output": texts},
+    optional={"input": texts, "category": texts, "rank": odd, "source": odd, "audience": texts},
 )
 prompted = st.fixed_dictionaries({"prompt": texts, "response": texts}, optional={"task": texts, "score": odd})
 loose = st.dictionaries(st.sampled_from(PAIRED.split()), odd, max_size=5)
@@ -107,7 +108,8 @@ def one_by_one(block: Block, manner: Manner) -> Read:
             read.refused.append(one)
             continue
         read.warnings += one.warnings
-        for record in one.records:
+        for made_of in one.records:
+            record = attributes.declared(made_of, one.source.value or {}, manner)
             assert isinstance(record, Drawn)
             records.setdefault("rows", []).append(record)
             found.append((one.source.line, turns_id(record.messages), turns_id(record.messages[:-1])))

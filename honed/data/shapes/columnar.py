@@ -12,10 +12,11 @@ import orjson
 
 from honed.data.shapes import plain
 from honed.data.shapes.plain import AFTER, EMPTY, LISTS, PAIRS, ROLES, Plan
-from honed.records import Role
+from honed.records import ATTRIBUTES, Role
 
 _GROUPS = 16
 """Different sets of fields in a block, at most, that are read by columns; rows with others are read one by one."""
+_PERSONAL = frozenset(ATTRIBUTES)
 SHAPES = frozenset({*PAIRS, *LISTS})
 """The shapes whose rows can be read so."""
 
@@ -50,6 +51,8 @@ def read(values: Sequence[Mapping[str, Any] | None], shape: str) -> list[Several
     found = []
     for keys, places in list(groups.items())[:_GROUPS]:
         plan = plain.plan(shape, keys)
+        if plan and not _PERSONAL.isdisjoint(plan.tags):
+            continue  # where each was declared is told row by row
         if plan and (several := _read([values[place] for place in places], places, (keys, plan, shape))).places:
             found.append(several)
     return found
