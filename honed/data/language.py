@@ -73,7 +73,7 @@ def language(text: str) -> str:
 
 def mismatch(prompt: str, answer: str) -> tuple[str, str] | None:
     """Return the two languages if both are clear, they differ, and the prompt asks for no other language."""
-    if _unclear(answer) or _unclear(prompt) or (_plainly_english(answer) and _plainly_english(prompt)):
+    if _unclear(answer) or _unclear(prompt) or (plainly_english(answer) and plainly_english(prompt)):
         return None
     if not language(min(prompt, answer, key=len)):  # the shorter one costs less, and is more often unclear
         return None
@@ -87,6 +87,6 @@ def _unclear(text: str) -> bool:
     return len(text) < _LEAST_LETTERS and text.isascii()
 
 
-def _plainly_english(text: str) -> bool:
+def plainly_english(text: str) -> bool:
     """Tell most English texts, at little cost."""
-    return text.isascii() and (" the " in text or " of " in text or " is " in text)
+    return (" the " in text or " of " in text or " is " in text) and text.isascii()
