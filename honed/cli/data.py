@@ -1,4 +1,4 @@
-"""``honed data``: import, check, curate, list, show, dropped, export."""
+"""``honed data``: import, check, curate, synthesize, list, show, dropped, export."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from honed.cli.curate import curate
 from honed.cli.options import emit_json, json_option, say, workspace_option
+from honed.cli.synthesize import synthesize
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def command() -> None:
 
 
 command.add_command(curate)
+command.add_command(synthesize)
 
 
 @command.command("import")

@@ -34,6 +34,7 @@ _OTHERS = {
     "curate": "honed.data.curate.worker",
     "curve": "honed.rounds.curve.worker",
     "plan": "honed.train.planner",
+    "synthesize": "honed.data.synthesize.worker",
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
