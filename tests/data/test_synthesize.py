@@ -105,33 +105,23 @@ def test_evolved_tasks_go_deeper_and_broader_in_turn(workspace: Workspace) -> No
 
 
 def test_other_words_keep_the_answer_its_tags_and_its_numbers(workspace: Workspace) -> None:
-    check = Check(verifier="pattern", params={"pattern": "four"})
-    stored(workspace, [said("What is 2 plus 2, in words?", "It is four.", check=check)])
+    check = Check(verifier="pattern", params={"contains": ["four"]})
+    stored(workspace, [said("What is 2 plus 2, in words?", "It is four, of course.", check=check)])
     written = iter(
         [
             '{"instruction": "Add two and two up for me, in words."}',
             '{"instruction": "What is 2 plus 2, in  words?"}',
-            '{"instruction": "Is it so that 2 and 2 makes this: It is four."}',
+            '{"instruction": "Is it so that 2 and 2 makes this: It is four, of course."}',
             '{"instruction": "In words, please tell me the sum 2 + 2."}',
         ]
     )
     with endpoint(lambda _n, _b: Answer(next(written))) as served:
         job = queued(workspace, served, "paraphrase", rows=1, attempts=4, endpoint={"concurrency": 1})
         result, (row,), _ = done(job)
-    assert result["dropped"] == {"changed facts": 1, "unchanged": 1, "near duplicate": 1} or result["dropped"] == {
-        "changed facts": 1,
-        "unchanged": 1,
-    }
-    assert row.messages[0].content in (
-        "In words, please tell me the sum 2 + 2.",
-        "Is it so that 2 and 2 makes this: It is four.",
-    )
-    assert (row.answer, row.check, row.tags["source"], row.tags["synthetic"]) == (
-        "It is four.",
-        check,
-        "test",
-        "paraphrase",
-    )
+    assert result["dropped"] == {"changed facts": 1, "unchanged": 1, "answer in instruction": 1}
+    assert row.messages[0].content == "In words, please tell me the sum 2 + 2."
+    assert (row.answer, row.check) == ("It is four, of course.", check)
+    assert (row.tags["source"], row.tags["synthetic"]) == ("test", "paraphrase")
 
 
 def test_a_conversation_goes_on_and_only_new_answers_carry_a_loss(workspace: Workspace) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from honed.cli.main import run as cli
 from honed.config import build
 from honed.data.synthesize import run
 from honed.data.synthesize.config import SynthesizeConfig
@@ -20,7 +22,7 @@ from honed.records import Conversation, Message
 from honed.store.workspace import Workspace
 from tests.data.curated import stored
 from tests.data.synthesized import SEEDS, queued, writes
-from tests.loopback import endpoint
+from tests.loopback import Answer, endpoint
 
 
 def test_a_model_in_this_process_writes_and_its_replies_are_kept(workspace: Workspace, tmp_path: Path) -> None:
@@ -136,3 +138,38 @@ def test_novelty_is_the_share_of_runs_ofmade_up() -> None:
     assert novelty.beside("name three ways to cook an egg") is None
     novelty.add("short", "why")
     assert novelty.beside("Why?") == ("short", 1.0)
+
+
+def test_the_command_says_what_was_made_and_what_was_left_out(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stored(workspace, SEEDS)
+    written = iter(['```json\n{"turns": []}\n```', "no"])
+    turns = json.dumps({"turns": [{"user": "And then?", "assistant": "Then it is over."}]})
+    command = ["data", "synthesize", "continue", "--from", "set", "--as", "made", "--rows", "3"]
+    command += ["--workspace", str(workspace.path), "--model", "writer"]
+    prices = ["--set", "endpoint.prompt_price=1000", "--set", "endpoint.completion_price=1000"]
+    with endpoint(lambda _n, _b: Answer(next(written, turns))) as served:
+        command += ["--endpoint", served.url, *prices]
+        assert cli([*command, "--estimate", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["estimate"]["requests"] == 3
+        assert cli([*command, "--max-cost", "-1"]) == 1
+        assert "endpoint.max_cost" in capfd.readouterr().err
+        assert served.asked == []
+        assert cli(command) == 0
+    shown = capfd.readouterr()
+    assert "wrong JSON" in shown.out
+    assert "no JSON" in shown.out
+    assert "made@v1: 3 rows of 5 tries, marked synthetic: continue by writer" in shown.out
+    assert "for 3 rows about 3 requests" in shown.err
+    assert "6 requests, 0 answered by kept replies; 60 tokens of prompts, 30 of answers; cost 0.0900" in shown.err
+    assert cli(["data", "dropped", "made", "--workspace", str(workspace.path)]) == 0
+    assert "turns: list should have at least 1 item" in capfd.readouterr().out
+
+
+def test_a_round_that_mixes_keeps_the_mark() -> None:
+    from honed.rounds.mix import Source, mix
+
+    marked = SEEDS[0].model_copy(update={"tags": {"synthetic": "evolve", "generator": "writer"}})
+    made = mix(Source("f@v1"), Source("d@v1", [marked, SEEDS[1]]), {}, None)
+    assert {row.id: row.tags.get("synthetic") for row in made.rows} == {SEEDS[0].id: "evolve", SEEDS[1].id: None}

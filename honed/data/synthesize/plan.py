@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from honed.data.synthesize import passages, seeds, writer
@@ -82,11 +83,14 @@ class Wave:
 
 
 def wave(config: SynthesizeConfig, asked: int, kept: int) -> Wave:
-    """Return the next units: as many as are likely to give the missing rows, by how many were good so far."""
-    good = max(kept / asked, _LEAST_GOOD) if asked else 1.0
-    size = min(_MOST, round((config.rows - kept) / good + 0.5), config.rows * config.attempts - asked)
+    """Return the next units: as many as are likely to give the missing rows, by how many were good so far.
+
+    At most half as many more than are missing: more waves take longer, but rows that nobody needs cost money.
+    """
+    haste = min(asked / max(kept, 1), _HASTE) if asked else 1.0
+    size = min(_MOST, ceil((config.rows - kept) * haste), config.rows * config.attempts - asked)
     return Wave(asked, asked + size)
 
 
-_LEAST_GOOD = 0.2
+_HASTE = 1.5
 _MOST = 2000

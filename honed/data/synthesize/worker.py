@@ -147,7 +147,8 @@ class Synthesis:
         if isinstance(result, Made):
             beside = self._plan.novelty.beside(result.novel) if result.novel else None
             if beside is None and result.row.id not in self._ids:
-                self._plan.novelty.add(f"the new row {result.row.id}", result.novel)
+                if result.novel:
+                    self._plan.novelty.add(f"the new row {result.row.id}", result.novel)
                 self._ids.add(result.row.id)
                 self.rows.append(result.row)
                 self.mended.update(result.mended)

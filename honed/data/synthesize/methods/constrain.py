@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from honed.data.synthesize import seeds
 from honed.data.synthesize.config import SynthesizeConfig
-from honed.data.synthesize.methods.method import Made, RejectedError, answering, draws, sound, whole
+from honed.data.synthesize.methods.method import Made, RejectedError, answering, draws, sound, verified, whole
 from honed.models.wire import Reply, Request
 from honed.records import Check, Conversation, Message
 from honed.registry import get
@@ -64,8 +64,7 @@ class Constrain:
         try:
             text = whole(reply)
             for judged in (check, self._seed(unit).check):
-                if judged and not (score := get("verifiers", judged.verifier)(judged.params, turns, text)).passed:
-                    raise RejectedError("fails its verifier", score.why, text)
+                verified(judged, turns, text)
             sound([*turns, Message(role="assistant", content=text)])
         except RejectedError as error:
             return error

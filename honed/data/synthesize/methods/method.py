@@ -11,13 +11,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from honed import registry
 from honed.data.shapes.turns import Turn
 from honed.data.suspect import suspicions
 from honed.data.synthesize.config import SynthesizeConfig
 from honed.data.synthesize.repair import parsed
+from honed.errors import HonedError
 from honed.models.engine import Sampling
 from honed.models.wire import Reply, Request
-from honed.records import Conversation, Message, digest
+from honed.records import Check, Conversation, Message, digest
 
 _SERIOUS = frozenset({"placeholder", "refusal", "prompt in answer", "cut answer", "mojibake"})
 
@@ -157,6 +159,18 @@ def sound(messages: Sequence[Message]) -> None:
     for problem in suspicions(turns):
         if problem.kind in _SERIOUS:
             raise RejectedError(problem.kind, problem.message, messages[-1].content)
+
+
+def verified(check: Check | None, prompt: Sequence[Message], text: str) -> None:
+    """Raise ``RejectedError`` if a row's verifier doesn't pass an answer, or can't judge it."""
+    if check is None:
+        return
+    try:
+        score = registry.get("verifiers", check.verifier)(check.params, prompt, text)
+    except HonedError as error:
+        raise RejectedError("can't be verified", error.message, text) from error
+    if not score.passed:
+        raise RejectedError("fails its verifier", score.why, text)
 
 
 def instruction(text: str, reply: Reply) -> str:

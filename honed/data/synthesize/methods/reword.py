@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from honed.data.curate.words import normal
 from honed.data.synthesize import seeds
 from honed.data.synthesize.config import SynthesizeConfig
-from honed.data.synthesize.methods.method import Made, RejectedError, Shape, asked, instruction, read, template
+from honed.data.synthesize.methods.method import (
+    Made,
+    RejectedError,
+    Shape,
+    asked,
+    instruction,
+    read,
+    template,
+    verified,
+)
 from honed.models.wire import Reply, Request
 from honed.records import Conversation
-from honed.registry import get
 
 _MANNERS = (
     "as a hurried person would type it",
@@ -67,17 +75,9 @@ class Reword:
         row = Conversation(
             messages=turns, tags=seeds.tags(self.config, self.generator, seed, keep=True), check=seed.check
         )
-        _verified(row, reply)
+        verified(row.check, row.prompt, row.answer)
         return Made(row, text, mended)
 
     def guess(self, _unit: int) -> Sequence[Request]:
         """Guess nothing: one request is all."""
         return []
-
-
-def _verified(row: Conversation, reply: Reply) -> None:
-    """Raise ``RejectedError`` if the row's own verifier finds that its answer no longer fits."""
-    if row.check:
-        score = get("verifiers", row.check.verifier)(row.check.params, row.prompt, row.answer)
-        if not score.passed:
-            raise RejectedError("fails its verifier", score.why, reply.text)
