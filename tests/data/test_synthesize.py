@@ -267,11 +267,11 @@ def test_the_money_ends_it_with_the_rows_so_far(workspace: Workspace) -> None:
         return Answer(json.dumps({"turns": [turn]}), usage=(20, 20))
 
     with endpoint(answer) as served:
-        job = queued(workspace, served, "continue", rows=10, max_tokens=16, endpoint={**prices, "max_cost": 900.0})
+        job = queued(workspace, served, "continue", rows=10, max_tokens=16, endpoint={**prices, "max_cost": 500.0})
         result, rows, _ = done(job)
     assert 0 < len(rows) < 10
-    assert "max_cost 900 is reached" in result["ended"]
-    assert result["cost"] == 40 * len(rows) <= 900
+    assert "max_cost 500 is reached" in result["ended"]
+    assert result["cost"] == 40 * len(rows) <= 500
 
 
 def test_the_same_replies_make_the_same_dataset_however_many_come_at_a_time(workspace: Workspace) -> None:
