@@ -9,6 +9,7 @@ from typing import Any
 
 from honed import config
 from honed.data import dropped
+from honed.data.licences import carried
 from honed.data.synthesize import plan, writer
 from honed.data.synthesize.config import SynthesizeConfig
 from honed.data.synthesize.methods.method import Made, Rejected, RejectedError
@@ -68,6 +69,7 @@ def _published(job: Job, settings: SynthesizeConfig, planned: Plan, done: Synthe
         "rows": done.asked,
         "dropped": dict(done.reasons.most_common()),
         "synthetic": {"method": settings.method, "generator": writer.name(settings), "mended": dict(done.mended)},
+        "licences": carried([planned.seeds]) if planned.seeds else {},
     }
     artifact = datasets.write(
         job.workspace,
