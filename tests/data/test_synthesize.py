@@ -190,7 +190,7 @@ def test_questions_on_documents_must_quote_the_passage_and_the_unanswerable_are_
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (Answer(slow=0.5), "no answer within 0.2 seconds"),
+        (Answer(slow=1.2), "no answer within 0.8 seconds"),
         (error(429, "slow down"), "answers 429 Too Many Requests: slow down"),
         (Answer(raw=b'{"choices": [{"mess'), "half a JSON document"),
         (error(401, "no key"), "answers 401 Unauthorized: no key"),
@@ -207,7 +207,7 @@ def test_an_endpoint_that_fails_is_named_and_what_was_paid_is_kept(
         return bad if broken[0] and number >= (3 if bad.status != 400 else 0) else writes(number, body)
 
     with endpoint(answer) as served:
-        update = {"timeout_seconds": 0.2, "retries": 1, "concurrency": 1}
+        update = {"timeout_seconds": 0.8, "retries": 1, "concurrency": 1}
         job = queued(workspace, served, endpoint=update)
         with pytest.raises(EndpointError, match=words) as raised:
             work(job, lambda: False)

@@ -79,15 +79,15 @@ def test_answers_come_in_the_order_of_the_prompts_with_tokens_and_ends() -> None
         (Answer(raw=b'{"choices": []}'), "the endpoint's answer is JSON without choices[0].message"),
         (Answer(raw=b'{"error": {"message": "busy"}}'), "the endpoint's answer is an error: {'message': 'busy'}"),
         (Answer(cut=20), "the connection broke off"),
-        (Answer(slow=0.6), "no answer within 0.3 seconds"),
-        (Answer(trickle=0.05), "no answer within 0.3 seconds"),
+        (Answer(slow=1.2), "no answer within 0.8 seconds"),
+        (Answer(trickle=0.15), "no answer within 0.8 seconds"),
     ],
 )
 def test_what_may_pass_is_tried_again_and_said_once_it_does_not(bad: Answer, words: str) -> None:
-    with endpoint(_first(bad)) as served, _engine(served, timeout_seconds=0.3) as engine:
+    with endpoint(_first(bad)) as served, _engine(served, timeout_seconds=0.8) as engine:
         assert engine.complete(_request("a")).text == "you said a"
         assert (len(served.asked), engine.spent.retries) == (2, 1)
-    with endpoint(lambda _n, _b: bad) as served, _engine(served, timeout_seconds=0.3, retries=1) as engine:
+    with endpoint(lambda _n, _b: bad) as served, _engine(served, timeout_seconds=0.8, retries=1) as engine:
         with pytest.raises(EndpointError) as raised:
             engine.complete(_request("a"))
         assert raised.value.message.startswith(f"{served.url}/chat/completions: {words}")
@@ -231,17 +231,16 @@ def test_an_estimate_says_tokens_money_and_minutes_at_most() -> None:
 @pytest.mark.parametrize("limit", [{"requests_per_minute": 600.0}, {"tokens_per_minute": 600.0 * 19}])
 def test_requests_keep_to_the_rate(limit: dict[str, float]) -> None:
     with endpoint(lambda _n, _b: Answer(usage=(9, 10))) as served, _engine(served, **limit) as engine:
-        [*engine.each(_request(str(number), max_tokens=10) for number in range(5))]
-    gaps = [after - before for before, after in zip(served.times, served.times[1:], strict=False)]
-    assert sum(gaps) >= 0.3  # the first may be late, and the last is not
-    assert min(gaps) > 0.05
+        start = time.monotonic()
+        list(engine.each(_request(str(number), max_tokens=10) for number in range(5)))
+    assert all(arrived - start >= 0.1 * place for place, arrived in enumerate(served.times))
 
 
 def test_tokens_that_were_not_used_are_given_back_to_the_rate() -> None:
     with endpoint(lambda _n, _b: Answer(usage=(1, 1))) as served:
         with _engine(served, concurrency=1, tokens_per_minute=6000.0) as engine:
             [*engine.each(_request(str(number), max_tokens=91) for number in range(5))]
-        assert served.times[-1] - served.times[0] < 1.0
+        assert served.times[-1] - served.times[0] < 3.5, "it would be 4 seconds"
 
 
 def test_a_request_that_is_refused_alone_does_not_stop_the_others() -> None:
