@@ -15,6 +15,7 @@ from honed.cli.diff import diff
 from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.cli.show import show
+from honed.cli.synthesize import synthesize
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ command.add_command(curate)
 command.add_command(diff)
 command.add_command(mix)
 command.add_command(show)
+command.add_command(synthesize)
 
 
 @command.command("import")

@@ -36,6 +36,7 @@ _OTHERS = {
     "curve": "honed.rounds.curve.worker",
     "judge": "honed.evaluate.judge.worker",
     "plan": "honed.train.planner",
+    "synthesize": "honed.data.synthesize.worker",
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
