@@ -1,4 +1,4 @@
-"""``honed data``: import, check, curate, list, show, dropped, export."""
+"""``honed data``: import, check, curate, score, select, map, trial, list, show, dropped, export."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 
 from honed.cli.curate import curate
 from honed.cli.options import emit_json, json_option, say, workspace_option
+from honed.cli.score import score
+from honed.cli.select import select
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def command() -> None:
 
 
 command.add_command(curate)
+command.add_command(score)
+command.add_command(select)
 
 
 @command.command("import")

@@ -33,7 +33,11 @@ TRACKER = "honed.jobs.trackers.beside"
 _OTHERS = {
     "curate": "honed.data.curate.worker",
     "curve": "honed.rounds.curve.worker",
+    "map": "honed.data.map.worker",
     "plan": "honed.train.planner",
+    "score": "honed.data.score.worker",
+    "select": "honed.data.select.worker",
+    "trial": "honed.rounds.trial.worker",
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
