@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from honed.cli.curate import curate
+from honed.cli.map import map_
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.cli.score import score
 from honed.cli.select import select
+from honed.cli.trial import trial
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,8 +65,10 @@ def command() -> None:
 
 
 command.add_command(curate)
+command.add_command(map_)
 command.add_command(score)
 command.add_command(select)
+command.add_command(trial)
 
 
 @command.command("import")
