@@ -23,8 +23,8 @@ class Clusters(NamedTuple):
 
 
 def count_for(rows: int) -> int:
-    """Return how many regions that many rows get unless it is set: about the square root of a twentieth, 4 to 24."""
-    return int(np.clip(round((rows / 20) ** 0.5), min(4, max(1, rows // 2)), 24))
+    """Return how many regions that many rows get unless it is set: about the square root of a tenth, 4 to 30."""
+    return int(np.clip(round((rows / 10) ** 0.5), min(4, max(1, rows // 2)), 30))
 
 
 def nearest(unit: Vectors, middles: Vectors) -> Places:

@@ -49,6 +49,13 @@ def laid_out(unit: Vectors, seed: int) -> Points:
     return _spaced(_drawn_in(points - np.median(points, axis=0)))
 
 
+def densest(points: Points, radius: float) -> tuple[float, float]:
+    """Return the point with the most others within ``radius``: where the name of their region stands."""
+    counts = cKDTree(points).query_ball_point(points, radius, return_length=True)
+    x, y = points[int(np.argmax(counts))]
+    return float(x), float(y)
+
+
 def _drawn_in(points: Points) -> Points:
     """Bring what lies far out nearer, in its direction: half of the plane would be empty otherwise."""
     radius = np.linalg.norm(points, axis=1, keepdims=True)

@@ -126,6 +126,7 @@ class _Map:
         typical = naming.typical(unit, clusters, [len(row.prompt) for row in rows])
         asked = np.bincount(cluster.nearest(wanted, clusters.middles), minlength=len(names)) if len(wanted) else None
         drawn, points = plan
+        radius = 0.05 * float(np.ptp(points, axis=0).max())
         found = []
         for region, told in enumerate(names):
             here = np.flatnonzero(of == region)
@@ -134,7 +135,7 @@ class _Map:
             even = thin.uneven(len(here), len(rows), len(names), self._settings.thin)
             why = even if target is None else thin.behind(share, target)
             shown = points[np.isin(drawn, here)]
-            x, y = np.median(shown, axis=0) if len(shown) else (0.0, 0.0)
+            x, y = plane.densest(shown, radius) if len(shown) else (0.0, 0.0)
             found.append(
                 Region(
                     part=Part(
@@ -149,8 +150,8 @@ class _Map:
                     ),
                     kinds=tuple(Counter(kinds[at] for at in here.tolist()).most_common(3)),
                     answer_words=float(np.median([rows[at].answer_words for at in here.tolist()])),
-                    x=float(x),
-                    y=float(y),
+                    x=x,
+                    y=y,
                 )
             )
         return tuple(found)
