@@ -4,6 +4,8 @@
     ├── ConfigError            a setting is unknown, missing or out of range
     ├── DataError              a file or a row can't be used as instruction data
     ├── ModelError             a model, tokenizer or chat template can't be used
+    ├── EndpointError          a server that answers prompts can't be reached, refuses, or answers what can't be read
+    ├── BudgetError            the limit in money is reached
     ├── StoreError             the workspace or an artifact in it is missing, damaged, newer or full
     ├── JobError               a job can't be started, found, stopped or resumed
     └── RequestError           a request to the server can't be honoured; carries HTTP's status
@@ -40,6 +42,23 @@ class DataError(HonedError):
 
 class ModelError(HonedError):
     """A model, its tokenizer or its chat template can't be used."""
+
+
+class EndpointError(HonedError):
+    """A server that answers prompts can't be reached, refuses, or answers what can't be read.
+
+    ``status`` is HTTP's, 0 if there was no answer. ``lasting`` says that other requests would fare the same: a wrong
+    key, a server that is down. Otherwise it was this request alone, such as one that is too long.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, status: int = 0, lasting: bool = True) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.lasting = lasting
+
+
+class BudgetError(HonedError):
+    """The limit in money is reached: what is there is kept, nothing more is asked for."""
 
 
 class StoreError(HonedError):
