@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def measuring_options(function: F) -> F:
     """Add ``--by``, ``--model``, ``--target``; the command gets ``by: tuple[str, ...]`` and two that may be None."""
     by = click.option(
-        "--by", multiple=True, metavar="NAME,...", help="Scores: length, quality, ifd, diversity, similarity."
+        "--by", multiple=True, metavar="NAME,...", help="Scores: length, quality, ifd, diversity, similarity, judge."
     )
     model = click.option("--model", metavar="MODEL", help="Base model that reads the rows.")
     target = click.option("--target", metavar="NAME", help="Dataset that similarity is to.")
@@ -49,8 +49,8 @@ def score(
 ) -> None:
     """Score the training rows of a dataset: each row's scores in a file, and what each score likes and dislikes.
 
-    length and quality read the texts alone; ifd, diversity and similarity read them with a base model, and what it
-    gave is kept: no row is read twice with the same settings.
+    length and quality read the texts alone; ifd, diversity and similarity read them with a base model, judge asks an
+    endpoint. What they gave is kept: no row is read, or paid for, twice with the same settings.
 
     \b
     honed data score support

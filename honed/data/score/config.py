@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.models.endpoint import EndpointConfig
 
-ScoreName = Literal["length", "quality", "ifd", "diversity", "similarity"]
+ScoreName = Literal["length", "quality", "ifd", "diversity", "similarity", "judge"]
 
 
 class Measuring(Config):
@@ -19,6 +20,7 @@ class Measuring(Config):
         default=None, description="dataset that similarity is to: name or name@vN; its held-out rows, if it has any"
     )
     target_rows: int = Field(default=500, ge=1, description="rows of the target that are read, chosen by hash")
+    judge: EndpointConfig | None = Field(default=None, description="endpoint of the model that judges: judge")
     tokens: int = Field(default=256, ge=8, description="tokens of a row that pooled states are of, from its beginning")
     batch_size: int = Field(default=32, ge=1, description="rows that go through the model together; decides memory")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")

@@ -17,8 +17,14 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "ifd": ("model",),
     "diversity": ("model",),
     "similarity": ("model", "target"),
+    "judge": ("judge",),
 }
-_HINTS = {"model": "Give the base model: --model smollm2-135m", "target": "Give a dataset: --target NAME"}
+_JUDGE = "Set measure.judge.base_url and measure.judge.model, with --set or in a file: --config FILE"
+_HINTS = {
+    "model": "Give the base model: --model smollm2-135m",
+    "target": "Give a dataset: --target NAME",
+    "judge": _JUDGE,
+}
 
 
 def settled(workspace: Workspace, by: Sequence[str], measure: Measuring) -> Measuring:
@@ -29,7 +35,8 @@ def settled(workspace: Workspace, by: Sequence[str], measure: Measuring) -> Meas
     for name in by:
         for need in NEEDS[name]:
             if getattr(measure, need) is None:
-                raise ConfigError(f"{name} can't be measured without a {need}", _HINTS[need])
+                what = "an endpoint" if need == "judge" else f"a {need}"
+                raise ConfigError(f"{name} can't be measured without {what}", _HINTS[need])
     update = {}
     if measure.model:
         update["model"] = pinned(workspace, measure.model)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from honed.data.curate.row import Row
 from honed.data.curate.view import View
-from honed.data.score import ifd, quality, vectors
+from honed.data.score import ifd, judge, quality, vectors
 from honed.data.score.config import Measuring
 from honed.data.score.kept import Numbers
 from honed.data.score.reader import Reader, targeted
@@ -110,6 +110,17 @@ class Scoring:
         best = [(rows[start : start + _BLOCK] @ target.T).max(axis=1) for start in range(0, len(rows), _BLOCK)]
         return Scored(np.concatenate(best).astype(np.float64))
 
+    def judge(self) -> Scored:
+        """What the judge gave, 1 to 5."""
+        assert self._measure.judge is not None, "checked before the job was made"
+        found = Scored(np.full(len(self.rows), np.nan))
+        for place, given in judge.judged(self.rows, self._measure.judge, self._watch):
+            if isinstance(given, str):
+                found.missing[place] = ("no verdict", given)
+            else:
+                found.values[place] = given
+        return found
+
 
 _SCORES: Mapping[str, Callable[[Scoring], Scored]] = {
     "length": Scoring.length,
@@ -117,6 +128,7 @@ _SCORES: Mapping[str, Callable[[Scoring], Scored]] = {
     "ifd": Scoring.ifd,
     "diversity": Scoring.diversity,
     "similarity": Scoring.similarity,
+    "judge": Scoring.judge,
 }
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from honed.config import Config
 from honed.data.score.config import Measuring
 
-Selector = Literal["length", "quality", "ifd", "diversity", "similarity", "random"]
+Selector = Literal["length", "quality", "ifd", "diversity", "similarity", "judge", "random"]
 
 
 class SelectConfig(Config):
