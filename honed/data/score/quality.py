@@ -76,12 +76,8 @@ def ranked(values: Floats) -> Floats:
 
 
 def _sound(row: Row) -> bool:
-    read = [turns.Turn(_role(turn.role), turn.content, ()) for turn in row.turns]
+    read = [turns.Turn(turns.ROLES[turn.role], turn.content, ()) for turn in row.turns]
     return all(one.kind == _HARMLESS for one in suspicions(read))
-
-
-def _role(name: str) -> turns.Role:
-    return turns.ROLES[name]
 
 
 def _varied(said: Sequence[str]) -> float:

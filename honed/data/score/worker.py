@@ -35,7 +35,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     settings = config.read(ScoreConfig, job.path / "config.yaml")
     dataset = artifacts.resolve(job.workspace, "datasets", settings.dataset)
     scoring = Scoring(View(dataset), settings.measure, Watch(job, stopping))
-    found = {name: scoring.score(name) for name in settings.by}
+    found: dict[str, Scored] = {name: scoring.score(name) for name in settings.by}
     length = scoring.length().values
     _write(job, scoring, found)
     scores = {name: _summary(one, scoring.rows, length) for name, one in found.items()}

@@ -35,7 +35,7 @@ def choose(scoring: Scoring, settings: SelectConfig) -> Choice:
     if settings.by == ("random",):
         return drawn(scoring.rows, settings.count, settings.seed)
     ranking = tuple(name for name in settings.by if name != "diversity")
-    scores = {name: scoring.score(name) for name in ranking}
+    scores: dict[str, Scored] = {name: scoring.score(name) for name in ranking}
     left = _unfit(scores, settings.ifd_below)
     fit = np.array([place for place in range(len(scoring.rows)) if place not in left], np.int64)
     if len(fit) < settings.count:
