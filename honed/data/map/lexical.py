@@ -21,8 +21,8 @@ _DIMENSIONS = 48
 _OVERSAMPLED = 12
 _PASSES = 3
 _MOST_WORDS = 40_000
-_COMMON = 0.15
-"""A word that more than this share of the rows has says little about any of them."""
+_COMMON = 0.8
+"""A word that more than this share of the rows has tells none of them from the others."""
 
 
 class Lexicon:

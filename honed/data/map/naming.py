@@ -26,16 +26,16 @@ _LEAST = 0.04
 
 
 def telling(said: Sequence[str]) -> list[str]:
-    """Leave out the words that say nothing about what a request is about."""
-    return [word for word in said if word not in _EMPTY]
+    """Leave out numbers and the words that say nothing about what a request is about."""
+    return [word for word in said if word not in _EMPTY and any(map(str.isalpha, word))]
 
 
 def distinctive(texts: Sequence[Sequence[str]], of: Sequence[int], count: int, words: int = 3) -> list[tuple[str, ...]]:
     """Return the words that tell each of ``count`` regions from all others, the most telling first.
 
     By the z-score of the log-odds of rows that have the word, with all rows as the prior: B. Monroe, M. Colaresi,
-    K. Quinn, "Fightin' Words" (2008), section 3.5.1. Texts are ``telling`` words; numbers and words of one or two
-    letters name nothing.
+    K. Quinn, "Fightin' Words" (2008), section 3.5.1. Texts are ``telling`` words; those of one or two letters name
+    nothing.
     """
     whole: Counter[str] = Counter()
     own: list[Counter[str]] = [Counter() for _ in range(count)]

@@ -74,14 +74,13 @@ def languages(counts: Mapping[str, int], rows: int, unclear: str) -> tuple[Part,
 
 
 def empty_pairs(pairs: Counter[tuple[str, str]], kinds: Sequence[Part], audiences: Sequence[Part]) -> list[Wanted]:
-    """Return the pairs of kind and audience that no row has, of those that are otherwise in use."""
+    """Return for each audience the kinds of task that no row of it has."""
     found = []
-    for kind in kinds:
-        for audience in audiences:
-            if kind.rows and audience.rows and not pairs[(kind.name, audience.name)]:
-                name = f"{kind.name} for {audience.name}"
-                sentence = f"Collect some rows of {kind.name} for the audience {audience.name}: there is none."
-                found.append(Wanted(about="pair", name=name, have=0, rows=None, sentence=sentence))
+    for audience in audiences:
+        none = [kind.name for kind in kinds if kind.name != OTHER and not pairs[(kind.name, audience.name)]]
+        if none:
+            sentence = f"Collect rows of {', '.join(none)} for the audience {audience.name}: there are none yet."
+            found.append(Wanted(about="pair", name=audience.name, have=0, rows=None, sentence=sentence))
     return found
 
 

@@ -84,7 +84,7 @@ class _Map:
         regions = self._regions(unit, wanted, clusters, (np.array(drawn), points), kinds)
         found = self._judged(regions, by, kinds, pairs)
         self._watch.step("map", 3, 4)
-        write_whole(self._job.path / FILE, found.model_dump_json(indent=2))
+        write_whole(self._job.path / FILE, found.model_dump_json(indent=2, exclude={"seconds", "peak_rss_bytes"}))
         page.write(self._job.path, found, self._dots(drawn, points, clusters))
         self._job.log.write(ArtifactMade(name=page.FILE, path=found.page))
         self._watch.step("map", 4, 4)
@@ -171,7 +171,7 @@ class _Map:
         answers = thin.bands([row.answer_words for row in rows], len(rows))
         languages = thin.languages(Counter(row.language for row in rows), len(rows), _UNCLEAR)
         others = {"audience": audiences, "language": languages, "length": answers}
-        collect = thin.to_collect(len(rows), share, regions, parts[:_MOST_KINDS], others)
+        collect = thin.to_collect(len(rows), share, regions, parts, others)
         if tagged:
             both = Counter((row.tags.get(by.removeprefix("tag "), OTHER), row.tags.get(_AUDIENCE, "")) for row in rows)
             collect += thin.empty_pairs(both, parts, audiences)

@@ -10,7 +10,7 @@ its first token has a loss too.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ WITH, ALONE, TOKENS = 0, 1, 2
 """Places of what is kept of a row: nats of the answer given its prompt, nats of it alone, how many tokens it has."""
 
 _FLUSH_SECONDS = 20.0
-_CHUNK = 128
 
 
 class Passes(NamedTuple):
@@ -60,7 +59,7 @@ def measure(todo: Sequence[tuple[str, Passes]], loaded: LoadedModel, kept: Kept,
     values: list[tuple[float, float, float]] = []
     done, flushed = 0, time.monotonic()
     try:
-        for chunk in _chunks(order):
+        while chunk := list(islice(order, batch_size)):
             given = {name: both.given for name, both in chunk}
             alone = {name: both.alone for name, both in chunk}
             found: list[dict[str, losses.Nats]] = [{}, {}]
@@ -76,11 +75,6 @@ def measure(todo: Sequence[tuple[str, Passes]], loaded: LoadedModel, kept: Kept,
                 ids, values, flushed = [], [], time.monotonic()
     finally:
         kept.add(ids, values)
-
-
-def _chunks(rows: Iterator[tuple[str, Passes]]) -> Iterator[list[tuple[str, Passes]]]:
-    while chunk := list(islice(rows, _CHUNK)):
-        yield chunk
 
 
 def _lead(whole: Encoded, chat: ChatFormat) -> tuple[int, ...]:
