@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.data.curate.row import Row, Turn
@@ -152,7 +152,8 @@ def test_diversity_and_similarity_know_twins_and_likeness(workspace: Workspace, 
     assert found[ROWS[5].id]["similarity"] == pytest.approx(1, abs=1e-5)
 
 
-@given(st.lists(st.tuples(st.floats(-3, 3), st.integers(0, 900)), min_size=6, max_size=40))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(-3, 3), st.integers(0, 900)), min_size=6, max_size=12))
 def test_nothing_that_length_explains_is_left_in_a_corrected_score(pairs: list[tuple[float, int]]) -> None:
     values, length = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs], np.float64)
     found = quality.corrected(values, length)
@@ -162,16 +163,17 @@ def test_nothing_that_length_explains_is_left_in_a_corrected_score(pairs: list[t
 
 
 def test_cut_refusing_and_looping_answers_are_worse_than_others_of_their_length() -> None:
+    more = ["which", "flowers", "in", "may", "and", "smells", "of", "honey", "while", "bees", "come", "by"]
     good = [
-        row(f"Name plant {n} of the garden", f"Plant {n} of the garden is a rose{n}, which flowers in may.", n)
-        for n in range(9)
+        row(f"Name plant {n} of the garden", f"Plant {n} of the garden is a rose{n}, {' '.join(more[: n % 12])}.", n)
+        for n in range(36)
     ]
     bad = [
-        row("Name plant 7 of the garden", "I'm sorry, but I can't help with that plant at all.", 20),
-        row("Name plant 8 of the garden", "the rose the rose the rose the rose the rose", 21),
+        row("Name plant 7 of the garden", "I'm sorry, but I can't help with that plant at all.", 40),
+        row("Name plant 8 of the garden", "rose the rose the rose the rose the rose the", 41),
     ]
     found = quality.quality([*good, *bad])
-    assert max(found[-2:]) < np.median(found[:-2])
+    assert max(found[-2:]) < np.quantile(found[:-2], 0.1)
 
 
 def test_the_judge_is_asked_once_a_row_and_a_reply_without_a_score_is_said(workspace: Workspace) -> None:
@@ -209,7 +211,8 @@ def test_the_score_of_a_reply_is_read_or_not_guessed(text: str, score: int | Non
     assert judge.read(text) == score
 
 
-@given(st.text())
+@settings(max_examples=40, deadline=None)
+@given(st.text("sScore: 0123456789/*\n", max_size=30))
 def test_any_reply_is_a_score_or_none(text: str) -> None:
     assert judge.read(text) in (None, 1, 2, 3, 4, 5)
 

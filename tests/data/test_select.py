@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from honed.cli.main import run as honed
@@ -109,17 +110,18 @@ def test_diversity_spreads_over_rows_that_differ_and_similarity_finds_the_target
     workspace: Workspace, tmp_path: Path
 ) -> None:
     model = str(tiny_folder(tmp_path / "tiny"))
-    same = [said(f"aaaa aaaa aaa{letter}", "aaaa") for letter in "abcdefgh"]
-    stored(workspace, [*same, said("0123 4567?", "89"), said("ZYXW!", "VUTS RQP")], HELD)
-    stored(workspace, [], heldout=[said("0123 4568?", "89")], name="exam")
+    groups = {"a": "aaaa aaaa aaa{}", "0": "0000 0000 00{}", "Z": "ZZZZ ZZZZ{}"}
+    stored(workspace, [said(form.format(letter), 4 * key) for key, form in groups.items() for letter in "bcde"], HELD)
+    stored(workspace, [], heldout=[said("0000 0000 00f", "0000")], name="exam")
     _, made = selected(workspace, by=["diversity"], count=3, measure={"model": model})
-    assert {"0123 4567?", "ZYXW!"} < {row.prompt[0].content for row in train(made)}
+    assert {row.prompt[0].content[0] for row in train(made)} == set(groups)
     _, made = selected(workspace, by=["similarity"], count=1, measure={"model": model, "target": "exam"})
-    assert train(made)[0].prompt[0].content == "0123 4567?"
+    assert train(made)[0].prompt[0].content.startswith("0000 0000")
     _, made = selected(workspace, by=["length", "diversity"], count=2, pool=1, measure={"model": model})
     assert len(train(made)) == 2
 
 
+@examples(max_examples=40, deadline=None)
 @given(st.integers(2, 30), st.integers(1, 6), st.integers(1, 30), st.integers(0, 5))
 def test_turns_are_fair_and_nothing_is_taken_twice(rows: int, targets: int, count: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ HUES: Mapping[str, tuple[str, str]] = {
     "hue5": ("#2d93b3", "#70c9e6"),
     "hue6": ("#a8822c", "#dcbd6b"),
     "hue7": ("#6b7d92", "#a4b5c8"),
-    "halo": ("rgba(255,255,255,0.82)", "rgba(20,23,27,0.80)"),
+    "halo": ("rgba(255,255,255,0.7)", "rgba(20,23,27,0.7)"),
 }
 """(light, dark) of the regions' colours, which only tell neighbours apart; what is thin is orange, as ``base`` is."""
 

@@ -43,8 +43,9 @@ def clustered(unit: Vectors, count: int, seed: int) -> Clusters:
     count = min(count, len(np.unique(unit, axis=0)))
     tries = [_settle(unit, _starts(unit, count, random)) for _ in range(_STARTS)]
     of, middles = max(tries, key=lambda found: float((unit * found.middles[found.of]).sum()))
-    order = np.argsort(-np.bincount(of, minlength=len(middles)), kind="stable")
-    rank = np.empty(len(order), np.int64)
+    sizes = np.bincount(of, minlength=len(middles))
+    order = np.argsort(-sizes, kind="stable")[: int((sizes > 0).sum())]  # the empty ones come last
+    rank = np.empty(len(middles), np.int64)
     rank[order] = np.arange(len(order))
     return Clusters(rank[of], middles[order])
 

@@ -16,7 +16,8 @@ _SAID_OFTEN = (
     "a an i me my we us our you what how why when where who whom whose which would should could can do does did "
     "he she they them his her one two three some any more most other its it's i'm don't than then there these "
     "those so get use each following given many also just like make want need please tell give whether about "
-    "between into out up were been being had known because"
+    "between into out up were been being had known because in on at as no if but only all very much again over "
+    "under"
 )
 _EMPTY = COMMON_WORDS | frozenset(_SAID_OFTEN.split())
 """Words that say nothing about what a request is about."""
