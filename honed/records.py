@@ -12,6 +12,8 @@ Fault          what is wrong with a row, and where
 Interaction    one answer that a served model gave to a person
 FeedbackEvent  what a person said of it
 Consent        what a person allows their words to be used for
+WantedRows     rows of one kind that a model would be helped by, and how many
+RowsWanted     all kinds that an error analysis asks for: what evaluation hands to the data stage
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "heldout"]
 Severity = Literal["fault", "warning"]
+
+ATTRIBUTES = ("audience", "locale", "expertise", "age_band")
+"""Tags that say whom a row is for or from. They are read where somebody declared them, and never inferred."""
 
 
 class Record(BaseModel):
@@ -80,12 +85,15 @@ class Conversation(Record):
 
     ``tags`` say what the row is (``task``, ``benefit``, ``audience``, ``source`` ...); metrics are grouped by them.
     ``events`` are the ids of the interactions and feedback that the row was derived from; an imported row has none.
+    ``declared`` says where each attribute of people among the tags was declared: ``column audience`` of a file,
+    ``operator`` at an import, ``person`` in feedback.
     """
 
     messages: tuple[Message, ...]
     tags: Mapping[str, str] = {}
     check: Check | None = None
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -116,6 +124,7 @@ class Preference(Record):
     rejected: str
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -129,7 +138,7 @@ class Preference(Record):
 
     def row(self, answer: str) -> Conversation:
         """Return the prompt with ``answer`` as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, answer, self.tags)
+        return _answered(self.prompt, answer, self.tags, self.declared)
 
 
 class Rating(Record):
@@ -141,6 +150,7 @@ class Rating(Record):
     reason: str = ""
     tags: Mapping[str, str] = {}
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -154,7 +164,7 @@ class Rating(Record):
 
     def row(self) -> Conversation:
         """Return prompt and answer as a conversation whose last turn alone carries a loss."""
-        return _answered(self.prompt, self.answer, self.tags)
+        return _answered(self.prompt, self.answer, self.tags, self.declared)
 
 
 class Interaction(Record):
@@ -216,6 +226,47 @@ class Score(Record):
     why: str
 
 
+class WantedRows(Record):
+    """One kind of rows that would help: those whose ``tags`` (``task``, ``audience`` ...) and constraint are these.
+
+    ``verifier`` is a registered verifier and ``constraint`` what it is to ask for: the id of an instruction of the
+    family ``verifier``, or the name of one of its parameters; both are "" where the kind is one of tags or language
+    only. ``count`` rows are suggested by ``RowsWanted.rule``. ``n`` held-out answers of this kind were judged and
+    ``failed`` of them failed; ``shown`` says whether that is shown to be worse than the rest. ``reasons`` are the
+    verifiers' most frequent ones, without their numbers. ``examples`` are ids of held-out rows, to be looked at.
+    """
+
+    tags: Mapping[str, str] = {}
+    verifier: str = ""
+    constraint: str = ""
+    language: str = ""
+    count: int = Field(ge=1)
+    n: int
+    failed: int
+    shown: bool
+    why: str
+    reasons: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+class RowsWanted(Record):
+    """What kinds of rows would help a model, the most wanted first: the document that ``honed errors`` writes.
+
+    ``examples`` name rows of ``data`` (``split``), which measures this model: none may be copied, or reworded, into
+    training data. ``caution`` says so to whoever reads the document.
+    """
+
+    document: Literal["honed/rows-wanted/1"] = "honed/rows-wanted/1"
+    model: str
+    evaluation: str
+    data: str
+    data_hash: str
+    split: Split
+    rule: str
+    caution: str
+    wanted: tuple[WantedRows, ...]
+
+
 class Fault(Record):
     """What is wrong with one row of a file. Printed as ``file:line: field: message``.
 
@@ -264,9 +315,11 @@ def _said(turns: Iterable[Said]) -> list[list[Any]]:
     ]
 
 
-def _answered(prompt: Iterable[Message], answer: str, tags: Mapping[str, str]) -> Conversation:
+def _answered(
+    prompt: Iterable[Message], answer: str, tags: Mapping[str, str], declared: Mapping[str, str]
+) -> Conversation:
     turns = tuple(turn.model_copy(update={"weight": 0.0}) for turn in prompt)
-    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags)
+    return Conversation(messages=(*turns, Message(role="assistant", content=answer)), tags=tags, declared=declared)
 
 
 def digest(value: object) -> str:

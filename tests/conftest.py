@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from honed.store.workspace import Workspace
 # Set before anything loads torch or huggingface_hub, and inherited by the workers that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the tests' own stages
+# Where workers find the tests' own stages, and python what hands them to the zygote, which pytest's processes share.
+os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parents[1]), str(Path(__file__).parent / "warm")))
+os.environ.setdefault("HONED_TESTS_ZYGOTE", str(Path(tempfile.gettempdir()) / f"honed-zygote-{os.getpid()}"))
 os.environ.pop("HONED_WORKSPACE", None)
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.

@@ -58,7 +58,7 @@ def _fresh(task: Task, split: Split, rng: Random, reader: Audience, variant: int
 def pack(rows: list[Conversation]) -> bytes:
     """Return ``rows`` as gzipped JSON lines, the same bytes for the same rows (no time, no file name)."""
     # A written row owes nothing to feedback.
-    dumps = [row.model_dump(mode="json", exclude={"events"}) for row in rows]
+    dumps = [row.model_dump(mode="json", exclude={"events", "declared"}) for row in rows]
     lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in dumps]
     return gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=9, mtime=0)
 

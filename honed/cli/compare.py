@@ -1,56 +1,142 @@
-"""``honed compare BASE_EVAL TUNED_EVAL``: paired statistics of two evaluations, and the report."""
+"""``honed compare BASE_EVAL TUNED_EVAL [...]``: paired statistics of evaluations of the same rows, and the report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from honed.cli.options import emit_json, json_option, workspace_option
+from honed.errors import ConfigError
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from honed.evaluate.compare import Comparison
+    from honed.evaluate.compare import Comparison, Evaluation
     from honed.evaluate.segment import Segment
+    from honed.jobs.job import Job
 
 
 @click.command()
-@click.argument("base_eval")
-@click.argument("tuned_eval")
+@click.argument("evaluations", metavar="BASE_EVAL TUNED_EVAL [EVAL]...", nargs=-1, required=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Where the report goes.  [default: the tuned evaluation's folder]",
+    help="Where the report goes.  [default: the last evaluation's folder]",
 )
-@click.option("--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag; may be given several times.")
+@click.option(
+    "--by", "tags", multiple=True, metavar="TAG", help="Give all by this tag, or by a file of segments; several times."
+)
+@click.option(
+    "--reach", type=float, multiple=True, metavar="LOSS", help="Of two learning curves: a loss to compare at."
+)
 @workspace_option
 @json_option
 def command(
-    base_eval: str, tuned_eval: str, out: Path | None, tags: tuple[str, ...], workspace: Workspace, as_json: bool
+    evaluations: tuple[str, ...],
+    out: Path | None,
+    tags: tuple[str, ...],
+    reach: tuple[float, ...],
+    workspace: Workspace,
+    as_json: bool,
 ) -> None:
     """Say whether the model of TUNED_EVAL is better than that of BASE_EVAL, for whom, and how sure that is.
 
-    Both are jobs that `honed evaluate` made on the same rows: a job's name, or its unique beginning or end.
+    All are jobs that `honed evaluate` made on the same rows: a job's name, or its unique beginning or end. Of three
+    or more, each is compared with the first. Two learning curves (`honed train --curve`) are compared by how many
+    rows they need.
     """
-    from honed.evaluate import compare, curve, report, words
     from honed.jobs import job as jobs
 
-    base, tuned = (compare.read(jobs.find(workspace, id_)) for id_ in (base_eval, tuned_eval))
+    if len(evaluations) < 2:
+        raise ConfigError("there is one evaluation only", "Name two or more; of one alone: honed report EVAL.")
+    found = [jobs.find(workspace, id_) for id_ in evaluations]
+    if all(job.status().stage == "curve" for job in found):
+        _curves(found, reach, {"--out": out, "--by": tags}, as_json)
+        return
+    if reach:
+        raise ConfigError("--reach is for two learning curves", "Leave it out, or name jobs of honed train --curve.")
+    if len(found) > 2:
+        _several(workspace, found, out, tags, as_json)
+        return
+    _two(workspace, found, out, tags, as_json)
+
+
+def _curves(found: Sequence[Job], reach: tuple[float, ...], others: Mapping[str, object], as_json: bool) -> None:
+    """Compare how many rows two learning curves need."""
+    from honed.rounds.curve import efficiency
+
+    if len(found) > 2:
+        raise ConfigError("three or more learning curves can't be compared at once", "Name two.")
+    if given := [name for name, value in others.items() if value]:
+        raise ConfigError(f"{given[0]} is for evaluations, and these are learning curves", "Leave it out.")
+    made = efficiency.of_jobs(found[0], found[1], reach)
+    if as_json:
+        emit_json(made.model_dump(mode="json"))
+        return
+    click.echo(f"Rows that {made.first} and {made.second} need, on {made.heldout:,} held-out rows")
+    for sentence in made.words:
+        click.echo(f"  {sentence}")
+
+
+def _several(
+    workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tuple[str, ...], as_json: bool
+) -> None:
+    """Compare each of several evaluations with the first."""
+    from honed.cli import several_table
+    from honed.evaluate import report_several, several
+
+    evaluations, tags = _read(found, tags)
+    made = several.compare_all(evaluations, tags)
+    first, last = made.models[0].job, made.models[-1].job
+    path = report_several.write(
+        out or workspace.jobs / last / f"against-{first}-and-{len(found) - 2}-more",
+        made,
+        evaluations,
+        next_commands=[f"honed errors {one.job} --against {first}" for one in made.ranked[:1] if one.job != first],
+    )
+    if as_json:
+        headline = report_several.headline(made)
+        emit_json({"headline": headline, "report": path, "comparison": made.model_dump(mode="json")})
+        return
+    click.echo(several_table.text(made))
+    click.echo(f"Report: {path}")
+
+
+def _read(found: Sequence[Job], tags: tuple[str, ...]) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """Return the evaluations and the tags to give all by; a file of segments among these becomes a tag of the rows."""
+    from honed import segments
+    from honed.evaluate import compare
+
+    evaluations = [compare.read(job) for job in found]
+    if files := [tag for tag in tags if segments.is_file(tag)]:
+        rules = segments.read(files[-1])
+        evaluations = [compare.segmented(one, rules) for one in evaluations]
+        tags = tuple(segments.TAG if tag in files else tag for tag in tags)
+    return evaluations, tags
+
+
+def _two(workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tuple[str, ...], as_json: bool) -> None:
+    """Pair two evaluations."""
+    from honed.evaluate import compare, curve, report, words
+
+    (base, tuned), tags = _read(found, tags)
     comparison = compare.compare(base, tuned, tags)
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",
         comparison,
-        samples=compare.pairs(base, tuned),
+        (base, tuned),
         curve=curve.of_model(workspace, tuned.outcome.model),
         stages=report.stages_of(comparison),
         next_commands=[
             f"honed chat {tuned.outcome.model} --against {base.outcome.model}",
             f"honed jobs show {tuned.job}",
+            f"honed errors {tuned.job} --against {base.job}",
         ],
     )
     if as_json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.cli.options import say
+from honed.errors import ConfigError
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,12 +30,21 @@ def split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
     return own, {key: yaml.safe_load(value) for key, _, value in others}
 
 
-def start(workspace: Workspace, config: TrainConfig, text: str, evaluation: dict[str, Any]) -> Job:
+def reached(losses: tuple[float, ...], curve: str | None) -> tuple[float, ...]:
+    """Return what ``--reach`` gives. Raises ``ConfigError`` where there is no curve that could reach it."""
+    if losses and not curve:
+        raise ConfigError("--reach needs a learning curve", "Give its sizes: --curve 16,64,256,1k,all.")
+    return losses
+
+
+def start(
+    workspace: Workspace, config: TrainConfig, text: str, evaluation: dict[str, Any], reach: tuple[float, ...] = ()
+) -> Job:
     """Start the curve of ``--curve text``."""
     from honed.rounds.curve import sizes
     from honed.rounds.curve.run import run
 
-    return run(workspace, config, sizes.parse(text), evaluation)
+    return run(workspace, config, sizes.parse(text), evaluation, reach)
 
 
 def tell(result: dict[str, Any]) -> None:
@@ -53,6 +63,8 @@ def table(found: CurveOutcome) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from honed.rounds.curve import needed
+
     rows = f"{found.heldout:,} held-out rows"
     parts: list[RenderableType] = [
         Text(f"Learning curve of {found.base} on {found.source}, measured on {rows}", "bold")
@@ -63,7 +75,16 @@ def table(found: CurveOutcome) -> RenderableType:
         parts += [Text(), _lines(found, ["steps", "min", "passed % (95 %)", "points (95 %)", "p"], _passed)]
     first, *others = found.words
     parts += [Text(), Text(first, {"more helps": "bold green", "worse": "bold yellow"}.get(found.verdict, "bold"))]
-    return Group(*parts, *(Text(f"  {sentence}") for sentence in others))
+    parts += [Text(f"  {sentence}") for sentence in others]
+    largest = found.points[-1].trained
+    if found.rows_for and largest:
+        said = [needed.sentence(one, found.unit, largest.rows) for one in found.rows_for]
+        parts += [
+            Text(),
+            Text(f"How many {found.unit} it takes (95 % interval):", "bold"),
+            *(Text(f"  {line}") for line in said),
+        ]
+    return Group(*parts)
 
 
 def _lines(found: CurveOutcome, names: Sequence[str], cells: Callable[[Point], list[str]]) -> Table:

@@ -1,4 +1,4 @@
-"""``honed data``: import, check, curate, score, select, map, trial, list, show, dropped, export."""
+"""``honed data``: import, check, list, show, dropped, export; the other subcommands have files of their own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from honed.cli.card import card
 from honed.cli.curate import curate
+from honed.cli.diff import diff
 from honed.cli.map import map_
+from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
 from honed.cli.score import score
 from honed.cli.select import select
+from honed.cli.show import show
 from honed.cli.trial import trial
 from honed.store.workspace import Workspace
 
@@ -64,11 +68,15 @@ def command() -> None:
     """Import instruction data; see it as a model will."""
 
 
+command.add_command(card)
 command.add_command(curate)
 command.add_command(map_)
 command.add_command(score)
 command.add_command(select)
 command.add_command(trial)
+command.add_command(diff)
+command.add_command(mix)
+command.add_command(show)
 
 
 @command.command("import")
@@ -77,11 +85,24 @@ command.add_command(trial)
 @_reading_options
 @click.option("--heldout", type=float, metavar="SHARE", help="Share of rows held out, by content hash.  [default: 0.1]")
 @click.option("--heldout-file", metavar="FILE", help="The held-out rows themselves, instead of a share.")
+@click.option("--licence", metavar="NAME", help="Licence of the rows, such as cc-by-4.0; it goes with them.")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Declare an attribute of all rows that don't say it themselves: locale=de.",
+)
 @click.option("--allow-faults", is_flag=True, default=None, help="Import the usable rows although others have faults.")
 @workspace_option
 @json_option
 def import_(
-    files: tuple[str, ...], columns: tuple[str, ...], workspace: Workspace, as_json: bool, **flags: Any
+    files: tuple[str, ...],
+    columns: tuple[str, ...],
+    attributes: tuple[str, ...],
+    workspace: Workspace,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Import files of instructions as a dataset.
 
@@ -96,13 +117,15 @@ def import_(
     honed data import builtin --as helpdesk
     """
     from honed.config import load
+    from honed.data import attributes as declared
     from honed.data.config import DataConfig
     from honed.data.mapping import parsed
     from honed.data.run import run
     from honed.errors import JobError
 
     mapped = parsed(columns) or None
-    job = run(workspace, load(DataConfig, "data", None, (), {"files": files, "columns": mapped, **flags}))
+    flags |= {"files": files, "columns": mapped, "attributes": declared.parsed(attributes) or None}
+    job = run(workspace, load(DataConfig, "data", None, (), flags))
     from honed.cli.progress import follow  # while the worker is at work already: an import is over in a second
 
     try:
@@ -186,35 +209,6 @@ def list_(workspace: Workspace, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--model", required=True, metavar="MODEL", help="Whose chat template and tokenizer to use.")
-@click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True, help="How many rows to show.")
-@click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
-@workspace_option
-@json_option
-def show(name: str, model: str, rows: int, split: Any, workspace: Workspace, as_json: bool) -> None:
-    """Show rows as a model will see them; of a dataset without training rows, its preferences and rated answers.
-
-    The chat template is rendered and special tokens are visible; what is supervised (the tokens a model is trained to
-    say) is coloured in a terminal, and stands between ⟦ and ⟧ elsewhere.
-    """
-    from honed.data.show import conversations, seen
-    from honed.models.load import load_chat
-    from honed.store import artifacts
-
-    dataset = artifacts.resolve(workspace, "datasets", name)
-    chat = load_chat(model, workspace, say=say)
-    shown = [seen(row, chat) for row in conversations(dataset, split, rows)]
-    if as_json:
-        emit_json({"dataset": dataset.ref, "model": model, "split": split, "rows": [row.plain() for row in shown]})
-        return
-    if not shown:
-        say(f"{dataset.ref} has no {split} rows")
-    for row in shown:
-        _print_row(row)
-
-
-@command.command()
-@click.argument("name")
 @click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="Shape of the rows.")
 @click.option("--to", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A new file.")
 @click.option("--split", type=click.Choice(["train", "heldout", "all"]), default="train", show_default=True)
@@ -252,7 +246,7 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
 @workspace_option
 @json_option
 def dropped(name: str, workspace: Workspace, as_json: bool) -> None:
-    """List the rows that an import or a curation left out, each with its reason."""
+    """List the rows that an import, a curation or a mix left out, each with its reason."""
     from honed.data.dropped import read
     from honed.store import artifacts
 
@@ -364,18 +358,3 @@ def _imported(result: dict[str, Any]) -> str:
     if result["same_prompt"]:
         parts.append(f"{result['same_prompt']:,} more answers to a prompt already there, kept")
     return f"{result['dataset']}{was}: {', '.join(parts)}, of {result['rows']:,} read"
-
-
-def _print_row(row: Any) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    coloured = console.is_terminal and not console.no_color
-    click.echo(row.heading())
-    for piece, supervised in row.pieces:
-        if coloured:
-            console.print(Text(piece, style="bold green" if supervised else "dim"), end="", soft_wrap=True)
-        else:
-            click.echo(f"⟦{piece}⟧" if supervised else piece, nl=False)
-    click.echo("\n")

@@ -86,7 +86,7 @@ class _Lap:
             lambda: start_evaluation(self.workspace, questions.model_copy(update={"model": made["model"]})),
         )
         before, after = compare.read(base), compare.read(tuned)
-        return self._report(compare.compare(before, after), compare.pairs(before, after), curve.of_job(trained), made)
+        return self._report(compare.compare(before, after), (before, after), curve.of_job(trained), made)
 
     def _stage(self, name: str, begin: Callable[[], Job]) -> tuple[Job, dict[str, Any]]:
         """Run one job in the foreground, and note what it ran on and cost."""
@@ -106,7 +106,7 @@ class _Lap:
         )
         return job, result
 
-    def _report(self, found: Comparison, pairs: Any, curve: Any, made: dict[str, Any]) -> dict[str, Any]:
+    def _report(self, found: Comparison, evaluations: Any, curve: Any, made: dict[str, Any]) -> dict[str, Any]:
         from honed.cli.compare import terminal_table
         from honed.evaluate import report
 
@@ -120,7 +120,7 @@ class _Lap:
         page = report.write(
             self.workspace.path / "report",
             found,
-            samples=pairs,
+            evaluations,
             curve=curve,
             stages=self.stages,
             next_commands=next_commands,

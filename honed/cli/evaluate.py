@@ -131,7 +131,8 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
         groups += f"worst: {words.behind(tag, group.worst)}\n" if group.worst else ""
     groups = groups.rstrip("\n") + "\n\n" if groups else ""
     suite = f"{table(found.suite)}\n\n" if found.suite else ""
-    return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
+    more = f"As a page: honed report {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
+    return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. {more}"
 
 
 def _rates(found: Outcome) -> list[tuple[str, str]]:

@@ -15,7 +15,8 @@ from honed.store.workspace import Workspace
 if TYPE_CHECKING:
     from honed.evaluate.finding import AudienceOutcome, SuiteOutcome
     from honed.evaluate.gate import GateConfig, Measured
-    from honed.evaluate.gated import Gated, Side
+    from honed.evaluate.gated import Gated, Judged, Side
+    from honed.evaluate.judge.answers import Sides
 
 _EXIT = {"promote": 0, "hold": 3, "reject": 4}
 
@@ -30,6 +31,12 @@ _EXIT = {"promote": 0, "hold": 3, "reject": 4}
     multiple=True,
     metavar="CANDIDATE_EVAL BASE_EVAL",
     help="Two evaluations on a suite that must not fall; may be given several times.",
+)
+@click.option(
+    "--judged",
+    multiple=True,
+    metavar="JOB",
+    help="What honed judge said of the two, shown beside the decision; it decides nothing. May be given several times.",
 )
 @config_options
 @click.option("--override", metavar="REASON", help="Promote all the same; who, when and why are signed and kept.")
@@ -77,6 +84,8 @@ def command(
         override = _override(given["override"], given["by"])
         pairs = ((given["candidate_eval"], given["base_eval"]), *given["guards"])
         made = _gated(workspace, pairs, (config, sets), override)
+        judged = tuple(_judged(workspace, id_, made.sides[0]) for id_ in given["judged"])
+        made = made.model_copy(update={"judged": judged})
         made = gated.write(workspace, made, given["out"] or _place(workspace, made.sides[0]))
     if as_json:
         emit_json(made.model_dump(mode="json"))
@@ -137,6 +146,31 @@ def _measured(
     return measured(name, "improve" if first else "keep", comparison, settings), gated.side(comparison)
 
 
+def _judged(workspace: Workspace, id_: str, first: Side) -> Judged:
+    """Return what a judging job said. Raises ``ConfigError`` if it isn't of the two evaluations that are gated."""
+    from honed.evaluate.gated import Judged
+    from honed.evaluate.judge import outcome, words
+    from honed.evaluate.judge.trusted import STAGE
+    from honed.jobs import job as jobs
+
+    job = jobs.find(workspace, id_)
+    found = outcome.result(job.result()) if job.status().stage == STAGE else None
+    wanted = (first.base_job, first.candidate_job)
+    if not isinstance(found, outcome.Pairwise | outcome.People) or _jobs(found.sides) != wanted:
+        raise ConfigError(
+            f"{job.id} doesn't compare the answers of {first.base_job} and {first.candidate_job}",
+            f"Run: honed judge {first.base_job} {first.candidate_job}, by a judge or --people.",
+        )
+    said = words.headline(found)
+    if isinstance(found, outcome.People):
+        return Judged(job=job.id, said=said, trust="people")
+    return Judged(job=job.id, said=f"{said} {words.trust(found.trust)}", trust=found.trust.state)
+
+
+def _jobs(sides: Sides) -> tuple[str, str]:
+    return sides.base_job, sides.tuned_job
+
+
 def _place(workspace: Workspace, first: Side) -> Path:
     from honed.evaluate.gated import FILE
 
@@ -154,6 +188,8 @@ def _say(made: Gated) -> None:
         click.echo(f"  the gate said {made.judgement.verdict}; {said}")
     for reason in made.judgement.reasons:
         click.echo(f"  {plain(reason)}")
+    for one in made.judged:
+        click.echo(f"  beside it: {plain(one.said)}")
     rows: list[list[object]] = []
     for suite in made.judgement.suites:
         rows.append([plain(suite.name), suite.role, suite.n, *_numbers(suite), suite.verdict])

@@ -51,6 +51,9 @@ def training_options(function: F) -> F:
 @click.option(
     "--curve", metavar="SIZES", help="Train on nested subsets, such as 16,64,256,1k,all: would more rows help?"
 )
+@click.option(
+    "--reach", type=float, multiple=True, metavar="LOSS", help="With --curve: how many rows reach this held-out loss?"
+)
 @click.option("--track", metavar="NAME", help="Send the numbers to tensorboard, wandb, mlflow or trackio as they come.")
 @config_options
 @workspace_option
@@ -73,7 +76,7 @@ def command(
     honed train --base smollm2-135m --data helpdesk
     honed train --base live --data desk-feedback --objective dpo
     honed train --base live --data desk-feedback --objective kto --set train.preference.beta=0.2
-    honed train --base smollm2-135m --data helpdesk --curve 16,64,256,1k,all
+    honed train --base smollm2-135m --data helpdesk --curve 16,64,256,1k,all --reach 0.5
     honed train --config train.yaml --set train.learning_rate=1e-4
     """
     from honed.cli.progress import follow
@@ -85,9 +88,10 @@ def command(
 
     if track:
         trackers.find(track)  # before anything is started
+    reach = curves.reached(flags.pop("reach"), curve)
     sets, evaluation = curves.split(sets) if curve else (sets, {})
     settings = load(TrainConfig, "train", config, sets, flags)
-    job = curves.start(workspace, settings, curve, evaluation) if curve else run(workspace, settings)
+    job = curves.start(workspace, settings, curve, evaluation, reach) if curve else run(workspace, settings)
     say(f"job {job.id}")
     if track:
         launch.track(job, track)

@@ -44,6 +44,12 @@ class DataConfig(Config):
     heldout_file: str | None = Field(
         default=None, description="source of the held-out rows; training rows with a prompt of it are left out"
     )
+    licence: str | None = Field(
+        default=None, description="licence of the rows, such as cc-by-4.0: goes with them into every mix and data card"
+    )
+    attributes: Mapping[str, str] = Field(
+        default={}, description="what is declared of all rows that don't say it themselves, such as {locale: de}"
+    )
     allow_faults: bool = Field(default=False, description="import the usable rows although others have faults")
 
     @model_validator(mode="after")
@@ -51,7 +57,12 @@ class DataConfig(Config):
         if self.heldout is not None and self.heldout_file is not None:
             raise ValueError("heldout and heldout_file can't both be given")
         if BUILTIN in self.files and (
-            len(self.files) > 1 or self.shape or self.columns or self.heldout is not None or self.heldout_file
+            len(self.files) > 1
+            or self.shape
+            or self.columns
+            or self.heldout is not None
+            or self.heldout_file
+            or self.attributes
         ):
             raise ValueError("'builtin' has its own rows and split: no other file, shape or heldout goes with it")
         return self

@@ -1,4 +1,4 @@
-"""``dropped.jsonl``: what an import left out, each row with its reason, kept beside the dataset's rows."""
+"""``dropped.jsonl``: what an import, a curation or a mix left out, each row with its reason, beside the rows."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -42,12 +42,16 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True)
 class Manner:
-    """How the rows of a source are to be read; ``shape`` None: no row shows one."""
+    """How the rows of a source are to be read; ``shape`` None: no row shows one.
+
+    ``attributes`` are declared of all rows that don't say them themselves.
+    """
 
     file: str
     shape: Shape | None
     columns: ColumnMap
     paths: Paths = "all"
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

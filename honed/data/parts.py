@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from honed.data import attributes
 from honed.data.intake import Counts, Intake, Manner, Refused
 from honed.data.shapes.drawn import Drawn
 from honed.data.shapes.reading import Record
@@ -47,7 +48,8 @@ class Reader:
                 read.refused.append(found)
                 continue
             read.warnings += found.warnings
-            for record in found.records:
+            for made_of in found.records:
+                record = attributes.declared(made_of, found.source.value or {}, self.manner)
                 part, id_, prompt = _told(record)
                 made = records.setdefault(part, [])
                 read.keys.append((part, len(made), found.source.line, int(id_, 16), int(prompt, 16)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ class Wanted:
     shape: Shape | None = None
     columns: ColumnMap = field(default_factory=lambda: ColumnMap({}))
     paths: Paths = "all"
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -100,7 +101,7 @@ def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None =
     file = shown(source)
     with reading(source, file, meter) as (container, blocks):
         shape, blocks = intake.sampled(blocks, file, wanted.columns)
-        manner = Manner(file, wanted.shape or shape, wanted.columns, wanted.paths)
+        manner = Manner(file, wanted.shape or shape, wanted.columns, wanted.paths, wanted.attributes)
         yield Survey(manner, container, blocks, processes or _processes(source, container))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from honed import config
-from honed.data import dropped
+from honed.data import dropped, licences
 from honed.data.config import BUILTIN, HELDOUT, DataConfig
 from honed.data.intake import Refused
 from honed.data.mapping import ColumnMap
@@ -23,7 +23,7 @@ from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, main
-from honed.records import Fault, Split
+from honed.records import ATTRIBUTES, Fault, Split
 from honed.store import artifacts, columns, datasets
 from honed.store.datasets import Draft
 
@@ -77,11 +77,12 @@ class Importing:
             "dropped": dict(self._reasons.most_common()),
             "warnings": dict(self._warnings.most_common()),
             "sources": self._sources,
+            "licences": {settings.name: settings.licence or _licence(settings)},
         }
 
     def _source(self, name: str, given: Split | None, stopping: Callable[[], bool]) -> None:
         settings, meter = self._settings, Meter()
-        wanted = Wanted(settings.shape, ColumnMap(settings.columns), settings.paths)
+        wanted = Wanted(settings.shape, ColumnMap(settings.columns), settings.paths, settings.attributes)
         file = shown(name)
         self._placing.begin(file)
         with surveying(name, wanted, meter) as survey:
@@ -112,7 +113,8 @@ class Importing:
             kept = []
             for number, row in enumerate(rows, self._read + 1):
                 if self._placing.sorter.place(int(row.id, 16), int(row.prompt_id, 16), number, split) == split:
-                    kept.append(row)
+                    said = {name: f"column tags.{name}" for name in ATTRIBUTES if name in row.tags}
+                    kept.append(row.model_copy(update={"declared": said}))
             self._draft.add("rows", columns.table("rows", kept, [split] * len(kept)))
             self._read += len(rows)
         self._job.log.note("builtin: the embedded instruction set, with its own split")
@@ -142,6 +144,10 @@ class Importing:
         if now - self._said >= _EVERY_SECONDS:
             self._said = now
             self._job.log.write(Step(stage=f"read {file}", step=meter.done, total=meter.total))
+
+
+def _licence(settings: DataConfig) -> str:
+    return "apache-2.0" if BUILTIN in settings.files else licences.UNKNOWN
 
 
 def _fingerprint(name: str) -> dict[str, Any]:

@@ -19,6 +19,17 @@ from honed.look.figures import line as line
 from honed.look.figures import plain as plain
 from honed.look.figures import title as title
 
+SIDES = ("base", "tuned", "third", "fourth", "fifth", "sixth")
+"""The roles of models that are compared, in their order."""
+SYMBOLS = {
+    "base": "square",
+    "tuned": "circle",
+    "third": "diamond",
+    "fourth": "triangle-up",
+    "fifth": "cross",
+    "sixth": "star",
+}
+
 _LIGHT = {role: light for role, (light, _) in COLOURS.items()}
 _GROUP_PIXELS = 50
 _LANES = {"base": 0.17, "tuned": -0.17}
@@ -38,7 +49,8 @@ def pass_rates(segments: Sequence[Segment]) -> dict[str, Any]:
             hovertemplate=f"{words.FLOORS[floor]}: %{{x:.1f}} %<extra></extra>",
         )
     for side in ("base", "tuned"):
-        figure.add_trace(_dots(side, [getattr(segment, side) for segment in segments], places))
+        lanes = [place + _LANES[side] for place in places]
+        figure.add_trace(_dots(side, [getattr(segment, side) for segment in segments], lanes, f"{side} model"))
     figure.update_layout(
         **frame(50 + _GROUP_PIXELS * len(segments)),
         showlegend=False,
@@ -48,6 +60,30 @@ def pass_rates(segments: Sequence[Segment]) -> dict[str, Any]:
             "tickvals": places,
             "ticktext": [f"{escape(words.plain(segment.name))} ({segment.n})" for segment in segments],
             "range": [-0.6, len(segments) - 0.4],
+        },
+    )
+    return plain(figure)
+
+
+def rates(groups: Sequence[tuple[str, Sequence[Rate]]], roles: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Return dots with intervals for any number of models, one group a line, the first on top.
+
+    Each group is its name and a rate for each model; ``roles`` and ``names`` are those of the models.
+    """
+    places = list(range(len(groups)))[::-1]
+    figure = go.Figure()
+    for at, (role, name) in enumerate(zip(roles, names, strict=True)):
+        lane = 0.0 if len(roles) == 1 else 0.3 - 0.6 * at / (len(roles) - 1)
+        figure.add_trace(_dots(role, [cells[at] for _, cells in groups], [place + lane for place in places], name))
+    figure.update_layout(
+        **frame(50 + max(34, 14 + 16 * len(roles)) * len(groups)),
+        showlegend=False,
+        xaxis={**axis(), "range": [-2, 102], "ticksuffix": " %", "dtick": 25},
+        yaxis={
+            **axis(),
+            "tickvals": places,
+            "ticktext": [f"{escape(words.plain(name))} ({cells[0].n})" for name, cells in groups],
+            "range": [-0.6, len(groups) - 0.4],
         },
     )
     return plain(figure)
@@ -78,13 +114,13 @@ def losses(curve: Curve) -> dict[str, Any]:
     return plain(figure)
 
 
-def _dots(side: str, rates: Sequence[Rate], places: Sequence[int]) -> go.Scatter:
+def _dots(side: str, rates: Sequence[Rate], places: Sequence[float], name: str) -> go.Scatter:
     return go.Scatter(
         x=[100 * rate.rate for rate in rates],
-        y=[place + _LANES[side] for place in places],
-        name=f"{side} model",
+        y=list(places),
+        name=escape(name),
         mode="markers",
-        marker={"size": 11, "color": _LIGHT[side], "symbol": "circle" if side == "tuned" else "square"},
+        marker={"size": 11, "color": _LIGHT[side], "symbol": SYMBOLS[side]},
         error_x={
             "array": [100 * (rate.interval.high - rate.rate) for rate in rates],
             "arrayminus": [100 * (rate.rate - rate.interval.low) for rate in rates],
@@ -93,7 +129,7 @@ def _dots(side: str, rates: Sequence[Rate], places: Sequence[int]) -> go.Scatter
             "width": 0,
         },
         text=[f"{rate.passed} of {rate.n}, {words.span(rate.interval)} %" for rate in rates],
-        hovertemplate=f"{side}: %{{x:.1f}} % (%{{text}})<extra></extra>",
+        hovertemplate="%{fullData.name}: %{x:.1f} % (%{text})<extra></extra>",
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
+from honed import segments as rules_
 from honed.errors import DataError, JobError
 from honed.evaluate import families, outcome, power, ranks, stats
 from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, RowLoss
@@ -15,6 +16,7 @@ from honed.evaluate.segment import Judged, Segment, adjusted, segment
 from honed.evaluate.stats import SMALLEST, Interval
 from honed.jobs.job import Job
 from honed.records import Message, Record, Split
+from honed.segments import Rule
 
 
 class Said(Record):
@@ -41,11 +43,16 @@ class Pair(Record):
     @property
     def fate(self) -> str:
         """``won``, ``lost``, ``both``, ``neither``, or ``unverified``."""
-        if self.base.passed is None or self.tuned.passed is None:
-            return "unverified"
-        if self.base.passed == self.tuned.passed:
-            return "both" if self.base.passed else "neither"
-        return "won" if self.tuned.passed else "lost"
+        return fate(self.base.passed, self.tuned.passed)
+
+
+def fate(before: bool | None, after: bool | None) -> str:
+    """Return how a row's two verdicts fall: ``won``, ``lost``, ``both``, ``neither``, or ``unverified``."""
+    if before is None or after is None:
+        return "unverified"
+    if before == after:
+        return "both" if before else "neither"
+    return "won" if after else "lost"
 
 
 class LossChange(Record):
@@ -123,6 +130,16 @@ def read(job: Job) -> Evaluation:
         outcome.read(Answer, job.path / outcome.SAMPLES),
         outcome.read(RowLoss, job.path / outcome.LOSSES),
     )
+
+
+def segmented(one: Evaluation, rules: Sequence[Rule]) -> Evaluation:
+    """Return an evaluation whose rows have their segment by ``rules`` among their tags, in place of an earlier one."""
+    answers = {}
+    for row, answer in one.answers.items():
+        tags = {tag: value for tag, value in answer.tags.items() if tag != rules_.TAG}
+        answers[row] = answer.model_copy(update={"tags": rules_.shown(rules, tags)})
+    outcome_ = one.outcome.model_copy(update={"rules": rules_.version(rules)})
+    return replace(one, answers=answers, outcome=outcome_)
 
 
 def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
@@ -247,6 +264,8 @@ def _notes(base: Evaluation, tuned: Evaluation) -> tuple[str, ...]:
     if (one.device, one.precision) != (other.device, other.precision):
         ran = f"{one.precision} on {one.device} and {other.precision} on {other.device}"
         notes.append(f"The two ran in {ran}: rounding alone may change some answers.")
+    if one.rules != other.rules:
+        notes.append("The two were given other segments: those of the base model's evaluation are shown.")
     return tuple(notes)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from honed.config import Config
 from honed.evaluate.rates import SEGMENTS
 from honed.records import Split
+from honed.segments import Rule
 
 
 class EvaluateConfig(Config):
@@ -30,7 +31,13 @@ class EvaluateConfig(Config):
     template: str | None = Field(
         default=None, description="name of a shipped chat template to use; the model's own when not given"
     )
-    segments: tuple[str, ...] = Field(default=SEGMENTS, description="tags by which every metric is also given")
+    segments: tuple[str, ...] = Field(
+        default=SEGMENTS,
+        description="tags by which every metric is also given; or NAME.yaml, a file of segments",
+    )
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="the segments of that file, as they were when the evaluation began"
+    )
     base: str | None = Field(
         default=None, description="evaluation (a job) of the base model on the same rows, shown as a floor"
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-
-from honed.evaluate.compare import Pair
+from typing import Protocol, TypeVar
 
 FATES = {
     "won": "won: only the tuned model passes",
@@ -21,8 +20,29 @@ RULE = (
 )
 
 
-def pick(samples: Sequence[Pair], limit: int) -> list[Pair]:
-    """Return ``limit`` pairs at most, chosen by ``RULE``; rows without a verifier fill what places are left."""
+class Fated(Protocol):
+    """A row with its outcome: a ``Pair``, or a row of a page's browser."""
+
+    @property
+    def row(self) -> str: ...  # noqa: D102 - as in ``Pair``
+
+    @property
+    def tags(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def fate(self) -> str: ...  # noqa: D102
+
+
+Row = TypeVar("Row", bound=Fated)
+
+
+def order(rows: Sequence[Row], fates: Sequence[str]) -> list[Row]:
+    """Return all rows by their outcome, in the order of ``fates``; within one tasks take turns."""
+    return [row for fate in fates for row in _in_turns([row for row in rows if row.fate == fate])]
+
+
+def pick(samples: Sequence[Row], limit: int) -> list[Row]:
+    """Return ``limit`` rows at most, chosen by ``RULE``; those without a verifier fill what places are left."""
     groups = {fate: [pair for pair in samples if pair.fate == fate] for fate in FATES}
     shares = _shares({fate: len(group) for fate, group in groups.items() if group and fate != "unverified"}, limit)
     shares["unverified"] = limit - sum(shares.values())
@@ -39,8 +59,8 @@ def _shares(sizes: dict[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _in_turns(group: Sequence[Pair]) -> list[Pair]:
-    tasks: dict[str, list[Pair]] = {}
+def _in_turns(group: Sequence[Row]) -> list[Row]:
+    tasks: dict[str, list[Row]] = {}
     for pair in sorted(group, key=lambda pair: (pair.tags.get("task", ""), pair.row)):
         tasks.setdefault(pair.tags.get("task", ""), []).append(pair)
     return [pair for turn in zip_longest(*tasks.values()) for pair in turn if pair is not None]

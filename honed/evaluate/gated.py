@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import orjson
 from pydantic import ValidationError
@@ -46,6 +47,17 @@ class Override(Record):
     when: str
 
 
+class Judged(Record):
+    """What a judge or people said of the same two models: beside the decision, never part of it.
+
+    ``trust`` is ``people`` for people, else whether the judge is trusted; one that isn't is only indicative.
+    """
+
+    job: str
+    said: str
+    trust: Literal["people", "yes", "no", "not measured"]
+
+
 class Gated(Record):
     """One decision of the gate. ``decision`` is its verdict, or ``promote`` where it was overridden."""
 
@@ -55,6 +67,7 @@ class Gated(Record):
     sides: tuple[Side, ...]
     when: str
     override: Override | None = None
+    judged: tuple[Judged, ...] = ()
     signature: str = ""
 
 

@@ -14,7 +14,7 @@ from honed.evaluate.rates import Worst
 from honed.evaluate.rates import rate as rate
 from honed.evaluate.stats import Interval
 from honed.evaluate.suites.result import SuiteScores
-from honed.records import Message, Record, Split
+from honed.records import Check, Message, Record, Split
 
 SAMPLES = "samples.jsonl"
 LOSSES = "losses.jsonl"
@@ -24,7 +24,8 @@ class Answer(Record):
     """One line of ``samples.jsonl``: a model's answer to a row, and what was said of it.
 
     ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
-    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does.
+    ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does;
+    ``check`` is the row's verifier with its parameters.
     """
 
     row: str
@@ -38,6 +39,7 @@ class Answer(Record):
     why: str
     floors: Mapping[str, bool]
     vacuous: str = ""
+    check: Check | None = None
 
 
 class RowLoss(Record):
@@ -103,7 +105,7 @@ class Outcome(Record):
     verifier and count for the loss only; ``cut`` answers reached ``max_tokens``. ``suite`` are the scores where
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
-    ``base`` is the base model's pass rate, where its evaluation was named.
+    ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
     """
 
     model: str
@@ -112,6 +114,7 @@ class Outcome(Record):
     data: str
     data_hash: str
     split: Split
+    rules: str = ""
     rows: int
     repeated: int
     unverified: int

@@ -5,24 +5,18 @@ What models and rows say is data: the page escapes it, Markdown fences it.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
-from honed.evaluate import charts, examples, vacuous, words
-from honed.evaluate.compare import Comparison, Pair
+from honed.evaluate import browse, charts, compare, examples, page, vacuous, words
+from honed.evaluate.compare import Comparison, Evaluation
 from honed.evaluate.curve import Curve
+from honed.evaluate.errors import analysis
 from honed.evaluate.outcome import Outcome
+from honed.evaluate.page import Browser
 from honed.records import Record
-from honed.store.workspace import write_whole, writing
 
-HTML, MARKDOWN, JSON = "report.html", "report.md", "report.json"
 _EXAMPLES = 10
-_BROWSED = 1000  # rows in the page's browser; a larger evaluation shows that many, chosen by the examples' rule
 
 
 class Stage(Record):
@@ -36,7 +30,7 @@ class Stage(Record):
 def stages_of(comparison: Comparison) -> dict[str, Stage]:
     """Return the two evaluations as stages."""
     return {
-        f"evaluate the {side} model": _evaluation(outcome)
+        f"evaluate the {side} model": stage(outcome)
         for side, outcome in (("base", comparison.base), ("tuned", comparison.tuned))
     }
 
@@ -44,67 +38,69 @@ def stages_of(comparison: Comparison) -> dict[str, Stage]:
 def write(
     folder: Path,
     comparison: Comparison,
+    evaluations: tuple[Evaluation, Evaluation],
     *,
-    samples: Sequence[Pair],
     curve: Curve | None = None,
     stages: Mapping[str, Stage],
     next_commands: Sequence[str],
 ) -> Path:
     """Write ``report.html``, ``report.md`` and ``report.json`` into ``folder`` and return the page's path.
 
-    ``samples`` are the pairs of answers (``compare.pairs``), ``curve`` the losses of the training, ``stages`` what
-    each stage ran on, in the order to be shown. Raises ``StoreError`` if the folder can't be written.
+    ``evaluations`` are those that were compared, ``curve`` the losses of the training, ``stages`` what each stage ran
+    on, in the order to be shown. Raises ``StoreError`` if the folder can't be written.
     """
-    shared = {
+    base, tuned = evaluations
+    tags = list(comparison.segments)
+    told = analysis.tell(tuned, tags)
+    errors = analysis.analyse(tuned, base, tags, told)
+    samples = compare.pairs(base, tuned)
+    by_row = {one.row: one for one in browse.rows(evaluations, told, _fates)}
+    values = {
+        "title": f"{comparison.tuned.model} against {comparison.base.model}",
         "comparison": comparison,
         "headline": words.headline(comparison),
         "verdicts": words.verdicts(comparison),
         "examples": examples.pick(samples, _EXAMPLES),
         "rule": examples.RULE,
         "fates": examples.FATES,
-        "answered": len(samples),
         "stages": stages,
         "next_commands": next_commands,
         "tags": [tag for tag in comparison.segments if comparison.segments[tag] or comparison.small[tag]],
         "guard": vacuous.RULE,
-        "words": words,
-    }
-    page = {
+        "errors": errors,
+        "failing": "The tuned model",
         "curve": curve,
         "charts": _charts(comparison, curve),
-        "colours": charts.COLOURS,
-        "browsed": [_row(pair) for pair in examples.pick(samples, _BROWSED)],
-        "plotly_js": get_plotlyjs(),
     }
+    browser = Browser(
+        shown=[by_row[pair.row] for pair in examples.pick(samples, len(samples))],
+        sides=[{"role": side, "name": side} for side in ("base", "tuned")],
+        fates={**examples.FATES, "failed": "the tuned model fails"},
+    )
     document = {
-        "headline": shared["headline"],
-        "verdicts": shared["verdicts"],
+        "headline": values["headline"],
+        "verdicts": values["verdicts"],
         "comparison": comparison.model_dump(mode="json"),
+        "errors": errors.model_dump(mode="json"),
         "stages": {name: stage.model_dump(mode="json") for name, stage in stages.items()},
         "curve": curve.model_dump(mode="json") if curve else None,
         "next_commands": list(next_commands),
     }
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / JSON, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        write_whole(folder / MARKDOWN, _environment(escape=False).get_template("report.md.j2").render(shared))
-        html = _environment(escape=True).get_template("report.html.j2").render({**shared, **page})
-        write_whole(folder / HTML, html)
-    return folder / HTML
+    return page.write(folder, "report", values, browser, document)
 
 
-def _environment(*, escape: bool) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("honed.evaluate"),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["fenced"] = _fenced
-    environment.filters["inline"] = _inline
-    return environment
+def stage(outcome: Outcome) -> Stage:
+    """Return an evaluation as a stage."""
+    ran = {
+        "model": outcome.model,
+        "device": outcome.device,
+        "precision": outcome.precision,
+        "batch size": str(outcome.batch_size),
+        "answers": str(outcome.answers),
+    }
+    if outcome.tokens_per_second:
+        ran["generated tokens/s"] = f"{outcome.tokens_per_second:.0f}"
+    return Stage(seconds=outcome.seconds, peak_rss_bytes=outcome.peak_rss_bytes, ran=ran)
 
 
 def _charts(comparison: Comparison, curve: Curve | None) -> dict[str, object]:
@@ -122,31 +118,6 @@ def _charts(comparison: Comparison, curve: Curve | None) -> dict[str, object]:
     return figures
 
 
-def _row(pair: Pair) -> dict[str, object]:
-    """A row as the page's browser reads it."""
-    return {**pair.model_dump(mode="json"), "fate": pair.fate}
-
-
-def _evaluation(outcome: Outcome) -> Stage:
-    ran = {
-        "model": outcome.model,
-        "device": outcome.device,
-        "precision": outcome.precision,
-        "batch size": str(outcome.batch_size),
-        "answers": str(outcome.answers),
-    }
-    if outcome.tokens_per_second:
-        ran["generated tokens/s"] = f"{outcome.tokens_per_second:.0f}"
-    return Stage(seconds=outcome.seconds, peak_rss_bytes=outcome.peak_rss_bytes, ran=ran)
-
-
-def _fenced(text: str) -> str:
-    """Return text as a Markdown code block that no run of backticks inside can close."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def _inline(text: str) -> str:
-    """Return text for a Markdown table cell or line: on one line, and nothing in it means anything."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!&])", r"\\\1", " ".join(text.split()))
+def _fates(passed: Sequence[bool | None]) -> tuple[str, ...]:
+    before, after = passed
+    return (compare.fate(before, after), *(["failed"] if after is False else []))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from honed import segments
+from honed.errors import ConfigError
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.suites import suite
 from honed.jobs import job as jobs
@@ -15,9 +17,10 @@ from honed.store.workspace import Workspace
 def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
 
-    The versions of dataset and model are resolved now and kept, so that a resumed job asks the same model about the
-    same rows. Raises, before anything is written, ``StoreError`` if there is no such dataset, ``ConfigError`` if there
-    is no such suite, ``JobError`` if there is no such evaluation of the base.
+    The versions of dataset and model are resolved now and kept, and a file of segments is read, so that a resumed job
+    asks the same model about the same rows. Raises, before anything is written, ``StoreError`` if there is no such
+    dataset, ``ConfigError`` if there is no such suite or the segments can't be read, ``JobError`` if there is no such
+    evaluation of the base.
     """
     source: dict[str, str] = {}
     if config.data is not None:
@@ -26,7 +29,18 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
         source["suite"] = suite.pinned(config.suite)
     if config.base is not None:
         source["base"] = jobs.find(workspace, config.base).id
-    config = config.model_copy(update={**source, "model": pinned(workspace, config.model)})
+    config = ruled(config).model_copy(update={**source, "model": pinned(workspace, config.model)})
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job
+
+
+def ruled(config: EvaluateConfig) -> EvaluateConfig:
+    """Return the settings with the rules of the file of segments that they name, if they name one."""
+    files = [name for name in config.segments if segments.is_file(name)]
+    if len(files) > 1 or (files and config.rules):
+        raise ConfigError(f"segments: {', '.join(files)} and more rules", "Name one file of segments.")
+    if not files:
+        return config
+    names = tuple(segments.TAG if name in files else name for name in config.segments)
+    return config.model_copy(update={"segments": names, "rules": segments.read(files[0])})

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from honed import config as settings_file
+from honed import segments
 from honed.errors import DataError
 from honed.evaluate import groups, loss, outcome, scoring
 from honed.evaluate.answers import Answering
@@ -31,6 +32,7 @@ from honed.models import load as models
 from honed.models.load import LoadedModel
 from honed.models.local import LocalEngine
 from honed.records import Conversation
+from honed.segments import Rule
 from honed.store import artifacts, datasets
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -97,10 +99,17 @@ def _source(job: Job, settings: EvaluateConfig) -> _Source:
     if settings.suite is not None:
         found = suite.read(settings.suite)
         rows = [row.conversation for row in found.rows]
-        return _Source(f"suite {found.manifest.name}", found.hash, rows, found)
+        return _Source(f"suite {found.manifest.name}", found.hash, segmented(rows, settings.rules), found)
     assert settings.data is not None, "the settings hold one of both"
     dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
-    return _Source(dataset.ref, dataset.manifest.hash, datasets.rows(dataset, settings.split), None)
+    rows_ = segmented(datasets.rows(dataset, settings.split), settings.rules)
+    return _Source(dataset.ref, dataset.manifest.hash, rows_, None)
+
+
+def segmented(rows: Iterable[Conversation], rules: Sequence[Rule]) -> Iterator[Conversation]:
+    """Yield the rows, each with its segment among its tags."""
+    for row in rows:
+        yield row.model_copy(update={"tags": segments.shown(rules, row.tags)}) if rules else row
 
 
 def _suite_scores(
@@ -223,6 +232,7 @@ def _asked(loaded: LoadedModel, settings: EvaluateConfig, source: _Source) -> di
         "data": source.name,
         "data_hash": source.hash,
         "split": settings.split,
+        "rules": segments.version(settings.rules),
         "max_tokens": settings.max_tokens,
         "precision": settings.precision,
         "batch_size": settings.batch_size,

@@ -200,17 +200,26 @@ def _record(event: FeedbackEvent, sheet: _Sheet) -> None:
     about = sheet.answers[event.interaction]
     source = "simulated feedback" if about.simulated else "feedback"
     tags = {**about.segments, "source": source, "model": about.model}
+    declared = dict.fromkeys(about.segments, "person")
     events = tuple(id_ for id_ in (event.interaction, event.rejected, event.id) if id_)
     if event.kind == "thumb":
         assert event.good is not None
         rating = Rating(
-            prompt=about.prompt, answer=about.answer, good=event.good, reason=event.reason, tags=tags, events=events
+            prompt=about.prompt,
+            answer=about.answer,
+            good=event.good,
+            reason=event.reason,
+            tags=tags,
+            events=events,
+            declared=declared,
         )
         sheet.ratings.append(rating)
         return
     chosen = event.text if event.kind == "edit" else about.answer
     rejected = about.answer if event.kind == "edit" else sheet.answers[event.rejected].answer
-    pair = Preference(prompt=about.prompt, chosen=chosen, rejected=rejected, tags=tags, events=events)
+    pair = Preference(
+        prompt=about.prompt, chosen=chosen, rejected=rejected, tags=tags, events=events, declared=declared
+    )
     if event.kind == "edit":
         sheet.rows.append(pair.row(chosen).model_copy(update={"events": events}))
     if not _stopped(about):  # what a person cut short isn't what the model would have said

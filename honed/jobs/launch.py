@@ -32,7 +32,9 @@ TRACKER = "honed.jobs.trackers.beside"
 
 _OTHERS = {
     "curate": "honed.data.curate.worker",
+    "mix": "honed.data.mix.worker",
     "curve": "honed.rounds.curve.worker",
+    "judge": "honed.evaluate.judge.worker",
     "map": "honed.data.map.worker",
     "plan": "honed.train.planner",
     "score": "honed.data.score.worker",

@@ -9,12 +9,16 @@ from typing import Any
 COLOURS: Mapping[str, tuple[str, str]] = {
     "base": ("#b85c00", "#f0a03c"),
     "tuned": ("#0068a8", "#5ab8f0"),
+    "third": ("#00705a", "#4fd1ae"),
+    "fourth": ("#9b2d86", "#e58fd0"),
+    "fifth": ("#5f5b00", "#d6d04a"),
+    "sixth": ("#7a4b3a", "#d9a58f"),
     "floor": ("#6b7178", "#9aa3ad"),
     "ink": ("#1b1f24", "#e8eaed"),
     "soft": ("#586069", "#a7b0ba"),
     "rule": ("#d9dde2", "#353c45"),
 }
-"""(light, dark) of each role: orange against blue, which every common colour blindness keeps apart."""
+"""(light, dark) of each role: orange against blue, which every common colour blindness keeps apart, then four more."""
 
 _LIGHT = {role: light for role, (light, _) in COLOURS.items()}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from honed import config as settings_file
-from honed.data import dropped
+from honed.data import dropped, licences
 from honed.errors import StoreError
 from honed.evaluate.finding import Judgement
 from honed.evaluate.gate import judge
@@ -100,7 +100,7 @@ class _Round:
                 name,
                 ((row, "train") for row in found.rows),
                 config={"derive": self.config.derive.model_dump(mode="json"), "version": VERSION},
-                facts={"feedback": counts, "reasons": reasons},
+                facts={"feedback": counts, "reasons": reasons, "licences": {name: licences.CONSENT}},
                 files=[self.job.path / LEFT_OUT],
                 preferences=found.preferences,
                 ratings=found.ratings,
@@ -129,7 +129,7 @@ class _Round:
             f"{config.name}-data",
             _placed(made.rows, held),
             config={"data": before.ref, "replay": config.replay, "seed": SEED},
-            facts={**counts, "dropped": made.reasons},
+            facts={**counts, "dropped": made.reasons, "licences": licences.carried((feedback, before))},
             files=[self.job.path / dropped.FILE],
             preferences=made.preferences,
             ratings=made.ratings,

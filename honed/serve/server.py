@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -18,6 +18,15 @@ _GRACE_SECONDS = 3
 """How long answers that run may go on after Ctrl-C; then they are cancelled, and stored as such."""
 
 _BACKLOG = 1024
+SHORTEST_TOKEN = 8
+
+
+class Place(NamedTuple):
+    """Where to listen: an address, a port (0 takes any free one), and the token that requests must bring, if any."""
+
+    host: str
+    port: int
+    token: str | None = None
 
 
 def loopback(host: str) -> bool:
@@ -30,11 +39,13 @@ def loopback(host: str) -> bool:
         return False
 
 
-def listen(config: ServeConfig) -> tuple[socket.socket, str]:
+def listen(config: ServeConfig | Place) -> tuple[socket.socket, str]:
     """Return a socket that listens where ``config`` says, and its URL.
 
-    Raises ``ConfigError`` if others could reach it and there is no token, or if the address can't be had.
+    Raises ``ConfigError`` if others could reach it and there is no token, or a short one, or the address can't be had.
     """
+    if config.token is not None and len(config.token) < SHORTEST_TOKEN:
+        raise ConfigError(f"the token has fewer than {SHORTEST_TOKEN} characters", "Choose a longer one.")
     if config.token is None and not loopback(config.host):
         raise ConfigError(
             f"{config.host}: others could reach this address, and there is no token",

@@ -23,7 +23,7 @@ _TURN = [
     ("tools", pa.string()),
 ]
 _TURNS = pa.list_(pa.struct(_TURN))
-_TRACED = [("tags", pa.string()), ("events", pa.list_(pa.string()))]
+_TRACED = [("tags", pa.string()), ("events", pa.list_(pa.string())), ("declared", pa.string())]
 _PROMPTED = [("id", pa.string()), ("prompt", _TURNS), *_TRACED]
 SCHEMAS: Mapping[Part, pa.Schema] = {
     "rows": pa.schema(
@@ -32,7 +32,7 @@ SCHEMAS: Mapping[Part, pa.Schema] = {
     "preferences": pa.schema([*_PROMPTED, ("chosen", pa.string()), ("rejected", pa.string())]),
     "ratings": pa.schema([*_PROMPTED, ("answer", pa.string()), ("good", pa.bool_()), ("reason", pa.string())]),
 }
-"""Columns of each file. Tags, checks, tools and calls are JSON texts, null where there are none."""
+"""Columns of each file. Tags, checks, tools, calls and ``declared`` are JSON texts, null where there are none."""
 
 _SORTED = orjson.OPT_SORT_KEYS
 _OWN: Mapping[Part, tuple[str, ...]] = {
@@ -53,6 +53,7 @@ def table(
         "id": ids if ids is not None else [record.id for record in records],
         "tags": [_json(record.tags) or "{}" for record in records],
         "events": [record.events for record in records],
+        "declared": [_json(record.declared) for record in records],
     }
     if part == "rows":
         columns["split"] = splits if splits is not None else [None] * len(records)
@@ -68,6 +69,19 @@ def table(
 def record(part: Part, plain: Mapping[str, Any]) -> Record:
     """Return the record of one line of a table. Columns that older datasets lack are empty."""
     return _MADE[part](plain)
+
+
+def fitted(part: Part, table: pa.Table) -> pa.Table:
+    """Return a table of an older dataset with the columns that it lacks, empty."""
+    schema = SCHEMAS[part]
+    if table.schema.equals(schema):
+        return table
+    made = [table[field.name] if field.name in table.column_names else _empty(field, len(table)) for field in schema]
+    return pa.table(made, names=schema.names).cast(schema)
+
+
+def _empty(field: pa.Field, count: int) -> pa.Array:
+    return pa.nulls(count, field.type)
 
 
 def at(part: Part, table: pa.Table, place: int) -> Record:
@@ -131,6 +145,7 @@ def _traced(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tags": _plain(plain["tags"], {}),
         "events": tuple(plain.get("events") or ()),
+        "declared": _plain(plain.get("declared"), {}),
     }
 
 

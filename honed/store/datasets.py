@@ -24,6 +24,7 @@ from honed.records import Conversation, Preference, Rating, Split
 from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
 from honed.store.columns import SCHEMAS, Part
+from honed.store.counts import Counts
 from honed.store.workspace import Workspace
 
 ROWS = "rows.parquet"
@@ -43,6 +44,7 @@ class Draft:
         self.counts: Counter[str] = Counter(train=0, heldout=0)
         """How many rows of each split, preferences and ratings were added."""
         self._scratch, self._open = scratch, open_files
+        self._tags = Counts()
         self._writers: dict[Part, Any] = {}
         self.add("rows", SCHEMAS["rows"].empty_table())
 
@@ -56,6 +58,7 @@ class Draft:
         if part == "rows":
             for one in table.column("split").value_counts().to_pylist():
                 self.counts[one["values"]] += one["counts"]
+            self._tags.add(table)
         else:
             self.counts[part] += table.num_rows
         fitting = max(1, len(table) * _CHUNK_BYTES // max(1, table.nbytes))
@@ -71,12 +74,13 @@ class Draft:
     ) -> Artifact:
         """Close the files, copy ``files`` beside them, and return the next version (or an equal newest one).
 
-        The counts are added to ``facts``; ``parents`` maps the refs of the datasets it was made of to their hashes.
+        The counts, also by tag, are added to ``facts``; ``parents`` maps the refs of the datasets it was made of to
+        their hashes.
         """
         self._open.close()
         for path in files:
             shutil.copyfile(path, self._scratch / path.name)
-        facts = {**self.counts, **facts}
+        facts = {**self.counts, **self._tags.facts(), **facts}
         return artifacts.publish(self._scratch, "datasets", parents=parents or {}, config=config, facts=facts)
 
 

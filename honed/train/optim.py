@@ -39,7 +39,7 @@ class Optimizer:
         for parameter, master in self._moved:
             if parameter.grad is None:  # this pass doesn't use it: an expert that no token chose, say
                 continue
-            gradient = _local(parameter.grad).float()
+            gradient = local(parameter.grad).float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
@@ -102,13 +102,13 @@ class Optimizer:
 def _master(parameter: nn.Parameter) -> Tensor:
     """The fp32 weight that takes the updates: the parameter itself, this rank's share of it, or a wider copy."""
     if isinstance(parameter, DTensor):
-        share = _local(parameter.detach())  # the same memory
+        share = local(parameter.detach())  # the same memory
         assert share.dtype == torch.float32, "placement.py shards in fp32"
         return share.requires_grad_()
     return parameter if parameter.dtype == torch.float32 else parameter.detach().float().requires_grad_()
 
 
-def _local(tensor: Tensor) -> Tensor:
+def local(tensor: Tensor) -> Tensor:
     """This rank's share of a sharded tensor; any other as it is."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 

@@ -31,7 +31,7 @@ from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
 from honed.train.objectives.table import OBJECTIVES
-from honed.train.optim import Optimizer
+from honed.train.optim import Optimizer, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
@@ -50,14 +50,14 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     heap.keep_freed_memory()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
-    free = _free(device)
+    free = _free(device, config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         return _planned(prepare(job, here), here, free, stopping)
 
 
 def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
-    runtime = psutil.Process().memory_info().rss - _bytes(run.base.model.parameters())
+    runtime = _held(run.settings.device) - _bytes(run.base.model.parameters())
     passes = _passes(run, ready)
     memory = _memory(run, ready, passes.batches, runtime)
     result = {
@@ -103,10 +103,11 @@ def _passes(run: Prepared, ready: Setup) -> _Passes:
     return _Passes(steps, list(made.values()), times)
 
 
-def _free(device: str) -> int:
+def _free(device: str, config: TrainConfig) -> int:
+    """Bytes that are free for each rank; ranks on this machine divide its memory among them."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return devices.hardware(Path.cwd()).memory_free
+    return devices.hardware(Path.cwd()).memory_free // (1 if config.on else max(1, config.ranks))
 
 
 def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
@@ -155,12 +156,14 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
     """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all."""
-    weights = {p.untyped_storage().data_ptr() for p in run.base.model.parameters()}
+    weights = {local(p).untyped_storage().data_ptr() for p in run.base.model.parameters()}
+    head = run.base.model.get_output_embeddings()
+    counted = head.weight.shape if head is not None else None  # its gradient stands with the logits
     kept: dict[int, Any] = {}  # the storages themselves, so that none is freed and its place counted for another
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
+        storage = local(tensor).untyped_storage()
+        if storage.data_ptr() not in weights and tensor.shape != counted:
             kept[storage.data_ptr()] = storage
         return tensor
 
@@ -243,6 +246,12 @@ def _clocked(action: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def _held(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.memory_reserved())
+    return int(psutil.Process().memory_info().rss)
 
 
 def _peak(device: str) -> int:

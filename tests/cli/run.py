@@ -24,7 +24,7 @@ def honed(*args: object, cwd: Path | None = None, **env: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-c", _ENTRY, *map(str, args)],
         cwd=cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -42,7 +42,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _ENTRY, *map(str, args)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"},
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -68,6 +68,7 @@ def evaluation(
             passed=score.passed if score else None,
             why=score.why if score else "",
             floors=verdicts.get(row.id, {}),
+            check=row.check,
         )
         tokens = 1 + len(row.answer) // 4
         losses[row.id] = RowLoss(row=row.id, nats=tokens * (2.6 - share + 0.2 * rng.random()), tokens=tokens)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from honed import segments
 from honed.builtin.load import load
-from honed.errors import DataError
+from honed.cli.main import run
+from honed.errors import ConfigError, DataError
 from honed.evaluate import compare, groups, words
+from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.run import ruled
 from honed.records import Conversation
 from honed.store.workspace import Workspace
 from tests.evaluate.planted import as_job, evaluation
@@ -57,3 +64,40 @@ def test_the_base_models_floor_is_that_of_its_own_evaluation(workspace: Workspac
     assert (found.model, found.rate.passed) == ("base", base.outcome.passed)
     with pytest.raises(DataError, match="no evaluation of the same rows"):
         groups.base_floor(as_job(workspace, base), "0" * 60, tuned.answers)
+
+
+SEGMENTS = "segments:\n- {name: young, where: {audience: child}}\n- {name: experts, where: {audience: [expert]}}\n"
+
+
+def test_a_comparison_by_a_file_of_segments_pairs_rows_by_its_rules(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    one = as_job(workspace, evaluation(ROWS, 0.2, name="a"))
+    two = as_job(workspace, evaluation(ROWS, 0.7, name="b", rules="other"))
+    args = ["compare", one.id, two.id, "--by", str(file), "--by", "task", "--json", "--workspace", str(workspace.path)]
+    assert run([*args, "--out", str(tmp_path / "report")]) == 0
+    found = json.loads(capsys.readouterr().out)["comparison"]
+    sizes = {cell["name"]: cell["n"] for cell in found["segments"]["segment"]}
+    assert sizes == {
+        "young": sum(row.tags["audience"] == "child" for row in ROWS),
+        "experts": sum(row.tags["audience"] == "expert" for row in ROWS),
+    }
+    assert found["base"]["rules"] == found["tuned"]["rules"] == segments.version(segments.read(str(file)))
+    assert set(found["segments"]) == {"segment", "task"} and not found["notes"]
+    plain = compare.compare_jobs(one, two)
+    assert "other segments" in " ".join(plain.notes)
+
+
+def test_a_file_of_segments_is_read_when_an_evaluation_begins(tmp_path: Path) -> None:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    config = ruled(EvaluateConfig(model="m", data="d", segments=("task", str(file))))
+    assert config.segments == ("task", "segment")
+    assert [rule.name for rule in config.rules] == ["young", "experts"]
+    assert ruled(config) == config
+    with pytest.raises(ConfigError, match="more rules"):
+        ruled(EvaluateConfig(model="m", data="d", segments=(str(file),), rules=config.rules))
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        ruled(EvaluateConfig(model="m", data="d", segments=("gone.yaml",)))

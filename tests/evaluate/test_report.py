@@ -6,12 +6,14 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from honed.builtin.load import load
 from honed.errors import StoreError
-from honed.evaluate import charts, compare, examples, report
+from honed.evaluate import browse, charts, compare, examples, report, report_single
+from honed.evaluate.browse import Shown
 from honed.evaluate.curve import Curve
 from honed.evaluate.report import Stage
 from honed.records import Check, Conversation, Message
@@ -34,7 +36,7 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.counts[tag] = self.counts.get(tag, 0) + 1
         for name, value in attrs:
-            if name in ("src", "href", "srcset", "data", "action", "poster"):
+            if name in ("src", "href", "srcset", "data", "action", "poster") and not (value or "").startswith("#"):
                 self.loads.append(f"{tag} {name}={value}")
             if name.startswith("on"):
                 self.handlers.append(f"{tag} {name}")
@@ -55,7 +57,7 @@ def written(folder: Path, rows: list[Conversation], spoil: str = "") -> Path:
     return report.write(
         folder,
         comparison,
-        samples=compare.pairs(base, tuned),
+        (base, tuned),
         curve=Curve(train=tuple((step, 3 / step) for step in range(1, 50)), heldout=((0, 3.0), (49, 1.0))),
         stages={
             "train": Stage(seconds=200, peak_rss_bytes=2_000_000_000, ran={"device": f"cpu{spoil}"}),
@@ -114,7 +116,14 @@ def test_the_rows_in_the_page_are_the_samples(page: Path) -> None:
 
 def test_the_page_says_what_matters_first_and_all_of_it(page: Path) -> None:
     text = " ".join("".join(parsed(page).text).replace("\u00a0", " ").split())
-    order = ["The tuned model passes", "Who gained", "The numbers", "Loss while training", "10 real answers"]
+    order = [
+        "The tuned model passes",
+        "Who gained",
+        "The numbers",
+        "Loss while training",
+        "Where it fails",
+        "10 real answers",
+    ]
     order += ["Every row", "What ran on what", "honed chat tuned", "How the numbers are made"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
@@ -133,7 +142,7 @@ def test_json_holds_the_comparison_and_markdown_the_same_headline(page: Path) ->
 
 def test_no_text_closes_a_fence_or_a_table_cell_of_the_markdown(evil: Path) -> None:
     lines = (evil.parent / "report.md").read_text().splitlines()
-    table = [line for line in lines if line.startswith("| task")]
+    table = [line for line in lines[: lines.index("## Where it fails")] if line.startswith("| task")]
     assert len(table) == 2
     for line in table:
         assert len(re.findall(r"(?<!\\)\|", line)) == 12
@@ -200,3 +209,69 @@ def test_the_best_gain_is_on_top_and_the_colours_are_the_roles() -> None:
     assert by_name["base model"]["marker"]["color"] == charts.COLOURS["base"][0]
     assert by_name["tuned model"]["x"] == [100 * cell.tuned.rate for cell in cells]
     assert figure["layout"]["yaxis"]["tickvals"] == [6, 5, 4, 3, 2, 1, 0]
+
+
+def single(folder: Path, rows: list[Conversation], skill: float = 0.5, spoil: str = "") -> Path:
+    made = evaluation(rows, skill, name=f"alone{spoil}")
+    if spoil:
+        answers = {name: one.model_copy(update={"answer": spoil, "why": spoil}) for name, one in made.answers.items()}
+        made = compare.Evaluation(made.job, made.outcome, answers, made.losses)
+    return report_single.write(folder, made, next_commands=["honed errors X"])
+
+
+def embedded(path: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_one_evaluation_is_a_page_of_its_own(tmp_path: Path) -> None:
+    path = single(tmp_path, ROWS)
+    text = " ".join("".join(parsed(path).text).replace("\u00a0", " ").split())
+    for part in ("The model passes", "Who it works for", "Where it fails", "Every row", "honed errors X"):
+        assert part in text
+    data = embedded(path)
+    assert {row["fates"][0] for row in data["rows"]} == {"passed", "failed"}
+    assert all(row["asked"] and row["groups"] and len(row["said"]) == 1 for row in data["rows"])
+    assert "## Where it fails" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("skill", [0.0, 1.0])
+def test_a_page_of_one_row_of_only_failures_or_of_none_is_whole(tmp_path: Path, skill: float) -> None:
+    for name, rows in (("one", ROWS[:1]), ("few", ROWS[:14])):
+        path = single(tmp_path / name, rows, skill)
+        assert len(embedded(path)["rows"]) == len(rows)
+    bare = single(tmp_path / "bare", [Conversation(messages=row.messages) for row in ROWS[:3]])
+    assert "no row has a verifier" in bare.read_text()
+
+
+def test_hostile_text_in_a_single_page_stays_text(tmp_path: Path) -> None:
+    spoil = f"{EVIL} \u202eآخر \u2028"
+    path = single(tmp_path, ROWS[:14], spoil=spoil)
+    tags = parsed(path)
+    assert (tags.handlers, tags.loads, tags.counts["script"]) == ([], [], 3)
+    assert embedded(path)["rows"][0]["said"][0]["answer"] == spoil
+
+
+def test_rows_beyond_what_a_page_may_hold_are_counted_and_in_the_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "ROWS", 30)
+    monkeypatch.setattr(browse, "CHARACTERS", 40)
+    path = single(tmp_path, ROWS)
+    data = embedded(path)
+    assert len(data["rows"]) == 30
+    assert "30 of 140 rows" in path.read_text()
+    assert "characters more, in report.json" in json.dumps(data["rows"])
+    whole = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert len(whole) == 140
+    assert "characters more" not in json.dumps(whole)
+    monkeypatch.setattr(browse, "BYTES", 10)
+    assert len(browse.fit([Shown(str(at), {}, ("won",), {"row": str(at)}) for at in range(9)])) == 1
+
+
+def test_markdown_is_short_enough_for_a_comment(tmp_path: Path) -> None:
+    single(tmp_path, ROWS[:14], 0.0, spoil="word " * 20_000)
+    text = (tmp_path / "report.md").read_text()
+    assert len(text) < 65_536
+    assert "characters more" in text

@@ -26,6 +26,7 @@ from honed.models import losses
 from honed.models.chat import from_tokenizer
 from honed.models.load import LoadedModel
 from honed.records import Check, Conversation, Message
+from honed.segments import Rule, version
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
@@ -76,9 +77,14 @@ def row(prompt: str, answer: str = "Fine.", verifier: str | None = None) -> Conv
 
 
 def test_every_row_is_answered_judged_and_measured(evaluation: Callable[..., Job]) -> None:
-    job = evaluation()
+    rules = (Rule(name="young", where={"audience": ("child",)}),)
+    job = evaluation(segments=("task", "segment"), rules=rules)
     found = Outcome.model_validate(worker.work(job, never))
     made = answers(job)
+    children = {row.id for row in ROWS if row.tags["audience"] == "child"}
+    assert {id_ for id_, answer in made.items() if answer.tags.get("segment") == "young"} == children
+    assert found.rules == version(rules)
+    assert {**found.groups["segment"].small, "young": len(children)} == {"young": len(children)}
     assert made.keys() == {row.id for row in ROWS}
     assert (found.n, found.rows, found.loss_rows, found.unverified) == (14, 14, 14, 0)
     assert found.passed == sum(bool(answer.passed) for answer in made.values())

@@ -72,6 +72,11 @@ def test_a_stage_has_no_more_settings_than_a_person_can_read(stage: str) -> None
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_every_flag_of_a_stage_is_one_of_its_settings(stage: str) -> None:
     shared = {"config", "sets", "workspace", "as_json"}
-    shared |= {"answers", "curve", "track"}  # stored answers need no stage; a curve is several jobs; a tracker none
+    shared |= {
+        "answers",
+        "curve",
+        "reach",
+        "track",
+    }  # stored answers need no stage; a curve is several jobs; a tracker none
     flags = {param.name for param in _command(_COMMANDS[stage]).params} - shared
     assert flags - set(_model(stage).model_fields) == set()

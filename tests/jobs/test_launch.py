@@ -178,7 +178,7 @@ def test_a_worker_takes_no_module_from_the_folder_that_the_user_is_in(
 def _processes(job: Job) -> list[psutil.Process]:
     """The launcher of a job of two ranks, then the ranks, once both are there."""
     launcher = psutil.Process(job.status().pid).parent()
-    assert launcher is not None and "torch.distributed.run" in launcher.cmdline()
+    assert launcher is not None
     ranks = sorted(launcher.children(), key=lambda child: int(child.environ()["RANK"]))
     assert len(ranks) == 2
     return [launcher, *ranks]

@@ -13,6 +13,7 @@ from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer, learning_rate
+from tests.numerics.adapted import steps
 from tests.numerics.rows import packed_model, uneven
 
 
@@ -20,20 +21,6 @@ def adapted() -> PreTrainedModel:
     model = packed_model()
     adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
     return model
-
-
-def steps(model: PreTrainedModel, count: int, rate: float = 1e-2) -> Optimizer:
-    """Train a little on uneven rows."""
-    optimizer = Optimizer([(n, p) for n, p in model.named_parameters() if p.requires_grad], weight_decay=0.0)
-    objective, rows = Sft(fused=True), uneven(4)
-    model.train()
-    for _ in range(count):
-        pack = objective.collate(rows)
-        (objective.loss(model, pack) / pack.weights.sum()).backward()
-        optimizer.accumulate()
-        optimizer.step(rate, 1.0)
-    model.eval()
-    return optimizer
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -38,7 +38,7 @@ def honed_serve(*args: object, **env: str) -> Iterator[Server]:
     process = subprocess.Popen(
         [sys.executable, "-c", _ENTRY, "serve", *map(str, args), "--port", "0", "--json"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

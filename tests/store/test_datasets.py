@@ -17,7 +17,8 @@ def test_rows_come_back_as_they_went_in_each_in_its_split(workspace: Workspace) 
     made = _write(workspace, 8)
     assert list(datasets.rows(made, "train")) == [conversation(number) for number in (0, 1, 2, 4, 5, 6)]
     assert list(datasets.rows(made, "heldout")) == [conversation(3), conversation(7)]
-    assert made.manifest.facts == {"train": 6, "heldout": 2, "dropped": 1}
+    counts = {"task": {"count": {"train": 6, "heldout": 2}}, "audience": {"expert": {"train": 6, "heldout": 2}}}
+    assert made.manifest.facts == {"train": 6, "heldout": 2, "dropped": 1, "counts": counts, "declared": {}}
 
 
 def test_a_row_without_tags_or_check_comes_back_without(workspace: Workspace) -> None:

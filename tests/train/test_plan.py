@@ -13,6 +13,25 @@ from tests.train.jobs import finish, settings, start
 GB = 10**9
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"data": "liked", "objective": "dpo"},
+        {"data": "rated", "objective": "kto", "weights": "lora"},
+        {"stream": True},
+        {"ranks": 2},
+        {"shard": "fsdp", "ranks": 2},
+        {"activation_checkpointing": True, "precision": "bf16"},
+        {"eval_rows": 0, "checkpoint_every": None},
+    ],
+)
+def test_whatever_can_be_trained_can_be_planned(home: Workspace, how: dict[str, object]) -> None:
+    planned = launch.wait(run.plan(home, settings(home, **how)))
+    assert planned["fits"] and planned["time"]["total"] > 0
+    assert planned["memory"]["total"] > planned["memory"]["weights"] > 0
+    assert planned["ranks"] == how.get("ranks", 1) and planned["estimated"] is False
+
+
 @pytest.mark.parametrize("how", [{}, {"weights": "lora", "packing": False}])
 def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     home: Workspace, how: dict[str, object]

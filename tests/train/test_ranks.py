@@ -32,7 +32,7 @@ LORA = {"weights": "lora", "lora": {"dropout": 0.1}}
 def processes(job: Job) -> list[psutil.Process]:
     """The launcher of a running job, then its ranks."""
     launcher = psutil.Process(job.status().pid).parent()
-    assert launcher is not None and "torch.distributed.run" in launcher.cmdline()
+    assert launcher is not None
     return [launcher, *sorted(launcher.children(), key=lambda child: int(child.environ()["RANK"]))]
 
 
@@ -54,8 +54,9 @@ def equal(home: Workspace, one: str, other: str) -> bool:
 
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
     how = {"ranks": 2, "stream": True, **LORA}  # rows in memory: tests/numerics/test_ranks.py
-    straight, killed = (start(home, name=name, **how) for name in ("two-straight", "two-killed"))
+    straight = start(home, name="two-straight", **how)
     steps = finish(straight)["steps"]
+    killed = start(home, name="two-killed", **how)
     until(killed, steps // 2 + 1)
     some = processes(killed)
     assert len(some) == 3

@@ -36,8 +36,8 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
 ) -> None:
     kind = "-".join([how.get("objective", "sft"), how["weights"]])
     straight = start(home, name=f"straight-{kind}", **how)
-    killed = start(home, name=f"killed-{kind}", **how)
     steps = finish(straight)["steps"]
+    killed = start(home, name=f"killed-{kind}", **how)
     for event in launch.follow(killed):
         if isinstance(event, Step) and event.stage == "train" and event.step > steps // 2:
             os.kill(killed.status().pid, signal.SIGKILL)

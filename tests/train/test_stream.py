@@ -67,8 +67,8 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
 ) -> None:
     how: dict[str, Any] = {**STREAM, "weights": "lora", "lora": {"dropout": 0.1}}
     straight = start(many, name="stream-straight", **how)
-    killed = start(many, name="stream-killed", **how)
     result = finish(straight)
+    killed = start(many, name="stream-killed", **how)
     for event in launch.follow(killed):
         if isinstance(event, Step) and event.stage == "train" and event.step > 0.7 * result["steps"]:
             os.kill(killed.status().pid, signal.SIGKILL)

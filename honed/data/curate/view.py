@@ -70,7 +70,8 @@ class View:
     def _tables(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         with pq.ParquetFile(self.dataset.path / ROWS) as file:
             for batch in file.iter_batches(_BATCH, columns=names):
-                yield pa.Table.from_batches([batch])
+                table = pa.Table.from_batches([batch])
+                yield table if names else columns.fitted("rows", table)
 
     def write(self, draft: Draft, leave: Callable[[int, Any], None]) -> None:
         """Write what is left into ``draft``, held-out rows as they were; ``leave(number, record)`` gets the others."""
@@ -130,7 +131,7 @@ def copied(dataset: Artifact, part: Part, file: str, draft: Draft) -> int:
     count = 0
     with pq.ParquetFile(path) as source:
         for batch in source.iter_batches(_BATCH):
-            draft.add(part, pa.Table.from_batches([batch]))
+            draft.add(part, columns.fitted(part, pa.Table.from_batches([batch])))
             count += len(batch)
     return count
 

@@ -18,6 +18,7 @@ from honed.data.curate.report import Report
 from honed.data.curate.row import Finding, Turn
 from honed.data.curate.table import STEPS
 from honed.data.curate.view import View, copied, rewritten
+from honed.data.licences import carried
 from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
@@ -79,7 +80,9 @@ class Curation:
         steps = [one.facts() for one in self.reports]
         (self._job.path / REPORT).write_bytes(orjson.dumps(steps, option=orjson.OPT_INDENT_2))
         shown = [{key: value for key, value in one.items() if key != "examples"} for one in steps]
-        return {"rows": self.dataset.manifest.facts["train"], "dropped": reasons, "curation": shown}
+        licences = carried([self.dataset])
+        rows = self.dataset.manifest.facts["train"]
+        return {"rows": rows, "dropped": reasons, "curation": shown, "licences": licences}
 
     def _step(self, name: str, out: BinaryIO) -> Report:
         settings = getattr(self._settings, name)

@@ -16,7 +16,9 @@ class Drawn(NamedTuple):
     tags: Mapping[str, str] = {}
     check: Check | None = None
     events: tuple[str, ...] = ()
+    declared: Mapping[str, str] = {}
 
     def record(self) -> Conversation:
         """Return the record."""
-        return Conversation(messages=tuple(turn.message() for turn in self.messages), tags=self.tags, check=self.check)
+        turns = tuple(turn.message() for turn in self.messages)
+        return Conversation(messages=turns, tags=self.tags, check=self.check, declared=self.declared)

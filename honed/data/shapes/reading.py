@@ -14,12 +14,12 @@ from honed.data.shapes.drawn import Drawn
 from honed.data.shapes.problem import BadTurnError, Problem
 from honed.data.shapes.turns import Turn
 from honed.data.sources.decode import kind_of
-from honed.records import Check, Preference, Rating
+from honed.records import ATTRIBUTES, Check, Preference, Rating
 
 Paths = Literal["all", "best"]
 Record = Drawn | Preference | Rating
 
-TAGS = ("task", "category", "audience", "benefit", "source", "language")
+TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUTES)
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
 _TOOLS = ("tools", "functions")

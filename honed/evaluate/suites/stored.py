@@ -57,7 +57,7 @@ def read(path: Path, suite: Suite) -> Matched:
     seen: dict[str, int] = {}
     unknown: list[str] = []
     repeated: list[str] = []
-    stored = _lines(path)
+    stored = lines(path)
     for number, line in stored:
         key = prompt_key(line.prompt)
         row = exact.get(key) or trimmed.get(key.strip())
@@ -84,7 +84,8 @@ def _missing(rows: Sequence[Row], answers: dict[str, str]) -> list[str]:
     return [f"row {row.id}: no answer: {_short(row.key)}" for row in rows if row.id not in answers]
 
 
-def _lines(path: Path) -> list[tuple[int, Stored]]:
+def lines(path: Path) -> list[tuple[int, Stored]]:
+    """Return the answers with their line numbers. Raises ``DataError`` that names every line which is none."""
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:

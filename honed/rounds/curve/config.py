@@ -20,6 +20,9 @@ class CurveConfig(Config):
     train: Mapping[str, Any] = Field(default={}, description="settings of honed train, the same for every size")
     evaluate: Mapping[str, Any] = Field(default={}, description="settings of honed evaluate, the same for every model")
     seed: int = Field(default=0, ge=0, description="decides which rows come first")
+    reach: tuple[float, ...] = Field(
+        default=(), description="held-out losses, in nats per token, of which it is said how many rows reach them"
+    )
     least_steps: int = Field(
         default=24, gt=0, description="a size with fewer optimizer steps gets smaller batches, then more epochs"
     )

@@ -35,6 +35,25 @@ class Fit(NamedTuple):
         found: Floats = self.a + self.b * rows**-self.c
         return found
 
+    def rows_to(self, loss: float) -> Floats:
+        """Return how many rows reach a loss, for each curve: infinitely many where it lies at or below its floor."""
+        above = loss - self.a
+        reached = (above > 0) & (self.b > 0)
+        with np.errstate(over="ignore"):
+            rows = np.where(
+                reached, (np.where(reached, above, 1.0) / np.where(reached, self.b, 1.0)) ** (-1 / self.c), 0
+            )
+        found: Floats = np.where(reached, rows, np.where(above > 0, 1.0, np.inf))  # a flat curve below it needs none
+        return found
+
+
+class Drawn(NamedTuple):
+    """The law of the measured losses, those of held-out rows drawn again, and the size of the residuals."""
+
+    point: Fit
+    drawn: Fit
+    residual: float
+
 
 class Forecast(Record):
     """What the law says of ``rows``: the loss, and by how much it is below that of the largest size."""
@@ -81,20 +100,12 @@ def fit(rows: Floats, losses: Floats) -> Fit:
 def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None:
     """Fit the law to held-out losses, and say how sure it is; None with fewer than four sizes.
 
-    ``nats`` has a line for each held-out row and a column for each size, ``tokens`` the rows' supervised tokens. For
-    the intervals whole rows are drawn again, the same for every size, and the size of the residuals is added as noise:
-    it stands for what another training would have changed, which no drawing of held-out rows shows.
+    The arguments are those of ``draws``.
     """
     if len(rows) < LEAST_POINTS:
         return None
     measured = nats.sum(axis=0) / tokens.sum()
-    point = fit(rows, measured[None])
-    errors = measured - point.a - point.b * rows**-point.c
-    residual = float(np.sqrt((errors**2).sum() / (len(rows) - 3)))
-    random = np.random.default_rng(seed)
-    drawn = _resampled(nats, tokens, random)
-    drawn += random.normal(0.0, residual, drawn.shape)
-    drawn_fits = fit(rows, drawn)
+    point, drawn_fits, residual = draws(rows, nats, tokens, seed)
     forecast = _forecast(point, drawn_fits, float(rows[-1]))
     exponents = _interval(drawn_fits.c)
     covered = float(measured.max() - measured.min())
@@ -112,6 +123,26 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
         identified=identified,
         why="" if identified else f"the sizes don't pin the curve down (its exponent may be {span})",
     )
+
+
+def draws(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0, noise_seed: int | None = None) -> Drawn:
+    """Fit the law to held-out losses, and to those of rows drawn again; four sizes at least.
+
+    ``nats`` has a line for each held-out row and a column for each size, ``tokens`` the rows' supervised tokens. Whole
+    rows are drawn again, the same for every size, and the size of the residuals is added as noise: it stands for what
+    another training would have changed, which no drawing of held-out rows shows. Two curves on the same rows with one
+    ``seed`` are drawn the same rows; give each a ``noise_seed`` of its own.
+    """
+    assert len(rows) >= LEAST_POINTS
+    measured = nats.sum(axis=0) / tokens.sum()
+    point = fit(rows, measured[None])
+    errors = measured - point.a - point.b * rows**-point.c
+    residual = float(np.sqrt((errors**2).sum() / (len(rows) - 3)))
+    random = np.random.default_rng(seed)
+    drawn = _resampled(nats, tokens, random)
+    noise = random if noise_seed is None else np.random.default_rng(noise_seed)
+    drawn += noise.normal(0.0, residual, drawn.shape)
+    return Drawn(point, fit(rows, drawn), residual)
 
 
 def _bounded(x: Floats, losses: Floats) -> tuple[Floats, Floats]:

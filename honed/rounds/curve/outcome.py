@@ -12,8 +12,9 @@ from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import Rate
 from honed.evaluate.stats import Interval
 from honed.records import Record
-from honed.rounds.curve import law
+from honed.rounds.curve import law, needed
 from honed.rounds.curve.law import Law
+from honed.rounds.curve.needed import Curve, RowsFor
 
 
 class Trained(Record):
@@ -67,7 +68,8 @@ class Point(Record):
 class CurveOutcome(Record):
     """``result.json`` of a learning curve. ``recipe`` is what all sizes share; ``words`` say what is shown.
 
-    ``verdict`` is about the last two sizes: ``more helps``, ``flat``, ``worse`` or ``not shown``.
+    ``verdict`` is about the last two sizes: ``more helps``, ``flat``, ``worse`` or ``not shown``. ``rows_for`` says how
+    many rows reach a loss: those that were asked for, and parts of the gain over the base.
     """
 
     data: str
@@ -83,6 +85,7 @@ class CurveOutcome(Record):
     verdict: str
     words: tuple[str, ...]
     page: str
+    rows_for: tuple[RowsFor, ...] = ()
     seconds: float = 0.0
     peak_rss_bytes: int = 0
 
@@ -150,6 +153,16 @@ class Measured:
         if not self.loss_rows:
             return None
         return law.law(np.array([one.rows for one in trained], dtype=np.float64), self.nats[:, 1:], self.tokens)
+
+    def rows_for(
+        self, trained: Sequence[Trained], fitted: Law | None, asked: Sequence[float] = ()
+    ) -> tuple[RowsFor, ...]:
+        """Return how many rows reach the losses ``asked`` for, and parts of the gain; none without losses."""
+        if not self.loss_rows:
+            return ()
+        rows = np.array([one.rows for one in trained], dtype=np.float64)
+        base = float(self.nats[:, 0].sum() / self.tokens.sum())
+        return needed.rows_for(Curve(rows, self.nats[:, 1:], self.tokens, base), fitted, asked)
 
     @staticmethod
     def _holm(changes: Sequence[Change | None]) -> list[Change | None]:

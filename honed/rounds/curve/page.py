@@ -8,7 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from honed.evaluate import charts, words
-from honed.rounds.curve import chart, plan
+from honed.rounds.curve import chart, needed, plan
 from honed.rounds.curve.outcome import CurveOutcome
 from honed.store.workspace import write_whole
 
@@ -30,6 +30,7 @@ def write(folder: Path, found: CurveOutcome) -> Path:
         charts=chart.figures(found),
         colours=charts.COLOURS,
         words=words,
+        needed=needed,
         plan=plan,
         plotly_js=get_plotlyjs(),
     )

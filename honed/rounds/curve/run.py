@@ -21,15 +21,23 @@ from honed.train.defaults import check_installed
 
 
 def run(
-    workspace: Workspace, training: TrainConfig, wanted: Sequence[Size], evaluation: Mapping[str, Any] | None = None
+    workspace: Workspace,
+    training: TrainConfig,
+    wanted: Sequence[Size],
+    evaluation: Mapping[str, Any] | None = None,
+    reach: Sequence[float] = (),
 ) -> Job:
     """Check what can be checked at once, fix every version, write the job's folder and start its worker.
 
-    ``wanted`` are the sizes (``sizes.parse``), ``evaluation`` settings of the evaluations. Raises ``ConfigError`` for
+    ``wanted`` are the sizes (``sizes.parse``), ``evaluation`` settings of the evaluations, ``reach`` losses whose rows
+    are asked for. Raises ``ConfigError`` for
     sizes that make no curve or a setting that the curve itself decides, ``DataError`` if no row is held out,
     ``StoreError`` if there is no such dataset; before anything is written.
     """
     config, said = resolved(workspace, training, wanted, evaluation or {})
+    if wrong := [loss for loss in reach if not loss > 0]:
+        raise ConfigError(f"--reach {wrong[0]:g}: a loss is above 0", "Give nats per token, as the curve shows them.")
+    config = config.model_copy(update={"reach": tuple(reach)})
     job = jobs.create(workspace, "curve", config)
     for text in said:
         job.log.note(text)

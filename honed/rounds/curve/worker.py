@@ -95,6 +95,7 @@ class _Curve:
             points=points,
             law=law,
             recipe=dict(shared),
+            rows_for=measured.rows_for(trained, law, self.config.reach),
             verdict=said,
             words=tuple(sentences),
             page=str(self.job.path / page.FILE),

@@ -1,0 +1,167 @@
+"""The mix itself, in its own process: the plan is made again, as it was shown, and its rows are written."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from honed import config
+from honed.data import dropped
+from honed.data.mix import lots, summary
+from honed.data.mix import plan as plans
+from honed.data.mix.lots import Lot, Numbers
+from honed.data.mix.plan import Plan
+from honed.data.mix.recipe import DATASET, MixConfig
+from honed.jobs.events import Step
+from honed.jobs.job import Job
+from honed.jobs.worker import Stopped, main
+from honed.records import Fault, Preference, Rating
+from honed.store import artifacts, columns, datasets
+from honed.store.columns import Part
+from honed.store.datasets import Draft
+
+_EVERY_SECONDS = 0.25
+
+
+def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Mix as ``config.yaml`` says and return what was counted.
+
+    Raises as ``plan.plan`` does, ``Stopped`` when asked to stop; nothing is written then.
+    """
+    settings = config.read(MixConfig, job.path / "config.yaml")
+    before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
+
+    def tick(_label: str) -> None:
+        if stopping():
+            raise Stopped
+
+    plan = plans.plan(job.workspace, settings, tick)
+    with datasets.drafting(job.workspace, settings.name) as draft:
+        with (job.path / dropped.FILE).open("wb") as out:
+            writing = _Writing(job, plan, draft, out, tick)
+            writing.run()
+        artifact = draft.publish(
+            config=settings.model_dump(mode="json"),
+            facts={"dropped": dict(writing.reasons.most_common()), **summary.facts(plan)},
+            files=[job.path / dropped.FILE],
+            parents={lot.dataset.ref: lot.dataset.manifest.hash for lot in plan.every},
+        )
+    return {"dataset": artifact.ref, "new": artifact.ref not in before, **artifact.manifest.facts}
+
+
+@dataclass
+class _Writing:
+    """A plan that is being carried out."""
+
+    job: Job
+    plan: Plan
+    draft: Draft
+    out: BinaryIO
+    tick: Callable[[str], None]
+    reasons: Counter[str] = field(default_factory=Counter)
+    _held: set[str] = field(default_factory=set)
+    _done: int = 0
+    _said: float = 0.0
+
+    def run(self) -> None:
+        """Write the rows of every dataset, then its preferences and ratings."""
+        held = lots.heldout({lot.label: lot.dataset for lot in self.plan.every})
+        for at, lot in enumerate(self.plan.every):
+            self._rows(lot, self.plan.chosen[at], self.plan.reasons[at])
+        seen: set[str] = set()
+        parts: tuple[Part, ...] = ("preferences", "ratings")
+        for lot in self.plan.lots:
+            for part in parts:
+                self._others(lot, part, held, seen)
+
+    def _rows(self, lot: Lot, chosen: Numbers, reasons: Mapping[int, tuple[str, str]]) -> None:
+        number = 0
+        total = sum(int(one.dataset.manifest.facts[split]) for one in self.plan.every for split in ("train", "heldout"))
+        for table in lots.tables(lot.dataset):
+            train = np.asarray(pc.equal(table["split"], "train"))
+            numbers = number + np.cumsum(train) - 1
+            number += int(train.sum())
+            kept = np.zeros(len(table), bool)
+            kept[train] = chosen[numbers[train]]
+            for place in np.flatnonzero(~train).tolist():
+                kept[place] = self._hold(table["id"][place].as_py(), lot)
+            self._leave(lot, table, numbers, train & ~kept, reasons)
+            self.draft.add("rows", _labelled(table.filter(pa.array(kept)), lot))
+            self._step(lot, len(table), total)
+
+    def _hold(self, id_: str, lot: Lot) -> bool:
+        """Tell whether a held-out row is the first with its text."""
+        if id_ in self._held:
+            self.reasons["held out twice"] += 1
+            fault = self._fault(lot, 0, "held out twice", f"the same held-out row ({id_}) stands in an earlier dataset")
+            self.out.write(dropped.line(fault, id_))
+            return False
+        self._held.add(id_)
+        return True
+
+    def _leave(
+        self, lot: Lot, table: pa.Table, numbers: Numbers, gone: Numbers, reasons: Mapping[int, tuple[str, str]]
+    ) -> None:
+        left = table.filter(pa.array(gone)).to_pylist()
+        for number, plain in zip(numbers[gone].tolist(), left, strict=True):
+            kind, what = reasons[number]
+            self.reasons[kind] += 1
+            fault = self._fault(lot, number + 1, kind, what)
+            self.out.write(dropped.line(fault, columns.record("rows", plain).model_dump_json()))
+
+    def _others(self, lot: Lot, part: Part, held: Mapping[int, str], seen: set[str]) -> None:
+        """Take preferences or ratings over, but for those whose prompt is held out, and for repeated ones."""
+        records: Iterator[Preference | Rating]
+        records = datasets.preferences(lot.dataset) if part == "preferences" else datasets.ratings(lot.dataset)
+        kept = []
+        for number, record in enumerate(records, 1):
+            leak = next((held[prompt] for prompt in lots.prompts_of(record) if prompt in held), None)
+            if leak or record.id in seen:
+                kind = "leak" if leak else "duplicate"
+                what = f"{leak} holds this prompt out" if leak else "the same stands in an earlier dataset"
+                self.reasons[kind] += 1
+                self.out.write(dropped.line(self._fault(lot, number, kind, what, part), record.model_dump_json()))
+                continue
+            seen.add(record.id)
+            kept.append(record.model_copy(update={"tags": {DATASET: lot.label, **record.tags}}))
+        if kept:
+            self.draft.add(part, columns.table(part, kept))
+            self.job.log.note(f"{lot.dataset.ref}: all its {len(kept):,} {part} are taken over: shares are about rows")
+
+    def _fault(self, lot: Lot, line: int, kind: str, what: str, part: str = "row") -> Fault:
+        return Fault(file=lot.dataset.ref, line=line, field=part, kind=kind, message=what)
+
+    def _step(self, lot: Lot, rows: int, total: int) -> None:
+        self.tick(lot.label)
+        self._done += rows
+        now = time.monotonic()
+        if now - self._said >= _EVERY_SECONDS:
+            self._said = now
+            self.job.log.write(Step(stage="write", step=min(self._done, total), total=total))
+
+
+def _labelled(table: pa.Table, lot: Lot) -> pa.Table:
+    """Return the rows with a tag that names the dataset they are of, unless an earlier mix named one already."""
+    if not len(table):
+        return table
+    coded = table["tags"].combine_chunks().dictionary_encode()
+    texts = [_tagged(text, lot.label) for text in coded.dictionary.to_pylist()]
+    made = pa.DictionaryArray.from_arrays(coded.indices, pa.array(texts, pa.string())).cast(pa.string())
+    at = table.schema.get_field_index("tags")
+    return table.set_column(at, table.schema.field(at), made)
+
+
+def _tagged(text: str, label: str) -> str:
+    return orjson.dumps({DATASET: label, **orjson.loads(text)}, option=orjson.OPT_SORT_KEYS).decode()
+
+
+if __name__ == "__main__":
+    main(work)

@@ -1,0 +1,119 @@
+"""The two judges there are: a model behind an endpoint, and one on this machine. Only the latter loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from honed.errors import EndpointError
+from honed.evaluate.judge import prompts
+from honed.evaluate.judge.config import JudgeConfig
+from honed.evaluate.judge.outcome import JudgeFacts
+from honed.jobs.job import Job
+from honed.models import replies
+from honed.models.engine import Completion, Sampling
+from honed.models.remote import RemoteEngine
+from honed.models.wire import Request
+from honed.records import Message, digest
+from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from honed.models.load import LoadedModel
+
+Told = Callable[[int, Completion | str], None]
+
+
+class EndpointJudge:
+    """A ``Judge`` behind an endpoint: what was paid for once, by any job of the workspace, isn't paid for again."""
+
+    def __init__(self, engine: RemoteEngine, settings: JudgeConfig, stopping: Callable[[], bool]) -> None:
+        self.engine = engine
+        self._settings, self._stopping = settings, stopping
+        self.cached = 0
+        config = engine.config
+        self.facts = JudgeFacts(
+            name=config.model,
+            where=config.base_url,
+            identity=_identity(settings, [config.model, config.base_url, dict(config.extra), config.structured]),
+        )
+
+    def ask(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object], told: Told) -> None:
+        """Tell each reply as it comes (see ``Judge.ask``). Raises ``EndpointError`` when the endpoint is gone."""
+        for place, reply in self.engine.each(self.requests(questions, schema), self._stopping):
+            if isinstance(reply, EndpointError):
+                told(place, f"the endpoint refused it: {reply.message}")
+                continue
+            self.cached += reply.cached
+            told(place, reply.completion)
+
+    def requests(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object]) -> Iterator[Request]:
+        """Yield the questions as the engine takes them."""
+        sampling = Sampling(max_tokens=self._settings.max_tokens)
+        for messages in questions:
+            yield Request(messages=messages, sampling=sampling, answer_schema=schema)
+
+
+class LocalJudge:
+    """A ``Judge`` that is a model on this machine."""
+
+    def __init__(self, loaded: LoadedModel, settings: JudgeConfig) -> None:
+        self._loaded, self._settings = loaded, settings
+        self.facts = JudgeFacts(
+            name=loaded.ref,
+            where="this machine",
+            identity=_identity(settings, [loaded.hash, loaded.chat.hash, settings.precision]),
+        )
+
+    def ask(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object], told: Told) -> None:  # noqa: ARG002 - a local model isn't held to a form
+        """Tell each reply as it comes (see ``Judge.ask``); a question that is too long for the model has none."""
+        from honed.models.local import LocalEngine
+
+        lengths = [len(self._loaded.chat.prompt_ids(messages)) for messages in questions]
+        room = self._loaded.context - self._settings.max_tokens
+        fitting = [place for place, length in enumerate(lengths) if length <= room]
+        for place, length in enumerate(lengths):
+            if length > room:
+                told(place, f"too long for the judge: {length} tokens, and there is room for {room}")
+        engine = LocalEngine(self._loaded, batch_size=self._settings.batch_size)
+        engine.generate(
+            [questions[place] for place in fitting],
+            Sampling(max_tokens=self._settings.max_tokens),
+            lambda at, completion: told(fitting[at], completion),
+        )
+
+
+@contextmanager
+def opened(job: Job, settings: JudgeConfig, stopping: Callable[[], bool]) -> Iterator[EndpointJudge | LocalJudge]:
+    """Open the judge that the settings name, for the life of a job."""
+    if settings.endpoint is None:
+        yield _local(job, settings)
+        return
+    with engine(job.workspace, settings, work=job.id, say=job.log.note) as remote:
+        yield EndpointJudge(remote, settings, stopping)
+
+
+def engine(
+    workspace: Workspace, settings: JudgeConfig, work: str = "", say: Callable[[str], None] = lambda _: None
+) -> RemoteEngine:
+    """Return the engine of an endpoint, over the replies that the workspace has paid for."""
+    assert settings.endpoint is not None
+    return RemoteEngine(settings.endpoint, replies.path(workspace), work=work, say=say)
+
+
+def _local(job: Job, settings: JudgeConfig) -> LocalJudge:
+    import torch
+
+    from honed.models import devices
+    from honed.models import load as models
+
+    assert settings.model is not None
+    models.locate(settings.model, job.workspace, say=job.log.note)
+    precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
+    device = devices.choose_device(settings.device)
+    return LocalJudge(models.load(settings.model, job.workspace, dtype=precision, device=device), settings)
+
+
+def _identity(settings: JudgeConfig, own: list[object]) -> str:
+    asked = [settings.guide, dict(settings.criteria), settings.max_tokens]
+    return digest([prompts.VERSION, asked, own])

@@ -1,0 +1,173 @@
+"""What people said of two answers: lines that are on the disk before they are acknowledged, and files of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import orjson
+from pydantic import Field, ValidationError, field_validator
+
+from honed.errors import DataError
+from honed.evaluate import outcome
+from honed.evaluate.judge import answers
+from honed.evaluate.judge.answers import Pair
+from honed.evaluate.judge.contest import Choice
+from honed.evaluate.suites.suite import reasons, summary
+from honed.records import Fault, Message, Record, digest, turns_id
+from honed.store.workspace import writing
+
+FILE = "labels.jsonl"
+HINT = (
+    'Each line is {"prompt": ..., "base": ..., "tuned": ..., "choice": "base" or "tuned" or "tie"}, as --people writes.'
+)
+
+Said = Literal["base", "tuned", "tie", "skip"]
+Kind = TypeVar("Kind", bound=Record)
+
+
+class Label(Record):
+    """One line: a person's word on two answers to a prompt. ``first`` is the answer that stood on the left, or first.
+
+    ``rater`` is a pseudonym; ``when`` Unix time; ``seconds`` what it took; whoever skips says nothing.
+    """
+
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    base: str
+    tuned: str
+    choice: Said
+    rater: str = ""
+    first: Literal["base", "tuned"] | None = None
+    when: float = 0.0
+    seconds: float = 0.0
+    tags: Mapping[str, str] = {}
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _as_messages(cls, value: object) -> object:
+        return ({"role": "user", "content": value},) if isinstance(value, str) else value
+
+    @property
+    def id(self) -> str:
+        """The same for all labels of the same two answers to the same prompt."""
+        return digest([turns_id(self.prompt), self.base, self.tuned])
+
+
+class Labelled(Record):
+    """Two answers with all that people said of them, in order; ``choice`` is what most said, a draw is a tie."""
+
+    pair: Pair
+    said: tuple[Choice, ...]
+    choice: Choice
+
+
+def append(path: Path, label: Label) -> None:
+    """Write one label; when this returns it is on the disk. Raises ``StoreError`` if it can't be written."""
+    with writing(path):
+        outcome.mend(path)
+        with path.open("ab") as file:
+            file.write(label.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def kept(path: Path) -> list[Label]:
+    """Return the labels that ``append`` wrote; none if there is no file. A line that a crash tore is left out."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            found.append(Label.model_validate_json(line))
+        except ValidationError:
+            continue
+    return found
+
+
+def newest(labels: Iterable[Label]) -> list[Label]:
+    """Return each rater's last word on each pair: a person may change their mind."""
+    last = {(label.rater, label.id): label for label in labels}
+    return list(last.values())
+
+
+def read(path: Path) -> list[Label]:
+    """Read a file of choices. Raises ``DataError`` that names every line which is none, or if nobody chose."""
+    found = [label for _, label in lines(path, Label, HINT)]
+    if not any(label.choice != "skip" for label in found):
+        raise DataError(f"{path}: there are no choices", HINT)
+    return found
+
+
+def lines(path: Path, kind: type[Kind], hint: str) -> list[tuple[int, Kind]]:
+    """Read JSON lines as records of a kind, with their numbers; fields that it hasn't are left aside.
+
+    Raises ``DataError`` that names every line which is none.
+    """
+    try:
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}", "Check the path of the labels.") from error
+    found, faults = [], []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, _label(line, kind)))
+        except DataError as error:
+            field, _, message = error.message.partition(": ")
+            faults.append(Fault(file=str(path), line=number, field=field, kind="label", message=message))
+    if faults:
+        raise DataError(summary(faults), hint)
+    if not found:
+        raise DataError(f"{path}: there are no labels", hint)
+    return found
+
+
+def by_pair(labels: Iterable[Label]) -> list[Labelled]:
+    """Return the pairs that somebody judged, with what was said of each; skips say nothing."""
+    groups: dict[str, list[Label]] = {}
+    for label in newest(labels):
+        if label.choice != "skip":
+            groups.setdefault(label.id, []).append(label)
+    return [
+        Labelled(
+            pair=Pair(id=id_, prompt=group[0].prompt, tags=group[0].tags, base=group[0].base, tuned=group[0].tuned),
+            said=tuple(_choice(label) for label in group),
+            choice=majority([_choice(label) for label in group]),
+        )
+        for id_, group in sorted(groups.items())
+    ]
+
+
+def chosen(path: Path, rows: int | None, seed: int) -> tuple[list[Labelled], int]:
+    """Return a file's labelled pairs, or ``rows`` of them, and how many people chose. Raises as ``read`` does."""
+    given = read(path)
+    labelled = by_pair(given)
+    wanted = set(answers.chosen([one.pair.id for one in labelled], rows, seed))
+    raters = {label.rater for label in given if label.choice != "skip"}
+    return [one for one in labelled if one.pair.id in wanted], len(raters)
+
+
+def majority(said: Sequence[Choice]) -> Choice:
+    """Return what most say; where as many say something else, a tie."""
+    (first, most), *others = Counter(said).most_common()
+    return "tie" if any(count == most for _, count in others) else first
+
+
+def _choice(label: Label) -> Choice:
+    assert label.choice != "skip"
+    return label.choice
+
+
+def _label(line: bytes, kind: type[Kind]) -> Kind:
+    try:
+        value: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"line: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError("line: not a JSON object")
+    try:
+        return kind.model_validate({name: value[name] for name in kind.model_fields if name in value})
+    except ValidationError as error:
+        raise DataError("; ".join(reasons(error))) from error

@@ -1,0 +1,78 @@
+"""Stored answers to a suite as an evaluation: reports and error analysis then take them like those made here."""
+
+from __future__ import annotations
+
+from honed import registry
+from honed.evaluate import groups, outcome, scoring
+from honed.evaluate.compare import Evaluation
+from honed.evaluate.outcome import SEGMENTS, Answer, Outcome
+from honed.evaluate.suites import scores
+from honed.evaluate.suites.stored import Matched
+from honed.evaluate.suites.suite import Suite
+from honed.evaluate.vacuous import vacuous
+
+
+def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
+    """Judge the answers of a file. A row without an answer fails as an empty one; what made them isn't known."""
+    rows = [row.conversation for row in suite.rows]
+    known = {row.check.verifier: registry.get("verifiers", row.check.verifier) for row in suite.rows}
+    floors, verdicts = scoring.floors(rows, known)
+    answers: dict[str, Answer] = {}
+    for row, asked in zip(suite.rows, rows, strict=True):
+        text = matched.answers.get(row.id, "")
+        score = scoring.judge(asked, text, known)
+        assert score is not None, "every row of a suite has a verifier"
+        answers[asked.id] = Answer(
+            row=asked.id,
+            prompt=row.prompt,
+            ideal=row.ideal,
+            tags=row.tags,
+            answer=text,
+            tokens=0,
+            finish="stop",
+            passed=score.passed,
+            why=score.why,
+            floors=verdicts[asked.id],
+            vacuous=vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS),
+            check=row.check,
+        )
+    whole = outcome.rate(bool(answer.passed) for answer in answers.values())
+    tags = {row.id: row.tags for row in rows}
+    found = {tag: groups.groups(tag, answers, {}, tags) for tag in SEGMENTS}
+    values = {
+        "model": model,
+        "model_hash": "",
+        "template_hash": "",
+        "data": f"suite {suite.manifest.name}",
+        "data_hash": suite.hash,
+        "split": "heldout",
+        "rows": len(rows),
+        "repeated": 0,
+        "unverified": 0,
+        "n": whole.n,
+        "passed": whole.passed,
+        "pass_rate": whole.rate,
+        "interval": whole.interval,
+        "guarded": outcome.rate(map(groups.guarded, answers.values())),
+        "groups": found,
+        "segments": {tag: one.passed for tag, one in found.items()},
+        "floors": floors,
+        "loss": None,
+        "perplexity": None,
+        "loss_rows": 0,
+        "left_out": (),
+        "max_tokens": 0,
+        "answers": len(matched.answers),
+        "resumed_answers": 0,
+        "cut": 0,
+        "tokens": 0,
+        "tokens_per_second": None,
+        "machine": "",
+        "device": "",
+        "precision": "",
+        "batch_size": 0,
+        "peak_rss_bytes": 0,
+        "stages": {},
+        "suite": scores.score(suite, matched.answers),
+    }
+    return Evaluation(matched.file, Outcome.model_validate(values), answers, {})

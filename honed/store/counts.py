@@ -1,0 +1,50 @@
+"""Rows of a dataset counted by the values of some tags, as they are written: part of its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from honed.records import ATTRIBUTES
+
+TAGS = ("task", "source", "dataset", *ATTRIBUTES)
+_VALUES = 200
+"""Values of a tag that are counted one by one in a manifest: a tag may be another for every row."""
+OTHERS = "(others)"
+
+
+class Counts:
+    """Counts by tag, value and split; and by attribute and the place where it was declared."""
+
+    def __init__(self) -> None:
+        self._by: dict[str, dict[str, Counter[str]]] = {}
+        self._declared: dict[str, Counter[str]] = {}
+
+    def add(self, table: pa.Table) -> None:
+        """Count the rows of a table (``columns.SCHEMAS["rows"]``); equal tags are read once, so this is quick."""
+        table = table.select(["split", "tags", "declared"])  # the texts are not to be copied
+        for split in pc.unique(table["split"]).to_pylist():
+            here = table.filter(pc.equal(table["split"], split))
+            for one in here["tags"].value_counts().to_pylist():
+                tags = orjson.loads(one["values"] or "{}")
+                for tag in TAGS:
+                    if tag in tags:
+                        self._by.setdefault(tag, {}).setdefault(tags[tag], Counter())[split] += one["counts"]
+        for one in table["declared"].value_counts().to_pylist():
+            for tag, where in orjson.loads(one["values"] or "{}").items():
+                self._declared.setdefault(tag, Counter())[where] += one["counts"]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the counts as JSON values, the largest first; what is beyond the first 200 values is summed up."""
+        by: dict[str, dict[str, dict[str, int]]] = {}
+        for tag, cells in self._by.items():
+            ordered = sorted(cells, key=lambda value: (-cells[value].total(), value))
+            by[tag] = {value: dict(cells[value]) for value in ordered[:_VALUES]}
+            if rest := ordered[_VALUES:]:
+                by[tag][OTHERS] = dict(sum((cells[value] for value in rest), Counter()))
+        declared = {tag: dict(where.most_common()) for tag, where in self._declared.items()}
+        return {"counts": by, "declared": declared}

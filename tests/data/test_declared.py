@@ -1,0 +1,156 @@
+"""Attributes of people: each says where it was declared, and no step of the way adds one that nobody declared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from honed.config import build
+from honed.data.attributes import declared, parsed
+from honed.data.curate.recipe import DEFAULT, CurateConfig
+from honed.data.curate.worker import work as curate
+from honed.data.intake import Manner
+from honed.data.licences import conflicts, terms
+from honed.data.mapping import ColumnMap
+from honed.data.mix.recipe import MixConfig
+from honed.data.mix.worker import work as mix
+from honed.data.shapes.drawn import Drawn
+from honed.data.worker import work
+from honed.errors import DataError
+from honed.feedback.derive import DeriveConfig, derive
+from honed.jobs import job as jobs
+from honed.records import ATTRIBUTES, Consent, Conversation, FeedbackEvent, Interaction, Message
+from honed.store import artifacts, datasets
+from honed.store.workspace import Workspace
+from tests.data.files import queued, saved
+
+TEXTS = [
+    "My six year old daughter asks why the sky is blue, please explain it to a child.",
+    "Ich bin ein Rentner aus Wien und verstehe das nicht, können Sie es mir bitte noch einmal erklären?",
+    "As a cardiologist I need the exact dosage, skip the basics.",
+]
+
+
+def of(workspace: Workspace, ref: str) -> list[Conversation]:
+    dataset = artifacts.resolve(workspace, "datasets", ref)
+    return [*datasets.rows(dataset, "train"), *datasets.rows(dataset, "heldout")]
+
+
+def attributes(row: Conversation) -> dict[str, str]:
+    return {name: row.tags[name] for name in row.tags if name in ATTRIBUTES}
+
+
+def imported(workspace: Workspace, tmp_path: Path, rows: list[dict[str, Any]], **more: Any) -> list[Conversation]:
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    work(queued(workspace, [path], **more), lambda: False)
+    return of(workspace, "set")
+
+
+def test_each_attribute_says_where_it_was_declared(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "one", "output": "a", "audience": "child", "country": "at"},
+        {"instruction": "two", "output": "b", "tags": {"expertise": "novice"}},
+        {"instruction": "three", "output": "c"},
+    ]
+    more = {"columns": {"locale": "country"}, "attributes": {"locale": "de", "profession": "nurse"}, "heldout": 0.0}
+    found = {row.answer: row for row in imported(workspace, tmp_path, rows, **more)}
+    said = {"locale": "operator", "profession": "operator"}
+    assert found["a"].declared == {"audience": "column audience", "locale": "column country", "profession": "operator"}
+    assert found["b"].declared == {**said, "expertise": "column tags.expertise"}
+    assert (found["c"].declared, found["c"].tags) == (said, {"locale": "de", "profession": "nurse"})
+    facts = artifacts.resolve(workspace, "datasets", "set").manifest.facts
+    assert facts["declared"]["locale"] == {"operator": 2, "column country": 1}
+    assert facts["counts"]["locale"] == {"de": {"train": 2}, "at": {"train": 1}}
+
+
+def test_texts_that_tell_who_asks_get_no_attribute_on_the_whole_way(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [{"instruction": text, "output": f"{text} Yes.", "audience": None} for text in TEXTS]
+    rows += [{"instruction": "Who?", "output": "Someone else.", "audience": "expert"}]
+    assert {row.answer: attributes(row) for row in imported(workspace, tmp_path, rows, licence="cc0-1.0")}[
+        "Someone else."
+    ] == {"audience": "expert"}
+    recipe = build(CurateConfig, {"dataset": "set", "name": "clean", "steps": list(DEFAULT[1:])}, "test")
+    curate(jobs.create(workspace, "curate", recipe), lambda: False)
+    wanted = build(MixConfig, {"name": "both", "datasets": ["clean"], "rules": _RULES}, "test")
+    mix(jobs.create(workspace, "mix", wanted), lambda: False)
+    for ref in ("set", "clean", "both"):
+        found = of(workspace, ref)
+        assert [attributes(row) for row in found if row.declared] == [{"audience": "expert"}]
+        assert all(attributes(row).keys() == row.declared.keys() for row in found)
+    assert artifacts.resolve(workspace, "datasets", "both").manifest.facts["licences"] == {"set": "cc0-1.0"}
+
+
+_RULES = [{"name": "kids", "where": {"audience": "child"}}]
+
+
+@given(st.dictionaries(st.sampled_from(["locale", "audience"]), st.sampled_from(["a", "b"])))
+@settings(deadline=None)
+def test_feedback_gives_the_attributes_that_the_person_stated_and_no_others(stated: dict[str, str]) -> None:
+    prompt = (Message(role="user", content=TEXTS[0]),)
+    answer = Interaction(
+        id="i", created=1.0, prompt=prompt, answer="It is.", finish="stop", prompt_tokens=1, tokens=1, model="m@v1",
+        model_hash="", template_hash="", sampling={}, subject="p", segments=stated,
+    )  # fmt: skip
+    edit = FeedbackEvent(id="e", created=2.0, kind="edit", interaction="i", subject="p", text="Because of the air.")
+    thumb = FeedbackEvent(id="t", created=2.0, kind="thumb", interaction="i", subject="p", good=True)
+    allowed = [Consent(subject="p", purpose="train", granted=True, created=0.0)]
+    made = derive([answer], [edit], allowed, DeriveConfig())
+    rated = derive([answer], [thumb], allowed, DeriveConfig())
+    for record in (*made.rows, *made.preferences, *rated.ratings):
+        assert record.declared == dict.fromkeys(stated, "person")
+        assert {name: record.tags[name] for name in record.tags if name in ATTRIBUTES} == stated
+    assert len(made.rows) == len(made.preferences) == len(rated.ratings) == 1
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from([*ATTRIBUTES, "task"]), st.sampled_from(["a", "b"])),
+    st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(["c", "d"])),
+)
+def test_what_a_row_says_goes_before_what_is_said_of_its_file(row: dict[str, str], file: dict[str, str]) -> None:
+    manner = Manner("f", "alpaca", ColumnMap({}), "all", file)
+    found = declared(Drawn((), row), row, manner)
+    assert found.tags == {**file, **row}
+    assert found.declared == {
+        **dict.fromkeys(file, "operator"),
+        **{name: f"column {name}" for name in row if name in ATTRIBUTES},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("locale", "not a NAME=VALUE"), ("=de", "not a NAME=VALUE"), ("task=qa", "whom it is for")]
+)
+def test_a_wrong_attribute_is_said(text: str, message: str) -> None:
+    with pytest.raises(DataError) as raised:
+        parsed((text,))
+    assert message in f"{raised.value.message} {raised.value.hint}"
+    assert parsed(("locale = de",)) == {"locale": "de"}
+
+
+@pytest.mark.parametrize(
+    ("licence", "found"),
+    [
+        ("cc-by-nc-sa-4.0", {"non-commercial", "share-alike"}),
+        ("CC BY-ND 4.0", {"no derivatives"}),
+        ("gpl-3.0", {"share-alike"}),
+        ("ODbL 1.0", {"share-alike"}),
+        ("Research only", {"non-commercial"}),
+        ("apache-2.0", set()),
+        ("cc0-1.0", set()),
+        ("mit", set()),
+        ("cc-by-4.0", set()),
+    ],
+)
+def test_a_licence_is_told_by_its_name(licence: str, found: set[str]) -> None:
+    assert terms(licence) == found
+
+
+def test_two_licences_that_each_ask_for_themselves_are_named() -> None:
+    told = list(conflicts({"a": "cc-by-sa-3.0", "b": "gpl-3.0", "c": "mit"}))
+    assert [one.source for one in told] == ["a", "b"]
+    assert told[0].what.endswith("and gpl-3.0 asks the same for itself")
