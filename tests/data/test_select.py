@@ -50,6 +50,7 @@ def test_the_best_rows_are_a_dataset_with_parents_reasons_and_random_rows_beside
     assert train(made) == ROWS[-4:]
     assert list(datasets.rows(made, "heldout")) == HELD
     assert made.manifest.parents == {source.ref: source.manifest.hash}
+    assert made.manifest.facts["licences"] == {"set": "not declared"}
     assert result["dropped"] == {"not among the first by length": 8}
     left = list(dropped.read(made.path))
     assert [fault.line for fault, _ in left] == list(range(1, 9)) and "length 1.000" in left[0][0].message

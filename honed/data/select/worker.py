@@ -13,6 +13,7 @@ from honed import config
 from honed.data import dropped
 from honed.data.curate.view import View, copied
 from honed.data.curate.worker import UNTOUCHED
+from honed.data.licences import carried
 from honed.data.score.quality import lengths
 from honed.data.score.scoring import Scored, Scoring
 from honed.data.score.watch import Watch
@@ -72,7 +73,11 @@ def _write(job: Job, dataset: Artifact, settings: SelectConfig, scoring: Scoring
                 job.log.note(f"{count:,} {part} are taken over as they are: rows are selected")
         return draft.publish(
             config=settings.model_dump(mode="json"),
-            facts={"rows": len(scoring.rows), "dropped": dict(reasons.most_common())},
+            facts={
+                "rows": len(scoring.rows),
+                "dropped": dict(reasons.most_common()),
+                "licences": carried([dataset]),
+            },
             files=[job.path / dropped.FILE, job.path / FILE],
             parents={dataset.ref: dataset.manifest.hash},
         )
