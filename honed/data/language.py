@@ -45,7 +45,8 @@ _ASKED = re.compile(
     r"latin|thai|englisch|deutsch|anglais|inglés|español|français)|übersetz|tradu|перевед|翻译|翻訳|번역|переклад",
     re.IGNORECASE,
 )
-_KNOWN = frozenset(_LANGUAGES)
+COMMON_WORDS = frozenset(_LANGUAGES)
+"""The commonest words of all these languages: they tell a language, and nothing about what is said."""
 _READ = 500
 _LEAST_WORDS = 4
 _LEAST_LETTERS = 30
@@ -61,7 +62,7 @@ def language(text: str) -> str:
             if len(pattern.findall(text)) > _SCRIPT_SHARE * letters:
                 return name
     counts: dict[str, int] = {}
-    for word in _KNOWN.intersection(text.lower().split()):
+    for word in COMMON_WORDS.intersection(text.lower().split()):
         for name in _LANGUAGES[word]:
             counts[name] = counts.get(name, 0) + 1
     if not counts:

@@ -23,6 +23,7 @@ from honed.jobs import job as jobs
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
+from honed.models import losses
 from honed.models.chat import from_tokenizer
 from honed.models.load import LoadedModel
 from honed.records import Check, Conversation, Message
@@ -181,7 +182,7 @@ def test_memory_bounds_a_batch_as_well_as_its_size(monkeypatch: pytest.MonkeyPat
     chat = from_tokenizer(tiny_tokenizer())
     loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
     encoded, _ = loss.encode(ROWS[:9], chat, 512)
-    monkeypatch.setattr(loss, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(losses, "_BATCH_BYTES", 1)
     assert [len(lines) for lines in loss.measure(loaded, encoded, 32)] == [1] * 9
 
 

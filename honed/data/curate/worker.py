@@ -32,7 +32,7 @@ from honed.store.datasets import Draft
 FINDINGS = "findings.jsonl"
 """Everything found that left its row in: what was changed, and what was only reported."""
 REPORT = "curation.json"
-_UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
+UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
 _EVERY_SECONDS = 0.25
 
 
@@ -138,7 +138,7 @@ class Curation:
                 out.write(dropped.line(fault, (rewritten(row, turns) if turns else row).model_dump_json()))
 
             self._view.write(draft, leave)
-        for part, file in _UNTOUCHED.items():
+        for part, file in UNTOUCHED.items():
             if count := copied(self.dataset, part, file, draft):
                 self._job.log.note(f"{count:,} {part} are taken over as they are: recipes are about rows")
         return dict(reasons.most_common())
