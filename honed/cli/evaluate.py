@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 @click.option("--rows", type=int, metavar="N", help="How many rows, chosen by hash.  [default: all]")
 @click.option("--max-tokens", type=int, metavar="N", help="Longest answer.  [default: 256]")
 @click.option("--batch-size", type=int, metavar="N", help="Answers that are made together.  [default: 32]")
+@click.option("--ranks", type=int, metavar="N", help="Processes that share the rows.  [default: 1]")
+@click.option("--endpoint", metavar="URL", help="Ask a served model (vLLM, ...): http://127.0.0.1:8000/v1")
+@click.option("--model", "served", metavar="NAME", help="MODEL, by the name that --endpoint knows it by.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
 @config_options
 @workspace_if_any_option
@@ -47,6 +50,7 @@ def command(
     workspace: Workspace | None,
     as_json: bool,
     answers: Path | None,
+    served: str | None,
     **flags: Any,
 ) -> None:
     """Measure MODEL on rows that it was never trained on, or on the prompts of a suite.
@@ -56,9 +60,12 @@ def command(
 
     With --answers, the stored answers of any model to a suite are scored, and nothing is generated.
 
+    With --endpoint, the model that a server runs is asked; MODEL is the name that it is served by.
+
     MODEL is name@vN, a hub id, a folder, a GGUF file, or smollm2-135m.
     """
     flags["suite"] = flags["suite"] or None
+    flags["model"] = _one_model(flags["model"], served)
     if answers is not None:
         _score_stored(answers, flags, sets, config, as_json)
         return
@@ -68,6 +75,8 @@ def command(
     from honed.evaluate.config import EvaluateConfig
     from honed.evaluate.run import run
 
+    if endpoint := flags.pop("endpoint"):
+        sets = (*sets, f"endpoint.base_url={endpoint}")
     wanted = settings.load(EvaluateConfig, "evaluate", config, sets, flags)
     job = run(workspace or workspaces.find(Path.cwd()), wanted)
     say(f"job {job.id}")
@@ -76,6 +85,13 @@ def command(
         emit_json({"job": job.id, **result})
         return
     click.echo(_summary(job.id, result))
+
+
+def _one_model(given: str | None, served: str | None) -> str | None:
+    """Return the model, which may be named in two ways."""
+    if given and served and given != served:
+        raise ConfigError(f"MODEL {given} and --model {served} are two models", "Name it once.")
+    return given or served
 
 
 def _score_stored(
@@ -119,6 +135,11 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
         lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}{size}"))
     if found.left_out:
         lines.append(("without a loss", f"{len(found.left_out)} rows; see left_out in the job's result.json"))
+    lines += [("not known", what) for what in found.unknown]
+    if found.cached_answers:
+        lines.append(
+            ("from the cache", f"{found.cached_answers} of {found.answers} answers, made before by this model")
+        )
     speed = f", {found.tokens_per_second:.0f} tokens/s" if found.tokens_per_second else ""
     lines.append(("took", f"{words.seconds(found.seconds)}{speed}, peak {words.bytes_(found.peak_rss_bytes)}"))
     cells = [

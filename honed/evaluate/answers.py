@@ -6,50 +6,56 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from honed.evaluate import outcome, scoring
+from honed.evaluate.answerer import Answerer
 from honed.evaluate.outcome import Answer
+from honed.evaluate.shard import Shard
 from honed.evaluate.vacuous import vacuous
 from honed.jobs.events import SampleMade, Step
-from honed.jobs.job import Job
 from honed.models.chat import Unusable
-from honed.models.engine import Completion, Engine, Sampling
+from honed.models.engine import Completion, Sampling
 from honed.models.load import LoadedModel
 from honed.records import Conversation
 from honed.registry import Verifier
 
 
 class Answering:
-    """The answers of one job. ``known`` are the rows' verifiers, ``floors`` each row's verdicts on the floors.
+    """The answers of one job, made by one rank or several.
+
+    ``known`` are the rows' verifiers, ``floors`` each row's verdicts on the floors.
 
     Verified rows are all answered, of the others the first ``others``. What an earlier attempt made is kept.
     """
 
     def __init__(
         self,
-        job: Job,
+        shard: Shard,
         rows: Sequence[Conversation],
         known: Mapping[str, Verifier],
         floors: Mapping[str, Mapping[str, bool]],
         others: int,
     ) -> None:
-        self._job, self._known, self._floors = job, known, floors
+        self._shard, self._job, self._known, self._floors = shard, shard.job, known, floors
         unverified = {row.id for row in [row for row in rows if row.check is None][:others]}
         self._wanted = [row for row in rows if row.check or row.id in unverified]
-        self._path = job.path / outcome.SAMPLES
+        self._path = shard.path(outcome.SAMPLES)
         outcome.mend(self._path)
-        self.answers = outcome.read(Answer, self._path)
+        self.answers = shard.read(Answer, outcome.SAMPLES)
         self.resumed = len(self.answers)
         self.made_tokens = 0
         self.seconds = 0.0
 
-    def run(self, engine: Engine, loaded: LoadedModel, max_tokens: int, check: Callable[[], None]) -> None:
-        """Make the answers that are missing, greedily; ``check`` is called after each and may raise to stop."""
+    def run(self, answerer: Answerer, max_tokens: int, check: Callable[[], None]) -> None:
+        """Make the answers that are missing, greedily; ``check`` is called after each and may raise to stop.
+
+        Rank 0 then waits for those of the others.
+        """
         if self.resumed:
             self._job.log.note(f"{self.resumed} of {len(self._wanted)} answers were there already")
         todo: list[Conversation] = []
-        for row in self._wanted:
+        for row in self._shard.own(self._wanted):
             if row.id in self.answers:
                 continue
-            if why := _no_room(loaded, row):
+            if why := _no_room(answerer.loaded, row):
                 self._keep(row, Completion(text="", tokens=0, finish="length"), why)
             else:
                 todo.append(row)
@@ -63,7 +69,9 @@ class Answering:
 
         check()
         if todo:
-            engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
+            answerer.engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
+        if self._shard.first:
+            self.answers = self._shard.gather(Answer, outcome.SAMPLES, [row.id for row in self._wanted], check)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -96,8 +104,13 @@ class Answering:
         self._job.log.write(Step(stage="answers", step=len(self.answers), total=len(self._wanted), values=values))
 
 
-def _no_room(loaded: LoadedModel, row: Conversation) -> str:
-    """Return why a row can't be answered, or nothing. It then counts as failed: leaving it out would flatter."""
+def _no_room(loaded: LoadedModel | None, row: Conversation) -> str:
+    """Return why a row can't be answered, or nothing. It then counts as failed: leaving it out would flatter.
+
+    What a served model has room for, its server knows.
+    """
+    if loaded is None:
+        return ""
     try:
         length = len(loaded.chat.prompt_ids(row.prompt))
     except Unusable as error:

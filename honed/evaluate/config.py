@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from honed.config import Config
 from honed.evaluate.rates import SEGMENTS
+from honed.models.endpoint import EndpointConfig
 from honed.records import Split
 from honed.segments import Rule
 
@@ -15,7 +16,12 @@ from honed.segments import Rule
 class EvaluateConfig(Config):
     """Settings of ``honed evaluate``. Two evaluations can be paired when model, device and batch size alone differ."""
 
-    model: str = Field(description="model to measure: name@vN, a hub id, a folder, a GGUF file, or smollm2-135m")
+    model: str = Field(
+        description="model to measure: name@vN, a hub id, a folder, a GGUF file, smollm2-135m, a served name"
+    )
+    endpoint: EndpointConfig | None = Field(
+        default=None, description="OpenAI-compatible server (vLLM, say) that runs the model, in place of this process"
+    )
     data: str | None = Field(default=None, description="dataset whose rows are answered: name or name@vN")
     suite: tuple[str, ...] | None = Field(
         default=None,
@@ -30,6 +36,11 @@ class EvaluateConfig(Config):
     seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
     max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens; a suite may ask for another")
     batch_size: int = Field(default=32, ge=1, description="answers that are made together")
+    ranks: int = Field(default=1, ge=1, description="processes that share the rows, each with the whole model")
+    answer_cache: bool = Field(
+        default=True,
+        description="whether answers that this model gave before, in any job, are taken from the workspace",
+    )
     unverified_answers: int = Field(
         default=10, ge=0, description="how many rows without a verifier are answered, to be read by people"
     )
@@ -56,6 +67,28 @@ class EvaluateConfig(Config):
     @classmethod
     def _several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value or None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_once(cls, values: Any) -> Any:
+        """Let the endpoint's model be the one that is measured."""
+        if isinstance(values, dict) and isinstance(served := values.get("endpoint"), dict):
+            return {**values, "endpoint": {"model": values.get("model"), **served}}
+        return values
+
+    @model_validator(mode="after")
+    def _served_whole(self) -> EvaluateConfig:
+        if self.endpoint is None:
+            return self
+        if self.endpoint.model != self.model:
+            raise ValueError(
+                f"'endpoint' names {self.endpoint.model!r}, and 'model' {self.model!r}: they are to be one"
+            )
+        if self.ranks > 1:
+            raise ValueError("an endpoint is asked by one process: set endpoint.concurrency in place of ranks")
+        if self.template is not None:
+            raise ValueError("a served model has its server's chat template: leave out 'template'")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> EvaluateConfig:

@@ -114,7 +114,8 @@ class Outcome(Record):
     ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
     ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
     ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
-    judged the rows without a check.
+    judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of a
+    model that a server runs.
     """
 
     model: str
@@ -143,6 +144,7 @@ class Outcome(Record):
     max_tokens: int
     answers: int
     resumed_answers: int
+    cached_answers: int = 0
     cut: int
     tokens: int
     tokens_per_second: float | None
@@ -150,6 +152,8 @@ class Outcome(Record):
     device: str
     precision: str
     batch_size: int
+    ranks: int = 1
+    unknown: tuple[str, ...] = ()
     peak_rss_bytes: int
     stages: Mapping[str, float]
     seconds: float = 0.0

@@ -36,7 +36,9 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
         source["scorer"] = own.pinned(config.scorer)
     if config.base is not None:
         source["base"] = jobs.find(workspace, config.base).id
-    config = ruled(config).model_copy(update={**source, "model": pinned(workspace, config.model)})
+    if config.endpoint is None:
+        source["model"] = pinned(workspace, config.model)
+    config = ruled(config).model_copy(update=source)
     job = jobs.create(workspace, "evaluate", config)
     launch.start(job)
     return job

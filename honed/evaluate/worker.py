@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,12 @@ from honed import config as settings_file
 from honed import segments
 from honed.errors import DataError
 from honed.evaluate import graded, groups, loss, outcome, reliable, scoring
+from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.scorers import own
+from honed.evaluate.shard import Shard, shard
 from honed.evaluate.suites import chosen, scores
 from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
@@ -29,14 +31,10 @@ from honed.jobs import worker
 from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
 from honed.models import devices
-from honed.models import load as models
 from honed.models.load import LoadedModel
-from honed.models.local import LocalEngine
 from honed.records import Conversation
 from honed.segments import Rule
 from honed.store import artifacts, datasets
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -50,27 +48,29 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         raise DataError(f"{source.name} has no {settings.split} rows", "Use another --split, or hold some out.")
     known = scoring.verifiers(rows, {scorer.name: scorer.verify} if scorer else {})
     _say_what_is_less(job, settings, rows, repeated)
-    device = devices.choose_device(settings.device)
+    part = shard(job)
     floors, verdicts = scoring.floors(rows, known)
-    answering = Answering(job, rows, known, verdicts, settings.unverified_answers)
+    answering = Answering(part, rows, known, verdicts, settings.unverified_answers)
     stages: dict[str, float] = {}
 
     def check() -> None:
         if stopping():
             raise worker.Stopped
 
-    with _timed(stages, "load"):
-        loaded = _load(job, settings, device)
-    with _timed(stages, "answers"):
-        engine = LocalEngine(loaded, batch_size=settings.batch_size)
-        answering.run(engine, loaded, settings.max_tokens, check)
     losses: dict[str, RowLoss] = {}
     left_out: tuple[LeftOut, ...] = ()
-    if settings.loss and source.suite is None:  # the rows of a suite have no ideal answers
-        with _timed(stages, "loss"):
-            losses, left_out = _losses(job, loaded, rows, settings.batch_size, check)
+    with ExitStack() as closing:
+        with _timed(stages, "load"):
+            model = closing.enter_context(answerer(job, settings))
+        with _timed(stages, "answers"):
+            answering.run(model, settings.max_tokens, check)
+        if settings.loss and source.suite is None and model.loaded:  # the rows of a suite have no ideal answers
+            with _timed(stages, "loss"):
+                losses, left_out = _losses(part, model.loaded, rows, settings.batch_size, check)
+    if not part.first:
+        return {}
     values = {
-        **_asked(loaded, settings, source),
+        **_asked(model, settings, source),
         **_measured(job, answering.answers, losses),
         **_by_tag(settings.segments, rows, answering.answers, losses),
         "value": graded.graded(answering.answers.values()),
@@ -84,8 +84,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "left_out": left_out,
         "suite": _suite_scores(source, rows, answering.answers, check),
         "resumed_answers": answering.resumed,
+        "cached_answers": model.from_cache,
         "tokens_per_second": answering.tokens_per_second,
-        "device": device,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "stages": stages,
     }
@@ -152,28 +152,17 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
         job.log.note(f"{unverified} of {len(rows)} rows have no verifier and {counts}; {answered} of them are answered")
 
 
-def _load(job: Job, settings: EvaluateConfig, device: str) -> LoadedModel:
-    models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
-    return models.load(
-        settings.model,
-        job.workspace,
-        dtype=DTYPES[settings.precision],
-        device=device,
-        template=settings.template,
-    )
-
-
 def _losses(
-    job: Job, loaded: LoadedModel, rows: Sequence[Conversation], batch_size: int, check: Callable[[], None]
+    part: Shard, loaded: LoadedModel, rows: Sequence[Conversation], batch_size: int, check: Callable[[], None]
 ) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...]]:
-    path = job.path / outcome.LOSSES
+    job, path = part.job, part.path(outcome.LOSSES)
     outcome.mend(path)
-    losses = outcome.read(RowLoss, path)
+    losses = part.read(RowLoss, outcome.LOSSES)
     encoded, left_out = loss.encode(rows, loaded.chat, loaded.context)
     if left_out:
         first = left_out[0]
         job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
-    todo = {name: row for name, row in encoded.items() if name not in losses}
+    todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
     for measured in loss.measure(loaded, todo, batch_size):
         sizes = {line.row: loss.size(encoded[line.row], loaded.chat) for line in measured}
@@ -182,7 +171,7 @@ def _losses(
         losses |= {line.row: line for line in lines}
         job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
         check()
-    return losses, left_out
+    return (part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses), left_out
 
 
 def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowLoss]) -> dict[str, Any]:
@@ -232,19 +221,22 @@ def _base(
     return groups.base_floor(jobs.find(job.workspace, settings.base), source.hash, answers)
 
 
-def _asked(loaded: LoadedModel, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:
+def _asked(model: Answerer, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:
     """Who was asked what, on which machine."""
     machine = devices.hardware(Path.cwd())
     return {
-        "model": loaded.ref,
-        "model_hash": loaded.hash,
-        "template_hash": loaded.chat.hash,
+        "model": model.ref,
+        "model_hash": model.hash,
+        "template_hash": model.template_hash,
+        "device": model.device,
+        "unknown": model.unknown,
         "data": source.name,
         "data_hash": source.hash,
         "split": settings.split,
         "rules": segments.version(settings.rules),
         "max_tokens": settings.max_tokens,
-        "precision": settings.precision,
+        "precision": model.precision,
+        "ranks": settings.ranks,
         "batch_size": settings.batch_size,
         "machine": f"{machine.cpu}, {machine.cores} cores, {machine.memory / 1e9:.0f} GB, torch {torch.__version__}",
     }

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 from honed.errors import ModelError
-from honed.models.batch import Batch, Row, make_row
+from honed.models.batch import batch
 from honed.models.engine import Deliver, Sampling
 from honed.models.load import LoadedModel
+from honed.models.row import Row, make_row
 from honed.records import Message
 
 _log = logging.getLogger("honed.models")
@@ -24,7 +25,7 @@ class LiveLocalEngine:
 
     def __init__(self, loaded: LoadedModel, batch_size: int = 16) -> None:
         self._loaded = loaded
-        self._batch = Batch(loaded, batch_size, patience=batch_size)
+        self._batch = batch(loaded, batch_size, patience=batch_size)
         self._clients: dict[Row, Deliver] = {}
         self._changed = threading.Condition()
         self._joining: list[tuple[Row, Deliver]] = []

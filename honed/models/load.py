@@ -34,6 +34,8 @@ class Located:
     folder: Path
     hash: str
     source: str
+    trained_with: str | None = None
+    """Hash of the chat format that it was trained with, where its manifest says so."""
 
 
 @dataclass
@@ -59,7 +61,8 @@ def locate(spec: str, workspace: Workspace | None, *, say: Callable[[str], None]
     while. Raises ``ModelError`` if it is none of them, or its files are missing, damaged or pickles.
     """
     if (artifact := _artifact(spec, workspace)) is not None:
-        return Located(artifact.ref, _checked(artifact.path), artifact.manifest.hash, "workspace")
+        trained_with = artifact.manifest.facts.get("template_hash")
+        return Located(artifact.ref, _checked(artifact.path), artifact.manifest.hash, "workspace", trained_with)
     if spec == embedded.NAME:
         folder, sha256, source = embedded.fetch(say)
         return Located(spec, _checked(folder), sha256, source)
@@ -101,7 +104,7 @@ def load(
 
     ``template`` names a shipped chat template to use instead of the model's own. Only safetensors are read,
     memory-mapped, and no code that comes with a model is ever run. Raises ``ModelError`` if a weight is missing or
-    damaged, or the architecture is unknown.
+    damaged, the architecture is unknown, or the model was trained with another chat format.
     """
     import torch
     from safetensors import SafetensorError
@@ -109,6 +112,7 @@ def load(
 
     place = locate(spec, workspace)
     chat = _chat(place.folder, template)
+    _check_template(place, chat, template)
     try:
         with quiet():
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -148,6 +152,17 @@ def context_of(config: Any, chat: ChatFormat) -> int:
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     stated = chat.tokenizer.model_max_length
     return int(positions or (stated if stated < _NO_LIMIT else _NO_LIMIT))
+
+
+def _check_template(place: Located, chat: ChatFormat, template: str | None) -> None:
+    """Refuse a model that was trained with another chat format: its answers would not be those it learnt to give."""
+    if place.trained_with in (None, chat.hash):
+        return
+    with_which = f"the template {template!r}" if template else "the template or tokenizer in its folder"
+    raise ModelError(
+        f"{place.ref} was trained with another chat format ({place.trained_with}) than {with_which} has ({chat.hash})",
+        "Leave the setting 'template' out." if template else "Its files were changed: train it again, or restore them.",
+    )
 
 
 def _artifact(spec: str, workspace: Workspace | None) -> artifacts.Artifact | None:

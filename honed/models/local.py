@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from honed.models import columns
-from honed.models.batch import Batch, Row, make_row, shared_beginning
+from honed.models.batch import Batch, batch
 from honed.models.engine import Completion, Sampling
 from honed.models.load import LoadedModel
+from honed.models.padded import shared_beginning
+from honed.models.row import Row, make_row
 from honed.records import Message
 
 
@@ -34,18 +36,18 @@ class LocalEngine:
         rows = self._rows(prompts, sampling)
         if not rows:
             return []
-        batch, places = self._batch(rows), {row: place for place, row in enumerate(rows)}
-        while not batch.over:
-            for row, _ in batch.step():
+        running, places = self._batch(rows), {row: place for place, row in enumerate(rows)}
+        while not running.over:
+            for row, _ in running.step():
                 if row.finish and on_done:
                     on_done(places[row], row.completion)
         return [row.completion for row in rows]
 
     def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
         """Yield the answer's text as it comes (see ``Engine.stream``). Raises as ``generate`` does."""
-        batch = self._batch(self._rows([prompt], sampling))
-        while not batch.over:
-            for _, piece in batch.step():
+        running = self._batch(self._rows([prompt], sampling))
+        while not running.over:
+            for _, piece in running.step():
                 if piece:
                     yield piece
 
@@ -54,7 +56,14 @@ class LocalEngine:
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         shared = shared_beginning(rows) if columns.same_window(self._loaded.model.config) else 0
-        batch = Batch(self._loaded, min(self._size, len(rows)), shared=shared)
-        # The longest first: those that follow fit into the columns that are there.
-        batch.add(sorted(rows, key=lambda row: len(row.ids), reverse=True))
-        return batch
+        made = batch(self._loaded, min(self._size, len(rows)), shared=shared)
+        made.add(in_order(rows))
+        return made
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return rows in the order in which they are best computed: the longest first.
+
+    In padded batches those that follow fit into the columns that are there.
+    """
+    return sorted(rows, key=lambda row: len(row.ids), reverse=True)

@@ -25,9 +25,14 @@ class Chooser:
         self._sampling = sampling
         self._random = random.Random(digest([sampling.seed, list(prompt)]))
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always the one."""
+        return self._sampling.temperature < _COLDEST
+
     def choose(self, logits: torch.Tensor, greedy: int) -> int:
         """Return a token of ``logits`` (vocabulary, float32): ``greedy`` at temperature 0, else a random one."""
-        if self._sampling.temperature < _COLDEST:
+        if self.greedy:
             return greedy
         odds = torch.softmax(logits / self._sampling.temperature, dim=-1)
         if self._sampling.top_p < 1:

@@ -46,7 +46,7 @@ def evaluation(workspace: Workspace, folder: Path) -> Callable[..., Job]:
 
     def make(given: list[Conversation] = ROWS, **settings: Any) -> Job:
         made = datasets.write(workspace, "rows", ((row, "heldout") for row in given), config={}, facts={})
-        settings = {"max_tokens": 12, "batch_size": 4, **settings}
+        settings = {"max_tokens": 12, "batch_size": 4, "answer_cache": False, **settings}
         return jobs.create(workspace, "evaluate", EvaluateConfig(model=str(folder), data=made.ref, **settings))
 
     return make
@@ -109,7 +109,9 @@ def test_the_job_runs_in_its_own_process_and_after_a_kill_goes_on_to_the_same_sa
     whole = evaluation(max_tokens=48)
     worker.work(whole, never)
     data = artifacts.resolve(workspace, "datasets", "rows")
-    job = run.run(workspace, EvaluateConfig(model=str(folder), data="rows", max_tokens=48, batch_size=4))
+    job = run.run(
+        workspace, EvaluateConfig(model=str(folder), data="rows", max_tokens=48, batch_size=4, answer_cache=False)
+    )
     samples = job.path / outcome.SAMPLES
     deadline = time.monotonic() + 60
     while not (samples.exists() and samples.read_bytes().count(b"\n") >= 3):

@@ -76,7 +76,8 @@ def test_every_flag_of_a_stage_is_one_of_its_settings(stage: str) -> None:
         "answers",
         "curve",
         "reach",
+        "served",
         "track",
-    }  # stored answers need no stage; a curve is several jobs; a tracker none
+    }  # stored answers need no stage; a curve is several jobs; a served model is the model; a tracker none
     flags = {param.name for param in _command(_COMMANDS[stage]).params} - shared
     assert flags - set(_model(stage).model_fields) == set()

@@ -62,8 +62,8 @@ def live(loaded: LoadedModel, size: int) -> Iterator[LiveLocalEngine]:
 def steps(loaded: LoadedModel) -> Iterator[list[int]]:
     """Record how many rows each pass through the model has."""
     seen: list[int] = []
-    hook = loaded.model.register_forward_pre_hook(
-        lambda _, __, values: seen.append(len(values["input_ids"])), with_kwargs=True
+    hook = loaded.model.base_model.register_forward_pre_hook(
+        lambda _, __, values: seen.append(len(values["slots"].runs)), with_kwargs=True
     )
     try:
         yield seen
@@ -122,7 +122,7 @@ def test_a_live_engine_is_one(loaded: LoadedModel) -> None:
 def test_requests_share_the_steps_of_the_model(endless: LoadedModel) -> None:
     with live(endless, 4) as engine, steps(endless) as seen:
         first, second = Client(), Client()
-        engine.submit(ask("the first, alone for a while"), Sampling(max_tokens=600), first)
+        engine.submit(ask("the first, alone for a while"), Sampling(max_tokens=600, temperature=1.0, top_p=0.3), first)
         assert first.began.wait(_WAIT)
         engine.submit(ask("the second"), Sampling(max_tokens=10, temperature=1.0), second)
         second.completion()
@@ -158,7 +158,7 @@ def test_a_longer_prompt_than_all_that_run_finds_room(endless: LoadedModel) -> N
 def test_cancelling_frees_the_place_and_keeps_what_came(endless: LoadedModel) -> None:
     with live(endless, 1) as engine:
         first, second = Client(), Client()
-        cancel = engine.submit(ask("one"), Sampling(max_tokens=8000), first)
+        cancel = engine.submit(ask("one"), Sampling(max_tokens=8000, temperature=1.0, top_p=0.3), first)
         engine.submit(ask("two"), Sampling(max_tokens=5), second)
         assert first.began.wait(_WAIT)
         assert not second.done.is_set()
@@ -173,7 +173,7 @@ def test_cancelling_frees_the_place_and_keeps_what_came(endless: LoadedModel) ->
 def test_a_request_that_waits_can_be_cancelled(endless: LoadedModel) -> None:
     with live(endless, 1) as engine:
         first, second = Client(), Client()
-        stop = engine.submit(ask("one"), Sampling(max_tokens=8000), first)
+        stop = engine.submit(ask("one"), Sampling(max_tokens=8000, temperature=1.0, top_p=0.3), first)
         cancel = engine.submit(ask("two"), Sampling(max_tokens=5), second)
         cancel()
         assert second.completion() == Completion(
@@ -213,7 +213,7 @@ def test_closing_cancels_what_runs_and_what_comes_later(endless: LoadedModel) ->
     engine = LiveLocalEngine(endless, 1)
     clients = [Client() for _ in range(3)]
     for client in clients[:2]:
-        engine.submit(ask("one"), Sampling(max_tokens=8000), client)
+        engine.submit(ask("one"), Sampling(max_tokens=8000, temperature=1.0, top_p=0.3), client)
     assert clients[0].began.wait(_WAIT)
     engine.close()
     engine.submit(ask("late"), Sampling(), clients[2])
@@ -226,7 +226,7 @@ def test_a_model_that_fails_tells_every_request_and_answers_the_next(loaded: Loa
 
     clients: list[Client] = [Client() for _ in range(3)]
     with live(loaded, 2) as engine:
-        hook = loaded.model.register_forward_pre_hook(fail)
+        hook = loaded.model.base_model.register_forward_pre_hook(fail)
         for client in clients:
             engine.submit(ask("one"), Sampling(max_tokens=5), client)
         for client in clients:

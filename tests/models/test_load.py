@@ -321,3 +321,23 @@ def test_a_full_disk_is_not_taken_for_a_missing_network(fake_hub) -> None:
     fake_hub(OSError(28, "No space left on device"))
     with pytest.raises(StoreError, match="no space left"):
         load.locate("org/name", None)
+
+
+def test_a_model_with_another_template_than_it_was_trained_with_is_refused_and_told_why(
+    place: Workspace, folder: Path
+) -> None:
+    own = load.load_chat(str(folder), None).hash
+    with artifacts.draft(place, "models", "tuned") as scratch:
+        shutil.copytree(folder, scratch, dirs_exist_ok=True)
+        artifacts.publish(scratch, "models", parents={}, config={}, facts={"template_hash": own})
+    assert load.load("tuned", place).chat.hash == own
+    with pytest.raises(
+        ModelError, match=f"tuned@v1 was trained with another chat format .{own}. than the template"
+    ) as e:
+        load.load("tuned", place, template="plain")
+    assert e.value.hint == "Leave the setting 'template' out."
+    tokenizer = tiny_tokenizer(shipped_template("plain"))
+    tokenizer.save_pretrained(artifacts.resolve(place, "models", "tuned").path)
+    with pytest.raises(ModelError, match="in its folder") as e:
+        load.load("tuned", place)
+    assert "changed" in e.value.hint

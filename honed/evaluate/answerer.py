@@ -1,0 +1,81 @@
+"""Who is asked: a model in this process, with the answers it gave before, or one that a server runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from honed.evaluate.config import EvaluateConfig
+from honed.jobs.job import Job
+from honed.models import devices, replies
+from honed.models import load as models
+from honed.models.answer_cache import AnswerCache, CachedEngine
+from honed.models.engine import Engine
+from honed.models.load import LoadedModel
+from honed.models.local import LocalEngine
+from honed.models.remote import RemoteEngine
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+NOT_KNOWN = (
+    "the held-out loss: a server gives answers, not their likelihood",
+    "the model's content hash: its served name stands for it",
+    "the chat template, the precision and the machine: they are the server's",
+)
+"""What an evaluation of a served model can't say."""
+
+
+@dataclass
+class Answerer:
+    """The engine and what is known of its model. ``loaded`` is None where a server runs it."""
+
+    engine: Engine
+    ref: str
+    hash: str
+    template_hash: str
+    device: str
+    precision: str
+    loaded: LoadedModel | None = None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def from_cache(self) -> int:
+        """Answers that were there before, from another job's work."""
+        if isinstance(self.engine, RemoteEngine):
+            return self.engine.spent.cached
+        return self.engine.found if isinstance(self.engine, CachedEngine) else 0
+
+
+@contextmanager
+def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
+    """Make ready whom the settings name. Raises ``ModelError`` if there is no such model or device."""
+    if settings.endpoint is not None:
+        with RemoteEngine(settings.endpoint, replies.path(job.workspace), job.id, job.log.note) as engine:
+            where = f"{settings.model} at {settings.endpoint.base_url}"
+            yield Answerer(engine, where, settings.model, "served", "served", "as served", unknown=NOT_KNOWN)
+        return
+    device = devices.choose_device(settings.device)
+    if device == "cuda":  # of several ranks, each has its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
+    loaded = models.load(
+        settings.model,
+        job.workspace,
+        dtype=DTYPES[settings.precision],
+        device=device,
+        template=settings.template,
+    )
+    known = (loaded.ref, loaded.hash, loaded.chat.hash, device, settings.precision, loaded)
+    engine = LocalEngine(loaded, batch_size=settings.batch_size)
+    if not settings.answer_cache:
+        yield Answerer(engine, *known)
+        return
+    cache = AnswerCache(job.workspace, loaded.hash, loaded.chat.hash, settings.precision)
+    try:
+        yield Answerer(CachedEngine(engine, cache), *known)
+    finally:
+        cache.close()

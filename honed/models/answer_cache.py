@@ -1,0 +1,124 @@
+"""Answers that were made before, in a file of the workspace's cache: the same question isn't computed twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from honed.models.engine import Completion, Engine, Sampling
+from honed.records import Message, digest
+from honed.store.workspace import Workspace, writing
+
+MOST = 100_000
+"""Answers that are kept; those that were asked for the longest ago go first."""
+
+_WAIT_SECONDS = 30.0
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, max_tokens INTEGER NOT NULL, answer TEXT NOT NULL,
+    used REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used);
+"""
+
+
+class AnswerCache:
+    """The answers of one way to ask: a model, its chat template, a precision. Several processes may share the file.
+
+    What is kept can be made again, so a file that can't be read is begun anew.
+    """
+
+    def __init__(self, workspace: Workspace, *who: str, most: int = MOST) -> None:
+        self._who, self._most = who, most
+        self._file = workspace.cache / "answers.sqlite"
+        with writing(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._base = self._opened()
+        except sqlite3.DatabaseError:
+            self._file.unlink()
+            self._base = self._opened()
+
+    def get(self, prompt: Sequence[Message], sampling: Sampling) -> Completion | None:
+        """Return the answer that would be made, or None.
+
+        One that ended by itself is the same whatever it might have had in length; one that was cut is the answer to
+        ``max_tokens`` as they were only.
+        """
+        key = self._key(prompt, sampling)
+        line = self._base.execute("SELECT max_tokens, answer FROM answers WHERE key = ?", (key,)).fetchone()
+        if line is None:
+            return None
+        found = Completion.model_validate_json(line[1])
+        whole = found.finish == "stop" and found.tokens <= sampling.max_tokens
+        if not whole and line[0] != sampling.max_tokens:
+            return None
+        with self._base:
+            self._base.execute("UPDATE answers SET used = ? WHERE key = ?", (time.time(), key))
+        return found
+
+    def keep(self, prompt: Sequence[Message], sampling: Sampling, answer: Completion) -> None:
+        """Keep an answer, in the place of one that was made with other ``max_tokens``."""
+        if answer.finish == "cancelled":
+            return
+        line = (self._key(prompt, sampling), sampling.max_tokens, answer.model_dump_json(), time.time())
+        with self._base:
+            self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", line)
+
+    def close(self) -> None:
+        """Let go of what is too much, and close the file."""
+        with self._base:
+            self._base.execute(
+                "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used DESC LIMIT -1 OFFSET ?)",
+                (self._most,),
+            )
+        self._base.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._file, timeout=_WAIT_SECONDS)
+        try:
+            base.executescript(_TABLE)
+        except sqlite3.DatabaseError:
+            base.close()
+            raise
+        return base
+
+    def _key(self, prompt: Sequence[Message], sampling: Sampling) -> str:
+        asked = [message.model_dump(mode="json") for message in prompt]
+        return digest([list(self._who), asked, sampling.model_dump(mode="json", exclude={"max_tokens"})])
+
+
+class CachedEngine:
+    """An ``Engine`` that asks the cache first. ``found`` counts the answers that came from it."""
+
+    def __init__(self, engine: Engine, cache: AnswerCache) -> None:
+        self._engine, self._cache = engine, cache
+        self.found = 0
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """Return one completion a prompt, in their order (see ``Engine.generate``)."""
+        done: dict[int, Completion] = {}
+        for place, prompt in enumerate(prompts):
+            if known := self._cache.get(prompt, sampling):
+                done[place] = known
+                self.found += 1
+                if on_done:
+                    on_done(place, known)
+        missing = [place for place in range(len(prompts)) if place not in done]
+
+        def keep(number: int, answer: Completion) -> None:
+            self._cache.keep(prompts[missing[number]], sampling, answer)
+            if on_done:
+                on_done(missing[number], answer)
+
+        made = self._engine.generate([prompts[place] for place in missing], sampling, keep)
+        done.update(zip(missing, made, strict=True))
+        return [done[place] for place in range(len(prompts))]
+
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Yield the answer in pieces (see ``Engine.stream``), without the cache."""
+        return self._engine.stream(prompt, sampling)
