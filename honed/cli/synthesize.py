@@ -36,7 +36,7 @@ def synthesize(workspace: Workspace, config: Path | None, sets: tuple[str, ...],
     goes on where it was: every reply is kept, and nothing is paid for twice.
 
     \b
-    honed data synthesize self-instruct --from support --as support-made --local smollm2-135m --rows 20
+    honed data synthesize constrain --from support --as support-form --local smollm2-135m --rows 20
     honed data synthesize evolve --from support --as support-hard --endpoint http://127.0.0.1:8000/v1 --model writer
     honed data synthesize documents --from handbook/ --as questions --config writer.yaml --estimate
     """
