@@ -54,9 +54,9 @@ class Answerer:
 def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
     """Make ready whom the settings name. Raises ``ModelError`` if there is no such model or device."""
     if settings.endpoint is not None:
-        with RemoteEngine(settings.endpoint, replies.path(job.workspace), job.id, job.log.note) as engine:
+        with RemoteEngine(settings.endpoint, replies.path(job.workspace), job.id, job.log.note) as remote:
             where = f"{settings.model} at {settings.endpoint.base_url}"
-            yield Answerer(engine, where, settings.model, "served", "served", "as served", unknown=NOT_KNOWN)
+            yield Answerer(remote, where, settings.model, "served", "served", "as served", unknown=NOT_KNOWN)
         return
     device = devices.choose_device(settings.device)
     if device == "cuda":  # of several ranks, each has its own

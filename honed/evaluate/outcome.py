@@ -114,8 +114,8 @@ class Outcome(Record):
     ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
     ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
     ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
-    judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of a
-    model that a server runs.
+    judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of
+    a model that a server runs.
     """
 
     model: str

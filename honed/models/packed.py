@@ -82,7 +82,8 @@ class PackedBatch:
 
     def _step(self) -> list[tuple[Row, str]]:
         runs = self._runs()
-        work, wanted, places = Pass(self._slots, runs), [], []
+        work, places = Pass(self._slots, runs), []
+        wanted: list[int] = []
         start = 0
         for run in runs:
             row, count = self._rows[run.place], len(run.ids)

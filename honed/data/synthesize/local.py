@@ -9,11 +9,13 @@ import orjson
 
 from honed.errors import EndpointError, ModelError
 from honed.models import replies, wire
-from honed.models.batch import Batch, Row, make_row
+from honed.models.batch import batch
 from honed.models.chat import Unusable
 from honed.models.load import load
+from honed.models.local import in_order
 from honed.models.remote import Estimate, Spent
 from honed.models.replies import Replies
+from honed.models.row import Row, make_row
 from honed.models.wire import Reply, Request
 from honed.store.workspace import Workspace
 
@@ -46,11 +48,10 @@ class LocalWriter:
                     waiting[rows[key]] = (request, [place])
                 except (ModelError, Unusable) as error:
                     yield place, EndpointError(error.message, lasting=False)
-        batch = Batch(self._loaded, min(_BATCH, max(1, len(waiting))))
-        # The longest first: those that follow fit into the columns that are there.
-        batch.add(sorted(waiting, key=lambda row: len(row.ids), reverse=True))
-        while not batch.over and not stopping():
-            for row, _ in batch.step():
+        running = batch(self._loaded, min(_BATCH, max(1, len(waiting))))
+        running.add(in_order(list(waiting)))
+        while not running.over and not stopping():
+            for row, _ in running.step():
                 if row.finish:
                     request, places = waiting.pop(row)
                     reply = self._kept(request, row)
