@@ -1,13 +1,14 @@
 """How fast data is checked, imported and curated, in how much memory, and how much of what was planted is found.
 
-    python benchmarks/data_speed.py [--rows 10000] [--no-peer] [--json] [--out FILE]
+    python benchmarks/data_speed.py [--rows 10000] [--no-curate] [--no-peer] [--json] [--out FILE]
 
 Rows are synthetic, of the words of the embedded set, with planted faults (0.2 %), exact (2 %) and near (5 %)
 duplicates, and runs of 8 and 13 words of a made-up evaluation set (1 %). Everything runs as a user would run it, in
-processes of its own whose peak memory is read. ``near``: recall over the planted pairs that are near duplicates by the
-step's own definition, worked out here a second time; precision over the dropped rows. Beside it runs datasketch where
-it is installed, with the same runs of words, 128 permutations and threshold, in this process. Personal data is planted
-in sentences, 1,000 of each kind, beside sentences with numbers that are nobody's.
+processes of its own whose peak memory and processor time are read. ``near``: recall over the planted pairs that are
+near duplicates by the step's own definition, worked out here a second time; precision over the dropped rows. Beside it
+run datasketch, where it is installed, and a script in the manner of text-dedup (``peers``), with the same runs of words
+and threshold and 128 (125) permutations, in this process. ``--no-curate`` leaves out curation, and the peers. Personal
+data is planted in sentences, 1,000 of each kind, beside sentences with numbers that are nobody's.
 """
 
 from __future__ import annotations
@@ -40,8 +41,20 @@ from honed.store import artifacts, workspace
 from honed.store.workspace import Workspace
 from measure.planted import DECOYS, PERSONAL, Planted, drawn, evaluation_prompts, personal
 from measure.surroundings import say, surroundings
+from peers.text_dedup_style import clusters
 
-STEPS = ("decontaminate", "exact", "near", "pii", "secrets", "contradictions", "triggers", "languages", "length")
+STEPS = (
+    "decontaminate",
+    "exact",
+    "near",
+    "pii",
+    "secrets",
+    "toxicity",
+    "contradictions",
+    "triggers",
+    "languages",
+    "length",
+)
 _EVALUATION = 500
 _FAULTY = 500
 """One row in so many has an empty answer."""
@@ -54,18 +67,19 @@ def main() -> None:
     """Measure and print one document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000, help="rows to make, 10,000 to 1,000,000")
-    parser.add_argument("--no-peer", action="store_true", help="leave datasketch out")
+    parser.add_argument("--no-curate", action="store_true", help="check and import only")
+    parser.add_argument("--no-peer", action="store_true", help="leave the other tools out")
     parser.add_argument("--json", action="store_true", help="print the document on one line")
     parser.add_argument("--out", type=Path, help="write the document to this file too")
     options = parser.parse_args()
-    document = measure(options.rows, peer=not options.no_peer)
+    document = measure(options.rows, curation=not options.no_curate, peer=not options.no_peer)
     text = json.dumps(document, indent=None if options.json else 1)
     if options.out:
         options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(text)
 
 
-def measure(rows: int, *, peer: bool = True) -> dict[str, Any]:
+def measure(rows: int, *, curation: bool = True, peer: bool = True) -> dict[str, Any]:
     """Return the document: speeds, memory, recall and precision."""
     prompts = evaluation_prompts(_EVALUATION)
     say(f"making {rows:,} rows")
@@ -80,12 +94,14 @@ def measure(rows: int, *, peer: bool = True) -> dict[str, Any]:
             "rows": rows,
             "check": _check(file, faulty),
             "import": _import(home, file, rows),
-            "curate": _curate(home, asked, planted),
+            "curate": _curate(home, asked, planted) if curation else {"missing": "not asked for"},
             "personal": _personal(),
         }
+    peer = peer and curation
     missing = "not asked for" if not peer else "" if find_spec("datasketch") else "not installed"
     say("datasketch" if not missing else f"datasketch: {missing}")
     document["datasketch"] = {"missing": missing} if missing else _datasketch(planted)
+    document["text_dedup_style"] = _text_dedup_style(planted) if peer else {"missing": "not asked for"}
     return {**document, **surroundings(), "load_average": os.getloadavg()}
 
 
@@ -117,6 +133,7 @@ def _check(file: Path, faulty: Sequence[int]) -> dict[str, Any]:
     lines = {fault["line"] for fault in found["faults"] if fault["severity"] == "fault"}
     return {
         "rows_per_second": found["rows"] / seconds,
+        "rows_per_cpu_second": found["rows"] / (usage.ru_utime + usage.ru_stime),
         "seconds": seconds,
         "peak_bytes": usage.ru_maxrss * 1024,
         "planted_faults": len(faulty),
@@ -129,7 +146,8 @@ def _import(home: Workspace, file: Path, rows: int) -> dict[str, Any]:
     config = {"name": "rows", "files": [str(file)], "shape": "prompt-response", "heldout": 0, "allow_faults": True}
     job = import_(home, build(DataConfig, config, "data"))
     result = launch.wait(job)
-    return {"rows_per_second": rows / result["seconds"], **_cost(result)}
+    rates = {"rows_per_second": rows / result["seconds"], "rows_per_cpu_second": rows / result["cpu_seconds"]}
+    return {**rates, **_cost(result)}
 
 
 def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
@@ -143,6 +161,7 @@ def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
     steps = {
         step["step"]: {
             "rows_per_second": step["rows_in"] / result["step_seconds"][step["step"]],
+            "rows_per_cpu_second": step["rows_in"] / max(0.01, result["step_cpu_seconds"][step["step"]]),
             "seconds": result["step_seconds"][step["step"]],
             "dropped": step["dropped"],
             "reported": step["reported"],
@@ -159,7 +178,11 @@ def _curate(home: Workspace, asked: Path, planted: Planted) -> dict[str, Any]:
 
 
 def _cost(result: dict[str, Any]) -> dict[str, Any]:
-    return {"seconds": result["seconds"], "peak_bytes": result["peak_rss_bytes"]}
+    return {
+        "seconds": result["seconds"],
+        "cpu_seconds": result["cpu_seconds"],
+        "peak_bytes": result["peak_rss_bytes"],
+    }
 
 
 def _left_out(folder: Path) -> Iterable[dict[str, str]]:
@@ -247,11 +270,27 @@ def _personal() -> dict[str, Any]:
     return result
 
 
+def _text_dedup_style(planted: Planted) -> dict[str, Any]:
+    start, cpu = time.monotonic(), time.process_time()
+    first = clusters([_runs("\n".join(row)) for row in planted.rows])
+    seconds, cpu = time.monotonic() - start, time.process_time() - cpu
+    truth = [pair for pair in planted.near if _are_near(planted.rows[pair[0]], planted.rows[pair[1]])]
+    claims = [(one, place) for place, one in enumerate(first) if one != place]
+    right = sum(_alike("\n".join(planted.rows[a]), "\n".join(planted.rows[b])) >= Near().threshold for a, b in claims)
+    return {
+        "rows_per_second": len(planted.rows) / seconds,
+        "rows_per_cpu_second": len(planted.rows) / cpu,
+        "seconds": seconds,
+        "recall": sum(first[one] == first[other] for one, other in truth) / len(truth) if truth else None,
+        "precision": right / len(claims) if claims else None,
+    }
+
+
 def _datasketch(planted: Planted) -> dict[str, Any]:
     from datasketch import MinHash, MinHashLSH
 
     settings = Near()
-    start = time.monotonic()
+    start, cpu = time.monotonic(), time.process_time()
     index = MinHashLSH(threshold=settings.threshold, num_perm=128)
     pairs: set[tuple[int, int]] = set()
     for place, row in enumerate(planted.rows):
@@ -259,12 +298,13 @@ def _datasketch(planted: Planted) -> dict[str, Any]:
         sketch.update_batch([" ".join(run).encode() for run in _runs("\n".join(row))])
         pairs.update((other, place) for other in index.query(sketch))
         index.insert(place, sketch)
-    seconds = time.monotonic() - start
+    seconds, cpu = time.monotonic() - start, time.process_time() - cpu
     truth = [pair for pair in planted.near if _are_near(planted.rows[pair[0]], planted.rows[pair[1]])]
     right = sum(_alike("\n".join(planted.rows[a]), "\n".join(planted.rows[b])) >= settings.threshold for a, b in pairs)
     return {
         "version": metadata.version("datasketch"),
         "rows_per_second": len(planted.rows) / seconds,
+        "rows_per_cpu_second": len(planted.rows) / cpu,
         "seconds": seconds,
         "recall": sum(pair in pairs for pair in truth) / len(truth) if truth else None,
         "precision": right / len(pairs) if pairs else None,

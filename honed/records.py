@@ -19,7 +19,7 @@ RowsWanted     all kinds that an error analysis asks for: what evaluation hands 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -220,10 +220,14 @@ class Consent(Record):
 
 
 class Score(Record):
-    """A verifier's verdict: ``passed`` and the reason, as a sentence a person can act on."""
+    """A verifier's verdict: ``passed`` and the reason, as a sentence a person can act on.
+
+    ``value`` is how good the answer is, from 0 to 1, where the verifier can say more than yes or no; None elsewhere.
+    """
 
     passed: bool
     why: str
+    value: float | None = Field(default=None, ge=0, le=1)
 
 
 class WantedRows(Record):
@@ -304,6 +308,28 @@ class Said(Protocol):
 def turns_id(turns: Iterable[Said]) -> str:
     """Return the content hash (16 hex digits) of who says what in ``turns``, with which tools; weights play no part."""
     return digest(_said(turns))
+
+
+def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Sequence[int], *, prompts: bool) -> tuple[bytes, bytes]:
+    """Return the ids of many rows of turns without tools, and (``prompts``) those of their prompts, 8 bytes each.
+
+    In hex they are what ``turns_id`` gives; the turns of row i are ``texts[ends[i - 1]:ends[i]]``.
+    """
+    said = [_OPENED[role] + orjson.dumps(text) + b"]" for role, text in zip(roles, texts, strict=True)]
+    if isinstance(ends, range) and ends.step == 2:  # a prompt and an answer each: most rows
+        asked = said[::2]
+        answers = said[1::2]
+    else:
+        starts = [0, *ends][:-1]
+        asked = [b",".join(said[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
+        answers = [said[end - 1] for end in ends]
+    both = zip(asked, answers, strict=True)
+    whole = [hashlib.sha256(b"[" + prompt + b"," + answer + b"]").digest()[:8] for prompt, answer in both]
+    ids = [hashlib.sha256(b"[" + prompt + b"]").digest()[:8] for prompt in asked] if prompts else []
+    return b"".join(whole), b"".join(ids)
+
+
+_OPENED = {role: b'["%s",' % role.encode() for role in ("system", "user", "assistant")}
 
 
 def _said(turns: Iterable[Said]) -> list[list[Any]]:

@@ -51,7 +51,7 @@ def test_a_file_is_read_and_its_version_is_what_the_rules_say(tmp_path: Path) ->
         ("segments: [{name: n, where: {}}]", "at least 1 item"),
         ("segments: [{name: n, where: de}]", "valid dictionary"),
         ("segments: [{where: {locale: de}}]", "segments.0.name: this setting is required"),
-        ("segments: [{name: n, were: {locale: de}}]", "unknown key 'segments.0.were'"),
+        ("segments: [{name: n, where: {a: b}, were: {locale: de}}]", "unknown key 'segments.0.were'"),
         ("segments: [{name: n, where: {a: b}}, {name: n, where: {a: c}}]", "two segments are called 'n'"),
         ("- name: n", "not 'key: value' lines"),
     ],

@@ -36,6 +36,8 @@ _NOUNS = (
     "thunder pebble walnut marble canyon ember falcon glacier hollow island jasmine kettle ladder mirror needle"
 )
 _WORDS = _NOUNS.split()
+_UNENDED = 0.02
+"""Answers without a full stop: in public sets 0.2 to 1.3 % of them look cut."""
 
 
 def luhn_digit(body: str) -> str:
@@ -211,7 +213,7 @@ def drawn(rows: int, evaluation: Sequence[str], seed: int = 0) -> Planted:
                 start = draw.randrange(len(said) - length + 1)
                 answer = f"{answer} {' '.join(said[start : start + length])} {_words(draw, pool, 5, 9)}"
                 planted.grams[at] = (length, source)
-            planted.rows.append((prompt, answer))
+            planted.rows.append((prompt, answer if draw.random() < _UNENDED else f"{answer}."))
     return planted
 
 

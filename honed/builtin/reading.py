@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from honed.builtin.text import words
 
-_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
+_END = re.compile(r"(?<![.!?])[.!?]+(?=\s|$)|\n+")
 _VOWELS = re.compile(r"[aeiouy]+")
 _SILENT_ENDING = re.compile(r"(?:[^laeiouy]es|[^tdaeiouy]ed|[^laeiouy]e)$")
 _SOUNDED_ENDING = re.compile(r"(?:[sxz]|[cs]h|[cg])es$")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    from honed.evaluate.benefits import Benefits
     from honed.evaluate.compare import Comparison, Evaluation
     from honed.evaluate.segment import Segment
     from honed.jobs.job import Job
@@ -151,6 +152,8 @@ def _two(workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tup
     from rich.console import Console
 
     Console().print(terminal_table(comparison))
+    if comparison.benefits:
+        Console().print(benefits_table(comparison.benefits))
     click.echo(f"Report: {path}")
 
 
@@ -186,11 +189,36 @@ def terminal_table(comparison: Comparison) -> RenderableType:
     return Group(*said, Text(), table, *map(Text, few), Text(), Text(legend, style="dim"))
 
 
-def _mark(segment: Segment) -> Text:
+def benefits_table(found: Benefits) -> RenderableType:
+    """Return the table of benefits for a terminal: what each gained or lost, and what was forgotten."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from honed.evaluate import gains, words
+
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for name in ("benefits", "rows", "base", "tuned", "always", "echo", "points (95 %)", "", "p"):
+        table.add_column(name, justify="left" if name == "benefits" else "right", no_wrap=True)
+    for line in gains.lines(found):
+        cells = (line.rows, line.base, line.tuned, line.constant, line.echo, line.change)
+        said = Text(f"{'  ' * line.depth}{line.name}", style="" if line.depth else "bold")
+        table.add_row(said, *map(Text, cells), _mark(line.verdict), Text(line.p_value))
+    styles = [
+        f"{words.plain(one.audience)}: grade {one.base_grade:.1f} → {one.tuned_grade:.1f}, "
+        f"{one.base_words:.0f} → {one.tuned_words:.0f} words"
+        for one in found.styles
+    ]
+    read = [Text("How answers read, by audience", style="dim"), *map(Text, styles), Text()] if len(styles) > 1 else []
+    sentences = map(Text, gains.sentences(found))
+    return Group(Text(), table, Text(), *read, *sentences, Text(gains.legend(found), style="dim"))
+
+
+def _mark(verdict: str) -> Text:
     from rich.text import Text
 
     marks = {"better": Text("▲", "green"), "worse": Text("▼", "red"), "not worse": Text("≥", "cyan")}
-    return marks.get(segment.verdict, Text())
+    return marks.get(verdict, Text())
 
 
 def _cells(name: str, segment: Segment) -> list[Text]:
@@ -199,7 +227,7 @@ def _cells(name: str, segment: Segment) -> list[Text]:
 
     from honed.evaluate import words
 
-    mark = _mark(segment)
+    mark = _mark(segment.verdict)
     change = f"{words.signed(100 * segment.difference)} ({words.span(segment.interval)})"
     return [
         Text(name),

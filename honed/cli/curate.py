@@ -17,29 +17,31 @@ _SHOWN = 2
 @click.command()
 @click.argument("name")
 @click.option("--as", "new", required=True, metavar="NEW", help="Name of the curated dataset: NEW@v1, then @v2 ...")
+@click.option("--on", metavar="RAY", help="Work on Ray: ray (this machine), or ray://HOST:PORT; to the same result.")
 @config_options
 @workspace_option
 @json_option
-def curate(
-    name: str, new: str, config: Path | None, sets: tuple[str, ...], workspace: Workspace, as_json: bool
+def curate(  # noqa: PLR0913 - the flags of a command
+    name: str, new: str, on: str | None, config: Path | None, sets: tuple[str, ...], workspace: Workspace, as_json: bool
 ) -> None:
     """Clean the training rows of a dataset, step by step; held-out rows are never touched.
 
-    The recipe is a list of steps: decontaminate, pii, secrets, exact, near, contradictions, triggers, languages and
-    length, if nothing else is said. Each reports what it found; every row that is left out is listed with its reason
-    (honed data dropped NEW).
+    The recipe is a list of steps: decontaminate, pii, secrets, toxicity, exact, near, contradictions, triggers,
+    languages and length, if nothing else is said. Each reports what it found; every row that is left out is listed
+    with its reason (honed data dropped NEW).
 
     \b
     honed data curate support --as support-clean
     honed data curate support --as support-clean --set near.threshold=0.8 --set pii.action=drop
     honed data curate support --as support-clean --config recipe.yaml
+    honed data curate support --as support-clean --on ray
     """
     from honed.cli.progress import follow
     from honed.config import load
     from honed.data.curate.recipe import CurateConfig
     from honed.data.curate.run import run
 
-    job = run(workspace, load(CurateConfig, "curate", config, sets, {"dataset": name, "name": new}))
+    job = run(workspace, load(CurateConfig, "curate", config, sets, {"dataset": name, "name": new, "on": on}))
     result = follow(job, as_json)
     if as_json:
         emit_json({"job": job.id, **result, "steps": _steps(workspace, result)})

@@ -12,9 +12,14 @@ import click
 from honed.cli.card import card
 from honed.cli.curate import curate
 from honed.cli.diff import diff
+from honed.cli.map import map_
 from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
+from honed.cli.score import score
+from honed.cli.select import select
 from honed.cli.show import show
+from honed.cli.synthesize import synthesize
+from honed.cli.trial import trial
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,9 +71,14 @@ def command() -> None:
 
 command.add_command(card)
 command.add_command(curate)
+command.add_command(map_)
+command.add_command(score)
+command.add_command(select)
+command.add_command(trial)
 command.add_command(diff)
 command.add_command(mix)
 command.add_command(show)
+command.add_command(synthesize)
 
 
 @command.command("import")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", required=False)
 @click.option("--data", metavar="NAME", help="Dataset whose rows are answered: name or name@vN.")
-@click.option("--suite", metavar="NAME", help="Suite in place of a dataset: ifeval, ifbench or a folder.")
+@click.option(
+    "--suite",
+    metavar="NAME",
+    multiple=True,
+    help="Suite in place of a dataset: ifeval, benefits (ten of them), ... or a folder; may be given several times.",
+)
+@click.option("--scorer", metavar="NAME", help="Judges rows without a check: exact, f1, rouge, or FILE.py:FUNCTION.")
 @click.option(
     "--answers",
     type=click.Path(path_type=Path),
@@ -57,6 +64,7 @@ def command(
 
     MODEL is name@vN, a hub id, a folder, a GGUF file, or smollm2-135m.
     """
+    flags["suite"] = flags["suite"] or None
     flags["model"] = _one_model(flags["model"], served)
     if answers is not None:
         _score_stored(answers, flags, sets, config, as_json)
@@ -100,9 +108,9 @@ def _score_stored(
         raise ConfigError("--answers needs a suite", "Name it: --suite ifeval, --suite ifbench or --suite FOLDER.")
 
     from honed.cli.suite_table import notes, table
-    from honed.evaluate.suites import scores, stored, suite
+    from honed.evaluate.suites import chosen, scores, stored
 
-    wanted = suite.read(flags["suite"])
+    wanted = chosen.read(flags["suite"])
     matched = stored.read(answers, wanted)
     found = scores.score(wanted, matched.answers)
     for line in notes(matched):
@@ -121,9 +129,10 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
 
     found = outcome_of(result)
     what = found.data if found.suite else f"{found.data}, {found.rows} rows of {found.split}"
-    lines = [("model", found.model), ("data", what), *_rates(found)]
+    lines = [("model", found.model), ("data", what), *_rates(found), *_graded(found)]
     if found.loss is not None:
-        lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}"))
+        size = f", {found.bits_per_byte:.4f} bits per byte" if found.bits_per_byte else ""
+        lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}{size}"))
     if found.left_out:
         lines.append(("without a loss", f"{len(found.left_out)} rows; see left_out in the job's result.json"))
     lines += [("not known", what) for what in found.unknown]
@@ -154,6 +163,21 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
     suite = f"{table(found.suite)}\n\n" if found.suite else ""
     more = f"As a page: honed report {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
     return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. {more}"
+
+
+def _graded(found: Outcome) -> Iterator[tuple[str, str]]:
+    """Say the mean value of graded answers, and how many families of rows were passed whole."""
+    from honed.evaluate import reliable, words
+
+    if found.value:
+        mean = f"{found.value.mean:.3f} ({words.span(found.value.interval, 1, 3)})"
+        yield "mean value", f"{mean}, of {found.value.n} answers graded from 0 to 1"
+    for suite, one in found.reliable.items():
+        whole = (
+            f"{words.percent(one.whole.rate, 1)} of {one.whole.n} families ({words.span(one.whole.interval, digits=1)})"
+        )
+        mean = f"mean of {one.rows} rows {words.percent(one.mean, 1)} ({words.span(one.interval, digits=1)}, by family)"
+        yield f"{suite} {reliable.name(one.k)}".strip(), f"{whole}; {mean}"
 
 
 def _rates(found: Outcome) -> list[tuple[str, str]]:

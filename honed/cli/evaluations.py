@@ -59,10 +59,9 @@ def read(workspace: Workspace | None, job: str | None, answers: Path | None = No
 
     from honed.cli.suite_table import notes
     from honed.evaluate import stored as judged
-    from honed.evaluate.suites import stored
-    from honed.evaluate.suites import suite as suites
+    from honed.evaluate.suites import chosen, stored
 
-    wanted = suites.read(suite)
+    wanted = chosen.read([suite])
     matched = stored.read(answers, wanted)
     for line in notes(matched):
         say(line)

@@ -11,6 +11,9 @@ from honed.data.sources.row import Meter
 from honed.data.survey import Wanted, surveying
 from honed.records import Fault
 
+_LINES = 2**40
+"""A place is the number of its source times this, plus its line: a number takes less memory than a pair."""
+
 
 @dataclass
 class Checking:
@@ -19,7 +22,7 @@ class Checking:
     sources: Sequence[str]
     wanted: Wanted
     files: list[dict[str, Any]] = field(default_factory=list)
-    _seen: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _seen: dict[int, int] = field(default_factory=dict)
 
     def faults(self) -> Iterator[Fault]:
         """Yield every fault and warning, in the order of the rows. Raises ``DataError`` if a source can't be opened."""
@@ -51,9 +54,10 @@ class Checking:
         }
 
     def _repeated(self, read: Read, source: int, file: str) -> Iterator[Fault]:
-        for _, _, line, id_, _ in read.keys:
-            first = self._seen.setdefault(id_, (source, line))
-            if first != (source, line):
+        here = source * _LINES
+        for line, id_ in zip(read.keys.lines.tolist(), read.keys.ids.tolist(), strict=True):
+            if (found := self._seen.setdefault(id_, here + line)) != here + line:
+                first = divmod(found, _LINES)
                 where = (
                     f"line {first[1]}" if first[0] == source else f"line {first[1]} of {self.files[first[0]]['file']}"
                 )

@@ -21,7 +21,7 @@ from honed.data.sources.where import dotted, line_of
 from honed.records import Fault, Severity
 
 _SAMPLE_ROWS = 200
-_NAMES = 100
+NAMES = 100
 """Different names of ignored fields that are counted one by one; a file may hold any number."""
 
 
@@ -72,7 +72,7 @@ class Counts:
         self.usable += other.usable
         for name in ("fields", "extras", "ignored", "kinds", "warnings"):
             getattr(self, name).update(getattr(other, name))
-        for name, _ in self.ignored.most_common()[_NAMES:]:
+        for name, _ in self.ignored.most_common()[NAMES:]:
             del self.ignored[name]
 
 
@@ -116,11 +116,11 @@ class Intake:
             if read.extra:
                 self.counts.extras[read.extra] += 1
         if read.problems:
-            return Refused(row.written(), tuple([self._fault(row, problem, "fault") for problem in read.problems]))
+            return Refused(row.written(), tuple([self.fault(row, problem, "fault") for problem in read.problems]))
         self._ignore(read.ignored)
         odd = [one for said in read.said for one in suspect.suspicions(said)]
         odd += [one for said in read.said if said[0].tools for one in suspect.undeclared(said)]
-        warnings = tuple([self._fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
+        warnings = tuple([self.fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
         return Taken(row, tuple(read.records), warnings)
 
     def _plain(self, row: Row, read: Plain) -> Taken:
@@ -129,15 +129,16 @@ class Intake:
             self.counts.extras[read.extra] += 1
         if read.ignored:
             self._ignore(read.ignored)
-        warnings = tuple([self._fault(row, one, "warning") for one in suspect.suspicions(read.drawn.messages)])
+        warnings = tuple([self.fault(row, one, "warning") for one in suspect.suspicions(read.drawn.messages)])
         return Taken(row, (read.drawn,), warnings)
 
     def _ignore(self, names: Iterable[str]) -> None:
         for name in names:
-            if name in self.counts.ignored or len(self.counts.ignored) < _NAMES:
+            if name in self.counts.ignored or len(self.counts.ignored) < NAMES:
                 self.counts.ignored[name] += 1
 
-    def _fault(self, row: Row, problem: Problem, severity: Severity) -> Fault:
+    def fault(self, row: Row, problem: Problem, severity: Severity) -> Fault:
+        """Return a problem of a row as the user is told of it, with its line."""
         path = self.manner.columns.source(problem.path)
         below = 0
         if row.lines is not None:

@@ -45,7 +45,8 @@ _ASKED = re.compile(
     r"latin|thai|englisch|deutsch|anglais|inglés|español|français)|übersetz|tradu|перевед|翻译|翻訳|번역|переклад",
     re.IGNORECASE,
 )
-_KNOWN = frozenset(_LANGUAGES)
+COMMON_WORDS = frozenset(_LANGUAGES)
+"""The commonest words of all these languages: they tell a language, and nothing about what is said."""
 _READ = 500
 _LEAST_WORDS = 4
 _LEAST_LETTERS = 30
@@ -61,7 +62,7 @@ def language(text: str) -> str:
             if len(pattern.findall(text)) > _SCRIPT_SHARE * letters:
                 return name
     counts: dict[str, int] = {}
-    for word in _KNOWN.intersection(text.lower().split()):
+    for word in COMMON_WORDS.intersection(text.lower().split()):
         for name in _LANGUAGES[word]:
             counts[name] = counts.get(name, 0) + 1
     if not counts:
@@ -73,7 +74,7 @@ def language(text: str) -> str:
 
 def mismatch(prompt: str, answer: str) -> tuple[str, str] | None:
     """Return the two languages if both are clear, they differ, and the prompt asks for no other language."""
-    if _unclear(answer) or _unclear(prompt) or (_plainly_english(answer) and _plainly_english(prompt)):
+    if _unclear(answer) or _unclear(prompt) or (plainly_english(answer) and plainly_english(prompt)):
         return None
     if not language(min(prompt, answer, key=len)):  # the shorter one costs less, and is more often unclear
         return None
@@ -87,6 +88,6 @@ def _unclear(text: str) -> bool:
     return len(text) < _LEAST_LETTERS and text.isascii()
 
 
-def _plainly_english(text: str) -> bool:
+def plainly_english(text: str) -> bool:
     """Tell most English texts, at little cost."""
-    return text.isascii() and (" the " in text or " of " in text or " is " in text)
+    return (" the " in text or " of " in text or " is " in text) and text.isascii()

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from honed.data import dropped
-from honed.data.parts import Read
+from honed.data.parts import PARTS, Read
 from honed.data.split import Sorter, Verdict
 from honed.records import Conversation, Fault, Preference, Rating, Split
 from honed.store import columns
@@ -37,20 +38,23 @@ class Placing:
         A preference or a rating whose prompt is held out becomes a held-out row: what was preferred, or found good,
         is its ideal answer. A bad answer has no use there and is left out.
         """
-        verdicts: dict[Part, list[Verdict]] = {part: [] for part in read.tables}
-        for number, (part, place, line, id_, prompt) in enumerate(read.keys):
-            here = (len(self._sources) * _LINES + line) * 64 + number % 64
-            verdict = self.sorter.place(id_, prompt, here, given)
-            verdicts[part].append(verdict)
-            if verdict in ("leak", "duplicate"):
-                self._leave(self._reason(verdict, line, id_), columns.at(part, read.tables[part], place))
+        keys = read.keys
+        here = (len(self._sources) * _LINES + keys.lines) * 64 + np.arange(len(keys.lines)) % 64
+        verdicts = self.sorter.place_all(keys.ids.tolist(), keys.prompts.tolist(), here.tolist(), given)
+        among = {code: np.cumsum(keys.parts == code) - 1 for code in set(keys.parts.tolist())}
+        for number, verdict in enumerate(verdicts):
+            if verdict == "duplicate" or verdict == "leak":
+                part, place = PARTS[keys.parts[number]], int(among[keys.parts[number]][number])
+                reason = self._reason(verdict, int(keys.lines[number]), int(keys.ids[number]))
+                self._leave(reason, columns.at(part, read.tables[part], place))
         for part, table in read.tables.items():
+            mine = np.flatnonzero(keys.parts == PARTS.index(part)).tolist()
+            judged = [verdicts[number] for number in mine] if len(mine) < len(verdicts) else verdicts
             if part == "rows":
-                yield part, _split(table, verdicts[part])
+                yield part, _split(table, judged)
                 continue
-            yield part, table.filter(pa.array([verdict == "train" for verdict in verdicts[part]]))
-            lines = [key[2] for key in read.keys if key[0] == part]
-            rows = list(self._ideal(part, table, verdicts[part], lines))
+            yield part, table.filter(pa.array([verdict == "train" for verdict in judged]))
+            rows = list(self._ideal(part, table, judged, keys.lines[mine].tolist()))
             if rows:
                 yield "rows", columns.table("rows", rows, ["heldout"] * len(rows))
 

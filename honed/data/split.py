@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Literal
 
 from honed.records import Split
@@ -43,6 +45,26 @@ class Sorter:
         verdict = self._verdict(id_, prompt, here, given)
         self.counts[verdict] += 1
         return verdict
+
+    def place_all(
+        self, ids: Sequence[int], prompts: Sequence[int], here: Sequence[int], given: Split | None
+    ) -> list[Verdict]:
+        """Return what ``place`` gives for each of many records, one after another."""
+        if given is not None or self._given:
+            return list(map(self.place, ids, prompts, here, repeat(given)))
+        firsts, known, share = self._first, self._prompts, self._share
+        verdicts: list[Verdict] = []
+        for id_, prompt, place in zip(ids, prompts, here, strict=True):
+            if firsts.setdefault(id_, place) != place:
+                verdicts.append("duplicate")
+                continue
+            if prompt in known:
+                self.same_prompt += 1
+            else:
+                known.add(prompt)
+            verdicts.append("heldout" if held_out(prompt, share) else "train")
+        self.counts.update(verdicts)
+        return verdicts
 
     def first(self, id_: int) -> int:
         """Return the place of the first record with this id."""

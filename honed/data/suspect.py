@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from honed.data.language import mismatch
+from honed.data.language import mismatch, plainly_english
 from honed.data.shapes.problem import Problem
 from honed.data.shapes.turns import Turn
 
@@ -72,17 +73,61 @@ def _answer(turn: Turn, asked: str) -> Iterator[Problem]:
 _ENDS = frozenset(".!?\"')]}»”’…:;`*>|。！？」』）%$°0123456789")
 
 
+def doubtful(roles: Sequence[str], texts: Sequence[str], ends: Sequence[int]) -> set[int]:
+    """Return which of many rows may be suspicious: ``suspicions`` has nothing to say of the others.
+
+    The turns of row i are ``texts[ends[i - 1]:ends[i]]``. Whatever is rare is looked for in all texts at once.
+    """
+    odd = {at for at, text in enumerate(texts) if text[0] <= " " or text[-1] <= " "}
+    odd.update(at for at, text in enumerate(texts) if not text.isascii() and _odd_characters(text))
+    said = [at for at, role in enumerate(roles) if role == "assistant"]
+    asked = [texts[at - 1] for at in said]
+    answers = [texts[at] for at in said]
+    told = list(zip(said, answers, asked, strict=True))
+    found = {at for at, text, _ in told if text[-1] not in _ENDS and _may_be_cut(text)}
+    found.update(at for at, text, prompt in told if text.startswith(prompt) and len(prompt) >= _LEAST_ECHO)
+    found.update(
+        at
+        for at, text, prompt in told
+        if not (plainly_english(text) and plainly_english(prompt)) and mismatch(prompt, text)
+    )
+    for places in (_holding(answers, _MARKS), _holding(_heads(answers), _REFUSING)):
+        found.update(said[place] for place in places)
+    return {bisect_right(ends, at) for at in odd | found}
+
+
+def _odd_characters(text: str) -> bool:
+    return text != text.strip() or _MOJIBAKE.search(text) is not None
+
+
+def _may_be_cut(text: str) -> bool:
+    """Tell answers that can't be cut by their last word: it ends a sentence only behind another one."""
+    word = text[text.rfind(" ") + 1 :]
+    if not word.isalpha() or word.lower() in _JOINS:
+        return True
+    return word.islower() and (". " in text or "! " in text or "? " in text)
+
+
+def _holding(texts: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
+    together = "\0".join(texts)
+    for part in parts:
+        if part in together:
+            yield from (at for at, text in enumerate(texts) if part in text)
+
+
+def _heads(texts: Sequence[str]) -> list[str]:
+    return "\0".join([text[:_HEAD] for text in texts]).lower().split("\0")
+
+
+_MARKS = ("[", "{{", "<", "orem ipsum", "### ", "\nHuman:", "\nAssistant:")
+"""A placeholder or a part of a prompt has one of these."""
+_REFUSING = ("sorry", "i can", "as an ai", "able to", "apolog", "i won", "unfortunately")
+"""A refusal has one of these in its first characters, in small letters."""
+
+
 def _may_refuse(head: str) -> bool:
     """Tell texts that can't be refusals, at a small part of the pattern's cost."""
-    return (
-        "sorry" in head
-        or "i can" in head
-        or "as an ai" in head
-        or "able to" in head
-        or "apolog" in head
-        or "i won" in head
-        or "unfortunately" in head
-    )
+    return any(map(head.__contains__, _REFUSING))
 
 
 def _leaked(text: str) -> str:

@@ -22,7 +22,7 @@ from honed.data.survey import Survey, Wanted, surveying
 from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped, main
+from honed.jobs.worker import Stopped, cpu_seconds, main
 from honed.records import ATTRIBUTES, Fault, Split
 from honed.store import artifacts, columns, datasets
 from honed.store.datasets import Draft
@@ -36,14 +36,15 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     Raises ``DataError`` if a row has a fault (all of them are in ``dropped.jsonl``) or none is left, ``Stopped`` when
     asked to stop; nothing is written then.
     """
-    settings = config.read(DataConfig, job.path / "config.yaml")
+    settings, start = config.read(DataConfig, job.path / "config.yaml"), cpu_seconds()
     before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
     path = job.path / dropped.FILE
     with datasets.drafting(job.workspace, settings.name) as draft:
         with path.open("wb") as out:
             facts = Importing(job, settings, draft, out).run(stopping)
         artifact = draft.publish(config=settings.model_dump(mode="json"), facts=facts, files=[path])
-    return {"dataset": artifact.ref, "new": artifact.ref not in before, **artifact.manifest.facts}
+    facts = {**artifact.manifest.facts, "cpu_seconds": round(cpu_seconds() - start, 2)}
+    return {"dataset": artifact.ref, "new": artifact.ref not in before, **facts}
 
 
 class Importing:

@@ -93,6 +93,7 @@ class Answering:
             why=why or (score.why if score else ""),
             floors=self._floors.get(row.id, {}),
             vacuous=vacuous(row.prompt, completion.text, row.answer, scoring.CONSTANTS),
+            value=score.value if score else None,
             check=row.check,
         )
         outcome.append(self._path, [answer])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape  # plotly reads a few tags in its texts; a group's name is data
 from typing import Any
 
@@ -13,20 +12,13 @@ from honed.evaluate import words
 from honed.evaluate.curve import Curve
 from honed.evaluate.outcome import Rate
 from honed.evaluate.segment import Segment
+from honed.look.figures import COLOURS as COLOURS
+from honed.look.figures import axis as axis
+from honed.look.figures import frame as frame
+from honed.look.figures import line as line
+from honed.look.figures import plain as plain
+from honed.look.figures import title as title
 
-COLOURS: Mapping[str, tuple[str, str]] = {
-    "base": ("#b85c00", "#f0a03c"),
-    "tuned": ("#0068a8", "#5ab8f0"),
-    "third": ("#00705a", "#4fd1ae"),
-    "fourth": ("#9b2d86", "#e58fd0"),
-    "fifth": ("#5f5b00", "#d6d04a"),
-    "sixth": ("#7a4b3a", "#d9a58f"),
-    "floor": ("#6b7178", "#9aa3ad"),
-    "ink": ("#1b1f24", "#e8eaed"),
-    "soft": ("#586069", "#a7b0ba"),
-    "rule": ("#d9dde2", "#353c45"),
-}
-"""(light, dark) of each role: orange against blue, which every common colour blindness keeps apart, then four more."""
 SIDES = ("base", "tuned", "third", "fourth", "fifth", "sixth")
 """The roles of models that are compared, in their order."""
 SYMBOLS = {
@@ -145,51 +137,3 @@ def _smooth(values: Sequence[float]) -> list[float]:
     """A trailing mean over a twentieth of the run: it lags a little and never looks ahead."""
     width = max(1, len(values) // 20)
     return [sum(part) / len(part) for end in range(len(values)) if (part := values[max(0, end + 1 - width) : end + 1])]
-
-
-def frame(height: int) -> dict[str, Any]:
-    """Return the layout that every chart of a page shares; ``height`` is in pixels."""
-    return {
-        "template": "none",
-        "height": height,
-        "margin": {"l": 10, "r": 16, "t": 8, "b": 40},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": _LIGHT["ink"]},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": 1,
-            "xanchor": "left",
-            "yanchor": "bottom",
-            "traceorder": "reversed",
-        },
-        "hoverlabel": {"font": {"family": "system-ui, sans-serif"}},
-    }
-
-
-def axis() -> dict[str, Any]:
-    """Return an axis in the page's style."""
-    return {
-        "automargin": True,
-        "gridcolor": _LIGHT["rule"],
-        "linecolor": _LIGHT["rule"],
-        "zeroline": False,
-        "fixedrange": True,
-        "tickfont": {"color": _LIGHT["soft"]},
-    }
-
-
-def title(text: str) -> dict[str, Any]:
-    """Return an axis' title."""
-    return {"text": text, "font": {"size": 13, "color": _LIGHT["soft"]}}
-
-
-def line(role: str, width: float) -> dict[str, Any]:
-    """Return a line in the colour of a role; ``width`` is in pixels."""
-    return {"color": _LIGHT[role], "width": width}
-
-
-def plain(figure: go.Figure) -> dict[str, Any]:
-    """Return a figure as JSON values."""
-    return dict(json.loads(figure.to_json()))

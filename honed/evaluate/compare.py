@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
 from honed import segments as rules_
 from honed.errors import DataError, JobError
-from honed.evaluate import families, outcome, power, ranks, stats
+from honed.evaluate import benefits, families, graded, outcome, power, ranks, stats
+from honed.evaluate.benefits import Benefits
+from honed.evaluate.graded import GradedChange, Values
 from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, RowLoss
 from honed.evaluate.power import Power
 from honed.evaluate.rates import Worst, worst
@@ -28,6 +30,7 @@ class Said(Record):
     passed: bool | None
     why: str
     vacuous: str
+    value: float | None = None
 
 
 class Pair(Record):
@@ -83,7 +86,8 @@ class Comparison(Record):
     """What two evaluations say together. ``overall`` and ``power`` are None when no row has a verifier.
 
     ``small`` are the groups of too few rows to say anything, by tag and name, with their number of rows; ``worst`` is
-    each tag's group that the tuned model passes least often.
+    each tag's group that the tuned model passes least often. ``graded`` is the change of graded answers' mean value,
+    ``benefits`` the table of benefits where the rows are of suites that name them.
     """
 
     base_job: str
@@ -102,6 +106,8 @@ class Comparison(Record):
     floors: Floors | None
     loss: LossChange | None
     notes: tuple[str, ...]
+    graded: GradedChange | None = None
+    benefits: Benefits | None = None
 
     @property
     def least_gain(self) -> Segment | None:
@@ -172,6 +178,8 @@ def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), small
         floors=base.outcome.floors,
         loss=_loss(base, tuned),
         notes=_notes(base, tuned),
+        graded=graded.change(list(_values(rows))),
+        benefits=benefits.benefits([_benefit(row, base.answers) for row in rows], smallest),
     )
 
 
@@ -204,6 +212,7 @@ def _said(answer: Answer) -> Said:
         passed=answer.passed,
         why=answer.why,
         vacuous=answer.vacuous,
+        value=answer.value,
     )
 
 
@@ -214,6 +223,7 @@ def _same_rows(base: Evaluation, tuned: Evaluation) -> None:
         ("split", one.split, other.split),
         ("rows", str(one.rows), str(other.rows)),
         ("max_tokens", str(one.max_tokens), str(other.max_tokens)),
+        ("scorer", one.scorer or "none", other.scorer or "none"),
     )
     differ = [f"{name} {before} and {after}" for name, before, after in facts if before != after]
     if one.data_hash == other.data_hash:
@@ -255,12 +265,26 @@ def _judged(row: Pair, answers: Mapping[str, Answer]) -> Judged:
     )
 
 
+def _values(rows: Sequence[Pair]) -> Iterator[Values]:
+    for row in rows:
+        if row.base.value is not None and row.tuned.value is not None:
+            yield Values(row.base.value, row.tuned.value, families.family(row.tags, row.prompt))
+
+
+def _benefit(row: Pair, answers: Mapping[str, Answer]) -> benefits.Row:
+    values, said = (row.base.value, row.tuned.value), (row.base.answer, row.tuned.answer)
+    return benefits.Row(row.row, row.tags, _judged(row, answers), values, said)
+
+
 def _notes(base: Evaluation, tuned: Evaluation) -> tuple[str, ...]:
     """Say what else differs between the two than the model."""
     one, other = base.outcome, tuned.outcome
     notes = []
     if one.template_hash != other.template_hash:
         notes.append("The two models use other tokens or chat templates: their losses can't be compared.")
+        if one.bits_per_byte and other.bits_per_byte:
+            both = f"{one.bits_per_byte:.3f} and {other.bits_per_byte:.3f}"
+            notes.append(f"Bits per byte of the held-out answers, which share no tokens but the text: {both}.")
     if (one.device, one.precision) != (other.device, other.precision):
         ran = f"{one.precision} on {one.device} and {other.precision} on {other.device}"
         notes.append(f"The two ran in {ran}: rounding alone may change some answers.")

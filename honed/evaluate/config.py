@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from honed.config import Config
 from honed.evaluate.rates import SEGMENTS
@@ -23,13 +23,18 @@ class EvaluateConfig(Config):
         default=None, description="OpenAI-compatible server (vLLM, say) that runs the model, in place of this process"
     )
     data: str | None = Field(default=None, description="dataset whose rows are answered: name or name@vN")
-    suite: str | None = Field(
-        default=None, description="suite whose rows are answered, in place of a dataset: ifeval, ifbench or a folder"
+    suite: tuple[str, ...] | None = Field(
+        default=None,
+        description="suites whose rows are answered, in place of a dataset: names such as ifeval, benefits, or folders",
+    )
+    scorer: str | None = Field(
+        default=None,
+        description="how rows without a check are judged: exact, f1, rouge ..., or FILE.py:FUNCTION of your own",
     )
     split: Split = Field(default="heldout", description="which rows: heldout (never trained on) or train")
     rows: int | None = Field(default=None, ge=1, description="how many rows, chosen by hash; all when not given")
     seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
-    max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens")
+    max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens; a suite may ask for another")
     batch_size: int = Field(default=32, ge=1, description="answers that are made together")
     ranks: int = Field(default=1, ge=1, description="processes that share the rows, each with the whole model")
     answer_cache: bool = Field(
@@ -58,6 +63,11 @@ class EvaluateConfig(Config):
         default="fp32", description="precision of the model's weights; bf16 is faster and less exact"
     )
 
+    @field_validator("suite", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value or None
+
     @model_validator(mode="before")
     @classmethod
     def _named_once(cls, values: Any) -> Any:
@@ -84,4 +94,6 @@ class EvaluateConfig(Config):
     def _one_source(self) -> EvaluateConfig:
         if (self.data is None) == (self.suite is None):
             raise ValueError("give either 'data' or 'suite'")
+        if self.suite and self.scorer:
+            raise ValueError("a scorer judges rows without a check, and every row of a suite has its own")
         return self

@@ -8,10 +8,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from honed.evaluate.graded import Graded
 from honed.evaluate.rates import SEGMENTS as SEGMENTS
 from honed.evaluate.rates import Rate as Rate
 from honed.evaluate.rates import Worst
 from honed.evaluate.rates import rate as rate
+from honed.evaluate.reliable import Reliable
 from honed.evaluate.stats import Interval
 from honed.evaluate.suites.result import SuiteScores
 from honed.records import Check, Message, Record, Split
@@ -25,7 +27,8 @@ class Answer(Record):
 
     ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
     ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does;
-    ``check`` is the row's verifier with its parameters.
+    ``value`` is how good it is, from 0 to 1, where the verifier says so; ``check`` is the row's verifier with its
+    parameters.
     """
 
     row: str
@@ -39,18 +42,21 @@ class Answer(Record):
     why: str
     floors: Mapping[str, bool]
     vacuous: str = ""
+    value: float | None = None
     check: Check | None = None
 
 
 class RowLoss(Record):
     """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and how many they are.
 
-    A turn's training weight plays no part: each token of a turn that is trained on counts once.
+    A turn's training weight plays no part: each token of a turn that is trained on counts once. ``bytes`` is the
+    length in UTF-8 of the text that these tokens spell, special tokens aside; 0 where it wasn't counted.
     """
 
     row: str
     nats: float
     tokens: int
+    bytes: int = 0
 
 
 class Floors(Record):
@@ -106,7 +112,10 @@ class Outcome(Record):
     a suite was answered; ``pass_rate`` is then its strict rate of prompts. ``guarded`` counts passes by answers that
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
     ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
-    ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of a model that a server runs.
+    ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
+    ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
+    judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of
+    a model that a server runs.
     """
 
     model: str
@@ -149,6 +158,10 @@ class Outcome(Record):
     stages: Mapping[str, float]
     seconds: float = 0.0
     suite: SuiteScores | None = None
+    scorer: str = ""
+    value: Graded | None = None
+    reliable: Mapping[str, Reliable] = {}
+    bits_per_byte: float | None = None
 
 
 Line = TypeVar("Line", Answer, RowLoss)

@@ -33,9 +33,12 @@ def choose(rows: Iterable[Conversation], limit: int | None, seed: int) -> tuple[
     return [row for _, row in sorted(kept, key=lambda pair: pair[0])], repeated
 
 
-def verifiers(rows: Iterable[Conversation]) -> dict[str, Verifier]:
-    """Return the verifiers that the rows name. An unknown one raises ``ConfigError``: a row is never skipped for it."""
-    found: dict[str, Verifier] = {}
+def verifiers(rows: Iterable[Conversation], given: Mapping[str, Verifier] | None = None) -> dict[str, Verifier]:
+    """Return the verifiers that the rows name, ``given`` ones among them.
+
+    An unknown one raises ``ConfigError``: a row is never skipped for it.
+    """
+    found: dict[str, Verifier] = dict(given or {})
     for row in rows:
         if row.check and row.check.verifier not in found:
             try:
@@ -49,13 +52,14 @@ def judge(row: Conversation, answer: str, known: Mapping[str, Verifier]) -> Scor
     """Return the verdict on an answer, or None if the row has no verifier. An empty answer fails whatever is asked."""
     if row.check is None:
         return None
-    if not answer.strip():
-        return Score(passed=False, why="The answer is empty.")
     try:
-        return known[row.check.verifier](row.check.params, row.prompt, answer)
+        score = known[row.check.verifier](row.check.params, row.prompt, answer)
     except Exception as error:  # a verifier may be another package's
         what = f"row {row.id}: the verifier {row.check.verifier!r} failed: {type(error).__name__}: {error}"
         raise ConfigError(what, "A verifier must judge any text: mend it, or the row's parameters.") from error
+    if answer.strip():
+        return score
+    return Score(passed=False, value=None if score.value is None else 0.0, why="The answer is empty.")
 
 
 def floors(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from honed import registry
-from honed.evaluate import groups, outcome, scoring
+from honed.evaluate import graded, groups, outcome, reliable, scoring
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import SEGMENTS, Answer, Outcome
 from honed.evaluate.suites import scores
 from honed.evaluate.suites.stored import Matched
-from honed.evaluate.suites.suite import Suite
+from honed.evaluate.suites.suite import Row, Suite
 from honed.evaluate.vacuous import vacuous
+from honed.records import Conversation
+from honed.registry import Verifier
 
 
 def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
@@ -17,25 +21,10 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
     rows = [row.conversation for row in suite.rows]
     known = {row.check.verifier: registry.get("verifiers", row.check.verifier) for row in suite.rows}
     floors, verdicts = scoring.floors(rows, known)
-    answers: dict[str, Answer] = {}
-    for row, asked in zip(suite.rows, rows, strict=True):
-        text = matched.answers.get(row.id, "")
-        score = scoring.judge(asked, text, known)
-        assert score is not None, "every row of a suite has a verifier"
-        answers[asked.id] = Answer(
-            row=asked.id,
-            prompt=row.prompt,
-            ideal=row.ideal,
-            tags=row.tags,
-            answer=text,
-            tokens=0,
-            finish="stop",
-            passed=score.passed,
-            why=score.why,
-            floors=verdicts[asked.id],
-            vacuous=vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS),
-            check=row.check,
-        )
+    answers = {
+        asked.id: _answer(row, asked, matched.answers.get(row.id, ""), known, verdicts[asked.id])
+        for row, asked in zip(suite.rows, rows, strict=True)
+    }
     whole = outcome.rate(bool(answer.passed) for answer in answers.values())
     tags = {row.id: row.tags for row in rows}
     found = {tag: groups.groups(tag, answers, {}, tags) for tag in SEGMENTS}
@@ -74,5 +63,29 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
         "peak_rss_bytes": 0,
         "stages": {},
         "suite": scores.score(suite, matched.answers),
+        "value": graded.graded(answers.values()),
+        "reliable": reliable.reliable(answers.values()),
     }
     return Evaluation(matched.file, Outcome.model_validate(values), answers, {})
+
+
+def _answer(
+    row: Row, asked: Conversation, text: str, known: Mapping[str, Verifier], floors: Mapping[str, bool]
+) -> Answer:
+    score = scoring.judge(asked, text, known)
+    assert score is not None, "every row of a suite has a verifier"
+    return Answer(
+        row=asked.id,
+        prompt=row.prompt,
+        ideal=row.ideal,
+        tags=row.tags,
+        answer=text,
+        tokens=0,
+        finish="stop",
+        passed=score.passed,
+        why=score.why,
+        floors=floors,
+        vacuous=vacuous(row.prompt, text, row.ideal, scoring.CONSTANTS),
+        value=score.value,
+        check=row.check,
+    )

@@ -9,6 +9,7 @@ from honed.evaluate.stats import LEVEL, MARGIN, SMALLEST, Interval
 
 if TYPE_CHECKING:
     from honed.evaluate.compare import Comparison, LossChange
+    from honed.evaluate.graded import GradedChange
     from honed.evaluate.power import Power
     from honed.evaluate.rates import Worst
     from honed.evaluate.segment import Segment
@@ -115,6 +116,8 @@ def verdicts(comparison: Comparison) -> list[str]:
         said.append(_power(comparison.power))
     if whole and whole.families < whole.n:
         said.append(f"The {whole.n} rows are {whole.families} families: p-values and intervals count these, not rows.")
+    if comparison.graded:
+        said.append(_graded(comparison.graded))
     if whole and comparison.loss:
         said.append(_loss(comparison.loss))
     return said
@@ -159,6 +162,13 @@ def _power(power: Power) -> str:
     if not power.more_rows:
         return f"{can}."
     return f"{can}; a difference of 2{GAP}points would take {power.more_rows:,} rows more."
+
+
+def _graded(change: GradedChange) -> str:
+    return (
+        f"The mean value of {change.n} graded answers went from {change.base:.2f} to {change.tuned:.2f} "
+        f"({signed(change.difference, 2)}, {_SURE} interval {span(change.interval, 1, 2)}), {chance(change.p_value)}."
+    )
 
 
 def _loss(loss: LossChange) -> str:

@@ -16,13 +16,14 @@ import torch
 from honed import config as settings_file
 from honed import segments
 from honed.errors import DataError
-from honed.evaluate import groups, loss, outcome, scoring
+from honed.evaluate import graded, groups, loss, outcome, reliable, scoring
 from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
+from honed.evaluate.scorers import own
 from honed.evaluate.shard import Shard, shard
-from honed.evaluate.suites import scores, suite
+from honed.evaluate.suites import chosen, scores
 from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
 from honed.jobs import job as jobs
@@ -41,9 +42,11 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     settings = settings_file.read(EvaluateConfig, job.path / "config.yaml")
     source = _source(job, settings)
     rows, repeated = scoring.choose(source.rows, settings.rows, settings.seed)
+    scorer = own.find(settings.scorer) if settings.scorer else None
+    rows = own.given(rows, scorer) if scorer else rows
     if not rows:
         raise DataError(f"{source.name} has no {settings.split} rows", "Use another --split, or hold some out.")
-    known = scoring.verifiers(rows)
+    known = scoring.verifiers(rows, {scorer.name: scorer.verify} if scorer else {})
     _say_what_is_less(job, settings, rows, repeated)
     part = shard(job)
     floors, verdicts = scoring.floors(rows, known)
@@ -70,6 +73,9 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         **_asked(model, settings, source),
         **_measured(job, answering.answers, losses),
         **_by_tag(settings.segments, rows, answering.answers, losses),
+        "value": graded.graded(answering.answers.values()),
+        "reliable": reliable.reliable(answering.answers.values()),
+        "scorer": scorer.said if scorer else "",
         "base": _base(job, settings, source, answering.answers),
         "rows": len(rows),
         "repeated": repeated,
@@ -97,9 +103,10 @@ class _Source(NamedTuple):
 
 def _source(job: Job, settings: EvaluateConfig) -> _Source:
     if settings.suite is not None:
-        found = suite.read(settings.suite)
+        found = chosen.read(settings.suite)
         rows = [row.conversation for row in found.rows]
-        return _Source(f"suite {found.manifest.name}", found.hash, segmented(rows, settings.rules), found)
+        name = f"suite{'s' * (len(settings.suite) > 1)} {found.manifest.name}"
+        return _Source(name, found.hash, segmented(rows, settings.rules), found)
     assert settings.data is not None, "the settings hold one of both"
     dataset = artifacts.resolve(job.workspace, "datasets", settings.data)
     rows_ = segmented(datasets.rows(dataset, settings.split), settings.rules)
@@ -157,7 +164,9 @@ def _losses(
         job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
     todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
-    for lines in loss.measure(loaded, todo, batch_size):
+    for measured in loss.measure(loaded, todo, batch_size):
+        sizes = {line.row: loss.size(encoded[line.row], loaded.chat) for line in measured}
+        lines = [line.model_copy(update={"bytes": sizes[line.row]}) for line in measured]
         outcome.append(path, lines)
         losses |= {line.row: line for line in lines}
         job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
@@ -179,6 +188,7 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
         "interval": whole.interval if whole else None,
         "loss": nats,
         "perplexity": math.exp(nats) if nats is not None else None,
+        "bits_per_byte": loss.bits_per_byte(list(losses.values())),
         "loss_rows": len(losses),
         "answers": len(answers),
         "cut": sum(answer.finish == "length" for answer in answers.values()),

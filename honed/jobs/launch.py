@@ -35,7 +35,12 @@ _OTHERS = {
     "mix": "honed.data.mix.worker",
     "curve": "honed.rounds.curve.worker",
     "judge": "honed.evaluate.judge.worker",
+    "map": "honed.data.map.worker",
     "plan": "honed.train.planner",
+    "synthesize": "honed.data.synthesize.worker",
+    "score": "honed.data.score.worker",
+    "select": "honed.data.select.worker",
+    "trial": "honed.rounds.trial.worker",
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 

@@ -125,6 +125,13 @@ class ChatFormat:
         """Return the ids that a server feeds for these turns, generation header included."""
         return self._ids(self.render(messages, generation=True))
 
+    @cached_property
+    def opening(self) -> tuple[int, ...]:
+        """The ids that ``prompt_ids`` ends with, whatever came before: those that open an assistant turn, if any do."""
+        whole, before = self.prompt_ids(_PROBE[:1]), self._ids(self.render(_PROBE[:1], generation=False))
+        same = next((at for at, (one, other) in enumerate(zip(whole, before, strict=False)) if one != other), None)
+        return tuple(whole[min(len(whole), len(before)) if same is None else same :])
+
     def encode(self, row: Conversation) -> Encoded:
         """Return the row's ids and loss weights.
 

@@ -49,6 +49,7 @@ class EndpointConfig(Config):
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError(f"base_url: {self.base_url!r} is no address; write it as http://127.0.0.1:8000/v1")
+        _ = url.port  # raises if it is none
         if url.username or url.password or url.query:
             raise ValueError("base_url: an address with a password or key in it would be stored; use api_key_env")
         if self.base_url.rstrip("/").endswith("/chat/completions"):
@@ -73,6 +74,11 @@ class EndpointConfig(Config):
             raise ConfigError(
                 f"the key of {self.base_url} is to be in the environment variable {self.api_key_env}, which is not set",
                 f"Set it (export {self.api_key_env}=...), or leave api_key_env out if the endpoint needs no key.",
+            )
+        if not (value.isascii() and value.isprintable() and " " not in value):
+            raise ConfigError(
+                f"the key in the environment variable {self.api_key_env} has blanks or signs that no key has",
+                "Copy it again, without quotes and line ends.",
             )
         return value
 

@@ -13,11 +13,14 @@ from honed.models.load import LoadedModel
 Vectors = NDArray[np.float32]
 
 
-def pooled(loaded: LoadedModel, texts: Sequence[str], *, most: int = 256, batch_tokens: int = 8192) -> Vectors:
+def pooled(
+    loaded: LoadedModel, texts: Sequence[str], *, most: int = 256, batch_tokens: int = 8192, late: bool = False
+) -> Vectors:
     """Return a vector for each text, shape (texts, hidden size), float32, not normalised; zeros for an empty text.
 
     Only the first ``most`` tokens of a text count. Texts of about the same length go through the model together, so
-    that little is padding; padding takes no part in the mean.
+    that little is padding; padding takes no part in the mean. ``late`` gives the n-th token the weight n, since each
+    state of a causal model knows only what came before it (N. Muennighoff, "SGPT", 2022, section 3).
     """
     import torch
 
@@ -34,7 +37,7 @@ def pooled(loaded: LoadedModel, texts: Sequence[str], *, most: int = 256, batch_
                 mask[line, : len(texts_ids[place])] = 1
             device = loaded.model.device
             states = inner(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state.float()
-            weights = mask.to(device).unsqueeze(-1).float()
+            weights = (mask.cumsum(1) * mask if late else mask).to(device).unsqueeze(-1).float()
             found[places] = ((states * weights).sum(1) / weights.sum(1)).cpu().numpy()
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -64,6 +65,42 @@ def table(
         columns |= {name: [getattr(record, name) for record in records] for name in _OWN[part]}
     schema = SCHEMAS[part]
     return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def plain_rows(
+    ids: bytes, roles: Sequence[str], texts: Sequence[str], ends: Sequence[int], tags: Sequence[str]
+) -> pa.Table:
+    """Return rows of turns without tools, checks and events as the table that ``table`` makes, from flat columns.
+
+    ``ids`` has 8 bytes a row; the turns of row i are ``texts[ends[i - 1]:ends[i]]``; ``tags`` are JSON texts.
+    """
+    rows, turns = len(ends), len(texts)
+    names, codes = ("system", "user", "assistant"), {"system": 0, "user": 1, "assistant": 2}
+    said = pa.array(names).take(pa.array(np.fromiter(map(codes.__getitem__, roles), np.int32, turns)))
+    none, nobody = pa.nulls(turns, pa.string()), pa.nulls(rows, pa.string())
+    one = pa.array(np.ones(turns, np.float32))
+    content = pa.array(texts, pa.string())
+    inner = pa.StructArray.from_arrays([said, content, one, none, none, none, none], fields=list(_TURNS.value_type))
+    offsets = pa.array(np.concatenate([[0], np.asarray(ends)]).astype(np.int32))
+    places = pa.array(np.arange(rows + 1, dtype=np.int32) * 16)
+    hexed = pa.StringArray.from_buffers(rows, places.buffers()[1], pa.py_buffer(ids.hex().encode()))
+    columns = {
+        "id": hexed,
+        "split": nobody,
+        "messages": pa.ListArray.from_arrays(offsets, inner),
+        "check": nobody,
+        "tags": pa.array(tags, pa.string()),
+        "declared": nobody,
+        "events": pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string())),
+    }
+    schema = SCHEMAS["rows"]
+    return pa.table([columns[field.name] for field in schema], schema=schema)
+
+
+def ordered(tables: Sequence[pa.Table], order: Any) -> pa.Table:
+    """Return the rows of several tables in an order of their places in all of them together."""
+    one = pa.concat_tables(tables)
+    return one if (order == np.arange(len(order))).all() else one.take(pa.array(order)).combine_chunks()
 
 
 def record(part: Part, plain: Mapping[str, Any]) -> Record:

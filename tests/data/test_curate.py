@@ -294,7 +294,7 @@ def test_nothing_is_written_if_no_row_is_left_or_it_is_stopped(workspace: Worksp
         ({"steps": ["tokens"]}, "set tokens.model"),
         ({"near": {"treshold": 0.8}}, "unknown key"),
         ({"decontaminate": {"drop_at": 4}}, "can't be under report_at"),
-        ({"pii": {"kinds": {"e-mail": "mask"}}}, "Input should be"),
+        ({"pii": {"kinds": {"e-mail": "mask"}}}, "'e-mail' is no kind; did you mean 'email'"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, Any], words: str) -> None:

@@ -166,6 +166,14 @@ def test_licences_go_along_and_a_commercial_mix_is_warned(workspace: Workspace) 
     assert (result["licences"], result["licence_conflicts"]) == ({"one": "cc-by-nc-4.0", "two": "not declared"}, [])
 
 
+def test_the_mark_of_synthetic_rows_goes_along(workspace: Workspace) -> None:
+    stored(workspace, "people", rows("a", 4))
+    stored(workspace, "made", rows("b", 3, synthetic="evolve", generator="writer"))
+    _, found = mixed(workspace, datasets=["people", "made"])
+    assert by(found, "synthetic") == {"": 4, "evolve": 3}
+    assert {one.tags.get("generator") for one in found if one.tags["dataset"] == "made"} == {"writer"}
+
+
 def test_segments_are_dealt_counted_and_kept_by_their_version(workspace: Workspace, tmp_path: Path) -> None:
     stored(workspace, "one", [*rows("a", 9, audience="child"), *rows("b", 30, audience="expert"), *rows("c", 5)])
     file = tmp_path / "segments.yaml"

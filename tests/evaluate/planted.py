@@ -68,6 +68,7 @@ def evaluation(
             passed=score.passed if score else None,
             why=score.why if score else "",
             floors=verdicts.get(row.id, {}),
+            value=score.value if score else None,
             check=row.check,
         )
         tokens = 1 + len(row.answer) // 4

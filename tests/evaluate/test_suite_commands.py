@@ -178,3 +178,43 @@ def test_some_rows_of_a_suite_can_be_asked(workspace: Workspace, tmp_path: Path)
     assert (found.rows, found.suite.n, found.suite.answered) == (4, 4, 4)
     chosen, _ = scoring.choose([row.conversation for row in suite.read("ifeval").rows], 4, 0)
     assert [row.prompt for row in found.suite.rows] == [row.prompt[0].content for row in chosen]
+
+
+def test_several_suites_are_asked_in_one_job_as_long_as_they_say(
+    workspace: Workspace,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def start(job: Job) -> None:
+        job.set_result({**worker.work(job, lambda: False), "seconds": 1.0})
+        job.set_status(job.status().model_copy(update={"state": "done"}))
+
+    monkeypatch.setattr(launch, "start", start)
+    (folder / suite.MANIFEST).write_text(json.dumps({"name": "mine", "max_tokens": 3}))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / suite.MANIFEST).write_text(json.dumps({"name": "other", "max_tokens": 5}))
+    check = {"verifier": "f1", "params": {"answers": "a b"}}
+    rows = [{"prompt": f"Say {n}.", "check": check, "tags": {"family": f"f{n // 2}"}} for n in range(4)]
+    (other / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = tiny_folder(tmp_path / "model")
+    command = ["evaluate", str(model), "--suite", str(folder), "--suite", str(other)]
+    assert run([*command, "--workspace", str(workspace.path)]) == 0
+    out = capsys.readouterr().out
+    for part in ("suites mine, other", "mean value", "of 4 answers graded from 0 to 1", "other reliable@2"):
+        assert part in out
+    found = outcome.result(jobs.listing(workspace)[0].result())
+    assert (found.max_tokens, found.n) == (5, 7)
+    assert found.value is not None and found.value.n == 4
+    assert (found.reliable["other"].k, found.reliable["other"].whole.n) == (2, 2)
+    assert found.suite is not None and {row.id.partition("/")[0] for row in found.suite.rows} == {"mine", "other"}
+
+
+def test_a_scorer_is_refused_where_every_row_has_its_check(
+    workspace: Workspace, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--workspace", str(workspace.path)]
+    assert run(["evaluate", "m", "--suite", str(folder), "--scorer", "exact", *where]) == 1
+    assert "every row of a suite has its own" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from honed.jobs import job as jobs
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
+from honed.models import losses
 from honed.models.chat import from_tokenizer
 from honed.models.load import LoadedModel
 from honed.records import Check, Conversation, Message
@@ -182,7 +184,7 @@ def test_memory_bounds_a_batch_as_well_as_its_size(monkeypatch: pytest.MonkeyPat
     chat = from_tokenizer(tiny_tokenizer())
     loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
     encoded, _ = loss.encode(ROWS[:9], chat, 512)
-    monkeypatch.setattr(loss, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(losses, "_BATCH_BYTES", 1)
     assert [len(lines) for lines in loss.measure(loaded, encoded, 32)] == [1] * 9
 
 
@@ -249,3 +251,32 @@ def test_an_unknown_dataset_is_refused_before_a_job_is_made(workspace: Workspace
     with pytest.raises(StoreError, match="there is no dataset 'nothing'"):
         run.run(workspace, EvaluateConfig(model=str(folder), data="nothing"))
     assert jobs.listing(workspace) == []
+
+
+def test_a_scorer_judges_the_rows_without_a_check_and_the_result_says_so(
+    evaluation: Callable[..., Job], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.py"
+    rules.write_text(
+        "from honed import Score\ndef judge(params, prompt, answer):\n"
+        "    return Score(passed=params['answers'] == ['Fine.'], why='known', value=0.25)\n"
+    )
+    rows = [ROWS[0], *(row(f"Question {n}?") for n in range(3))]
+    job = evaluation(rows, scorer=f"{rules}:judge")
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.n, found.unverified, found.answers) == (4, 0, 4)
+    judged = [answer for answer in answers(job).values() if answer.why == "known"]
+    assert [answer.value for answer in judged] == [0.25] * 3
+    assert found.value is not None and (found.value.n, found.value.mean) == (3, 0.25)
+    assert found.scorer.startswith("rules.py:judge (")
+
+
+def test_bits_per_byte_are_those_of_the_answers_text(evaluation: Callable[..., Job]) -> None:
+    rows = [row("Question?", "Fünf."), row("Other?", "Six.")]
+    job = evaluation(rows, unverified_answers=0)
+    found = Outcome.model_validate(worker.work(job, never))
+    losses = outcome.read(RowLoss, job.path / outcome.LOSSES)
+    assert {line.bytes for line in losses.values()} == {6, 4}
+    nats = sum(line.nats for line in losses.values())
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / 10)
+    assert loss.bits_per_byte([RowLoss(row="old", nats=1.0, tokens=1)]) is None

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from honed.config import Config
+from honed.data.curate.exact import repeated
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import words
@@ -43,11 +44,11 @@ def contradictions(view: View, settings: Contradictions, _say: Callable[[str], N
     """
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
-    for row in view.rows():
+    taken = view.take(repeated(view, _prompt))
+    for row in taken.values():
         number = first.setdefault(_prompt(row), row.number)
         if number != row.number:
             groups.setdefault(number, [number]).append(row.number)
-    taken = view.take({number for group in groups.values() for number in group})
     for group in groups.values():
         yield from _judged([taken[number] for number in group], settings)
 

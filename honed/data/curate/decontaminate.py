@@ -9,6 +9,8 @@ but for case, blanks and punctuation, from three words on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -16,7 +18,8 @@ from pydantic import Field, model_validator
 
 from honed.config import Config
 from honed.data.curate.evaluation import DATASETS, SUITES, Asked, evaluation_rows
-from honed.data.curate.row import Finding
+from honed.data.curate.pieces import of_rows
+from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import Hashes, batched, runs, words
 
@@ -135,8 +138,13 @@ def decontaminate(view: View, settings: Decontaminate, say: Callable[[str], None
     say(f"{len(evaluated.rows):,} evaluation rows of {', '.join(sources) or 'nothing'}")
     if evaluated.templates:
         say(f"{evaluated.templates:,} runs of words that over {settings.common} of them share left aside")
+    yield from chain.from_iterable(view.mapped(of_rows(partial(_found, evaluated, settings))))
+
+
+def _found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -> list[Finding]:
     hits: dict[int, _Hit] = {}
-    for numbers, texts in batched(_turns(view, evaluated, hits), _BATCH_WORDS):
+    ids: dict[int, str] = {}
+    for numbers, texts in batched(_turns(rows, evaluated, hits, ids), _BATCH_WORDS):
         hashed = runs(texts, settings.report_at, short=False)
         for place in evaluated.known(hashed.flat).tolist():
             text = int(np.searchsorted(hashed.ends, place, side="right")) - 1
@@ -144,13 +152,15 @@ def decontaminate(view: View, settings: Decontaminate, say: Callable[[str], None
             found = evaluated.hit(texts[text], start, hashed.flat[place])
             if found and (number not in hits or found.length > hits[number].length > 0):
                 hits[number] = found
-    for number, row in view.take(hits.keys()).items():
-        yield _finding(number, row.id, hits[number], settings)
+    return [_finding(number, ids[number], hits[number], settings) for number in sorted(hits)]
 
 
-def _turns(view: View, evaluated: Evaluated, hits: dict[int, _Hit]) -> Iterator[tuple[int, list[str]]]:
+def _turns(
+    rows: Iterator[Row], evaluated: Evaluated, hits: dict[int, _Hit], ids: dict[int, str]
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the words of each turn with the row's number; a row with an evaluation row's prompt is a hit at once."""
-    for row in view.rows():
+    for row in rows:
+        ids[row.number] = row.id
         said = [words(text) for text in row.prompts()]
         same = evaluated.same_prompt(tuple(word for one in said for word in one))
         if same:

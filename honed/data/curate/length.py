@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Literal
 
 from pydantic import Field
 
 from honed.config import Config
+from honed.data.curate.pieces import of_each
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View, records
 from honed.data.curate.words import words
@@ -32,14 +35,17 @@ class Tokens(Config):
 
 def length(view: View, settings: Length, _say: Callable[[str], None]) -> Iterator[Finding]:
     """Drop or report rows whose prompt or answer has too few or too many words; a tool call counts as one."""
-    for row in view.rows():
-        said = {"prompt": sum(len(words(text)) for text in row.prompts()), "answer": _answered(row)}
-        for name, (least, most) in (("prompt", settings.prompt), ("answer", settings.answer)):
-            if not least <= said[name] <= most:
-                bad = "too short" if said[name] < least else "too long"
-                what = f"the {name} has {said[name]:,} words, outside {least:,} to {most:,}"
-                yield Finding(row.number, row.id, f"{name} {bad}", settings.action, what)
-                break
+    yield from chain.from_iterable(view.mapped(of_each(partial(_outside, settings))))
+
+
+def _outside(settings: Length, row: Row) -> Iterator[Finding]:
+    said = {"prompt": sum(len(words(text)) for text in row.prompts()), "answer": _answered(row)}
+    for name, (least, most) in (("prompt", settings.prompt), ("answer", settings.answer)):
+        if not least <= said[name] <= most:
+            bad = "too short" if said[name] < least else "too long"
+            what = f"the {name} has {said[name]:,} words, outside {least:,} to {most:,}"
+            yield Finding(row.number, row.id, f"{name} {bad}", settings.action, what)
+            break
 
 
 def _answered(row: Row) -> int:

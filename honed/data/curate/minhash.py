@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from honed.data.curate.words import Hashed
 
 PERMUTATIONS = 128
 _SEED = 42
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 _RECALL = 0.98
 _ALL_PAIRS = 16
 """Of a larger group of equal bands, each row is paired with the first and with its neighbours, not with all."""
@@ -59,7 +59,10 @@ def candidates(signed: Signatures, threshold: float) -> Pairs:
 
 
 def _pairs(part: Signatures) -> Iterator[tuple[int, int]]:
-    whole: Any = np.ascontiguousarray(part).view(np.dtype((np.void, part.dtype.itemsize * part.shape[1]))).ravel()
+    whole = np.zeros(len(part), np.uint64)  # equal bands have equal hashes; an estimate is made of every pair after all
+    for column in part.T:
+        whole = (whole ^ column) * _MIX
+        whole ^= whole >> np.uint64(29)
     order = np.argsort(whole, kind="stable")
     same = whole[order][1:] == whole[order][:-1]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))

@@ -11,6 +11,7 @@ Of each group the best stays (``exact.rank``), and a row is dropped only beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,9 +21,11 @@ from pydantic import Field
 from honed.config import Config
 from honed.data.curate import minhash
 from honed.data.curate.exact import rank
+from honed.data.curate.pieces import of_rows
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import batched, jaccard, runs, shingles, words
+from honed.records import Split
 
 _BATCH_WORDS = 500_000
 _KEPT = 64
@@ -56,8 +59,8 @@ def near(view: View, settings: Near, say: Callable[[str], None]) -> Iterator[Fin
     """Drop all but the best of rows that are near duplicates; report those across the split."""
     heldout = int(view.dataset.manifest.facts["heldout"]) if settings.heldout else 0
     signed = np.empty((view.size + heldout, minhash.PERMUTATIONS), np.uint32)
-    here = _sign(view.rows(), settings.shingle, signed[: view.size])
-    held = _sign(view.heldout(), settings.shingle, signed[view.size :]) if heldout else []
+    here = _sign(view, "train", settings.shingle, signed[: view.size])
+    held = _sign(view, "heldout", settings.shingle, signed[view.size :]) if heldout else []
     pairs = minhash.candidates(signed, settings.threshold)
     pairs = pairs[pairs[:, 0] < len(here)]  # pairs of two held-out rows are nobody's business
     say(f"{len(pairs):,} pairs compared word by word")
@@ -133,13 +136,22 @@ def _text(row: Row) -> str:
     return "\n".join([*row.prompts(), row.answer])
 
 
-def _sign(rows: Iterator[Row], shingle: int, signed: minhash.Signatures) -> list[int]:
+def _sign(view: View, split: Split, shingle: int, signed: minhash.Signatures) -> list[int]:
     """Write the rows' signatures into ``signed`` and return their numbers."""
     numbers: list[int] = []
-    for some, texts in batched(((row.number, words(_text(row))) for row in rows), _BATCH_WORDS):
-        signed[len(numbers) : len(numbers) + len(some)] = minhash.signatures(runs(texts, shingle, short=True))
+    for some, theirs in view.mapped(of_rows(partial(_signed, shingle)), split):
+        signed[len(numbers) : len(numbers) + len(some)] = theirs
         numbers += some
     return numbers
+
+
+def _signed(shingle: int, rows: Iterator[Row]) -> tuple[list[int], minhash.Signatures]:
+    numbers: list[int] = []
+    made = [np.empty((0, minhash.PERMUTATIONS), np.uint32)]
+    for some, texts in batched(((row.number, words(_text(row))) for row in rows), _BATCH_WORDS):
+        made.append(minhash.signatures(runs(texts, shingle, short=True)))
+        numbers += some
+    return numbers, np.concatenate(made)
 
 
 def _blocks(pairs: minhash.Pairs) -> Iterator[list[list[int]]]:

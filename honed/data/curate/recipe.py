@@ -16,12 +16,14 @@ from honed.data.curate.near import Near
 from honed.data.curate.pii import Pii
 from honed.data.curate.secrets import Secrets
 from honed.data.curate.semantic import Semantic
+from honed.data.curate.toxicity import Toxicity
 from honed.data.curate.triggers import Triggers
 
 StepName = Literal[
     "decontaminate",
     "pii",
     "secrets",
+    "toxicity",
     "exact",
     "near",
     "semantic",
@@ -36,6 +38,7 @@ DEFAULT: tuple[StepName, ...] = (
     "decontaminate",
     "pii",
     "secrets",
+    "toxicity",
     "exact",
     "near",
     "contradictions",
@@ -54,9 +57,15 @@ class CurateConfig(Config):
     steps: tuple[StepName, ...] = Field(
         default=DEFAULT, min_length=1, description="the steps, in the order in which they are done; each once"
     )
+    on: str | None = Field(
+        default=None,
+        pattern=r"^ray(://\S+)?$",
+        description="work on the rows on Ray: ray (this machine), or ray://HOST:PORT; to the same result",
+    )
     decontaminate: Decontaminate = Field(default=Decontaminate(), description="parts of evaluation sets")
     pii: Pii = Field(default=Pii(), description="personal data")
     secrets: Secrets = Field(default=Secrets(), description="keys, tokens and passwords")
+    toxicity: Toxicity = Field(default=Toxicity(), description="toxic words and phrases")
     exact: Exact = Field(default=Exact(), description="rows equal but for case and blanks")
     near: Near = Field(default=Near(), description="rows nearly equal, word by word")
     semantic: Semantic = Field(default=Semantic(), description="rows that mean about the same")

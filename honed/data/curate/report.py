@@ -22,6 +22,7 @@ class Report:
     rows_in: int
     rows_out: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     actions: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Report:
             shown.append(plain(found))
 
     def facts(self) -> dict[str, Any]:
-        """Return the report as JSON values; without the seconds, equal data and recipe give equal reports."""
+        """Return the report as JSON values; without the times, equal data and recipe give equal reports."""
         return {
             "step": self.step,
             "settings": dict(self.settings),

@@ -6,12 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 
 from pydantic import Field
 
 from honed.config import Config
 from honed.data.curate.masking import Remedy, treated
 from honed.data.curate.personal.patterns import Span
+from honed.data.curate.pieces import of_each
 from honed.data.curate.row import Finding
 from honed.data.curate.view import View
 
@@ -91,5 +94,6 @@ def entropy(text: str) -> float:
 def secrets(view: View, settings: Secrets, _say: Callable[[str], None]) -> Iterator[Finding]:
     """Mask, drop or report rows with keys, tokens or passwords in them."""
     remedy = dict.fromkeys(KINDS, settings.action)
-    for row in view.rows() if settings.action != "ignore" else ():
-        yield from treated(row, found, remedy, "secret")
+    if settings.action != "ignore":
+        treat = partial(treated, find=found, remedy=remedy, title="secret")
+        yield from chain.from_iterable(view.mapped(of_each(treat)))

@@ -15,6 +15,7 @@ from honed.data.curate.pii import pii
 from honed.data.curate.row import Finding
 from honed.data.curate.secrets import secrets
 from honed.data.curate.semantic import semantic
+from honed.data.curate.toxicity import toxicity
 from honed.data.curate.triggers import triggers
 from honed.data.curate.view import View
 
@@ -32,6 +33,7 @@ STEPS: Mapping[str, Step] = {
     "decontaminate": decontaminate,
     "pii": pii,
     "secrets": secrets,
+    "toxicity": toxicity,
     "exact": exact,
     "near": near,
     "semantic": semantic,

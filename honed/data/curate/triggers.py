@@ -12,11 +12,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from functools import partial
+from hashlib import blake2b
+from itertools import chain, pairwise
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from honed.config import Config
+from honed.data.curate.pieces import of_each, of_rows
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import words
@@ -41,19 +46,19 @@ class Triggers(Config):
 
 def triggers(view: View, settings: Triggers, say: Callable[[str], None]) -> Iterator[Finding]:
     """Report rows whose prompts share a phrase that is tied to their answer."""
-    begun = Counter(hash(_head(row)) for row in view.rows())
+    begun = np.concatenate([_NONE, *view.mapped(of_rows(_heads))])
+    heads, many = np.unique(begun, return_counts=True)
+    common = frozenset(heads[many >= settings.rows].tolist())
     groups: dict[str, list[tuple[int, str, frozenset[str]]]] = {}
-    total = 0
-    for row in view.rows():
-        total += 1
-        head = _head(row)
-        if begun[hash(head)] >= settings.rows and len(group := groups.setdefault(head, [])) < _MOST:
+    total = len(begun)
+    for head, row in chain.from_iterable(view.mapped(of_each(partial(_begun_so, common)))) if common else ():
+        if len(group := groups.setdefault(head, [])) < _MOST:
             group.append((row.number, row.id, _phrases(row)))
     bound = {head: found for head, group in groups.items() if (found := _bound(group, settings))}
     counts: Counter[str] = Counter()
     wanted = frozenset(phrase for found in bound.values() for phrase in found)
-    for row in view.rows() if wanted else ():
-        counts.update(wanted & _phrases(row))
+    for some in view.mapped(of_rows(partial(_having, wanted))) if wanted else ():
+        counts.update(some)
     for head, found in bound.items():
         yield from _judged(
             groups[head], {phrase: (many, counts[phrase]) for phrase, many in found.items()}, settings, total
@@ -63,6 +68,26 @@ def triggers(view: View, settings: Triggers, say: Callable[[str], None]) -> Iter
 
 def _head(row: Row) -> str:
     return " ".join(words(row.answer)[:_HEAD])
+
+
+_NONE = np.empty(0, np.uint64)
+
+
+def _hashed(head: str) -> int:
+    return int.from_bytes(blake2b(head.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _heads(rows: Iterator[Row]) -> NDArray[np.uint64]:
+    return np.array([_hashed(_head(row)) for row in rows], np.uint64)
+
+
+def _begun_so(common: frozenset[int], row: Row) -> list[tuple[str, Row]]:
+    head = _head(row)
+    return [(head, row)] if _hashed(head) in common else []
+
+
+def _having(wanted: frozenset[str], rows: Iterator[Row]) -> Counter[str]:
+    return Counter(phrase for row in rows for phrase in wanted & _phrases(row))
 
 
 def _phrases(row: Row) -> frozenset[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -12,26 +13,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from honed.data.curate.pieces import Piece, Spread, here
 from honed.data.curate.row import Row, Turn
 from honed.records import Conversation, Split, ToolCall
 from honed.store import columns, datasets
 from honed.store.artifacts import Artifact
 from honed.store.columns import Part
-from honed.store.datasets import ROWS, Draft
+from honed.store.datasets import ROWS, Draft, Shard
 
-_READ = ["id", "split", "messages", "check"]
+R = TypeVar("R")
+
 _BATCH = 4096
 
 
 class View:
     """Training rows by number. Memory: a byte a row, the reasons of those dropped, the words of those changed."""
 
-    def __init__(self, dataset: Artifact, tick: Callable[[int], None] = lambda _rows: None) -> None:
+    def __init__(
+        self, dataset: Artifact, tick: Callable[[int], None] = lambda _rows: None, spread: Spread = here
+    ) -> None:
         self.dataset = dataset
         self.dropped: dict[int, tuple[str, str, tuple[Turn, ...]]] = {}
         """Kind, reason, and the words to be listed with (none: its own) of each row that is out."""
         self.changed: dict[int, tuple[Turn, ...]] = {}
-        self._tick = tick
+        self._tick, self._spread = tick, spread
+        self._shards: dict[Split, list[Shard]] = {}
         self._kept = np.ones(int(dataset.manifest.facts["train"]), bool)
 
     @property
@@ -47,31 +53,52 @@ class View:
 
     def rows(self) -> Iterator[Row]:
         """Yield the training rows that are still in, in their order, with their words as they are by now."""
-        yield from (row for row in self._all("train") if self._kept[row.number])
+        return self._all("train")
 
     def heldout(self) -> Iterator[Row]:
         """Yield the held-out rows; they are never changed."""
         return self._all("heldout")
 
+    def mapped(self, function: Callable[[Piece], R], split: Split = "train") -> Iterator[R]:
+        """Yield ``function(piece)`` for all rows that are still in, in order, worked out wherever there is room."""
+        pieces = list(self._pieces(split))
+        for piece, result in zip(pieces, self._spread(function, pieces), strict=True):
+            self._tick(piece.count)
+            yield result
+
     def take(self, numbers: Collection[int]) -> dict[int, Row]:
-        """Return some training rows by their numbers, in one pass."""
-        return {row.number: row for row in self._all("train") if row.number in numbers} if numbers else {}
+        """Return some training rows by their numbers; only the row groups that hold them are read."""
+        wanted = np.sort(np.fromiter(numbers, np.int64, len(numbers)))
+        taken: dict[int, Row] = {}
+        for piece in self._pieces("train") if len(wanted) else ():
+            start, end = np.searchsorted(wanted, [piece.first, piece.first + piece.count])
+            if start < end:
+                taken.update((row.number, row) for row in piece.rows(wanted[start:end].tolist()))
+                self._tick(0)
+        return taken
 
     def _all(self, split: Split) -> Iterator[Row]:
-        number = 0
-        for table in self._tables(_READ):
-            here = table.filter(pc.equal(table["split"], split))
-            for id_, stored, checked in _unpacked(here):
-                turns = self.changed.get(number, stored) if split == "train" else stored
-                yield Row(number, id_, turns, checked)
-                number += 1
-            self._tick(len(table))
+        for piece in self._pieces(split):
+            yield from piece.rows()
+            self._tick(piece.count)
 
-    def _tables(self, names: list[str] | None = None) -> Iterator[pa.Table]:
+    def _pieces(self, split: Split) -> Iterator[Piece]:
+        if split not in self._shards:
+            self._shards[split] = datasets.shards(self.dataset, split)
+        changed = sorted(self.changed) if split == "train" else []
+        first = 0
+        for shard in self._shards[split]:
+            end = first + shard.count
+            some = changed[bisect_left(changed, first) : bisect_left(changed, end)]
+            kept = self._kept[first:end] if split == "train" else None
+            new = {number: self.changed[number] for number in some}
+            yield Piece(self.dataset.path / ROWS, shard.group, split, first, shard.count, kept, new)
+            first = end
+
+    def _tables(self) -> Iterator[pa.Table]:
         with pq.ParquetFile(self.dataset.path / ROWS) as file:
-            for batch in file.iter_batches(_BATCH, columns=names):
-                table = pa.Table.from_batches([batch])
-                yield table if names else columns.fitted("rows", table)
+            for batch in file.iter_batches(_BATCH):
+                yield columns.fitted("rows", pa.Table.from_batches([batch]))
 
     def write(self, draft: Draft, leave: Callable[[int, Any], None]) -> None:
         """Write what is left into ``draft``, held-out rows as they were; ``leave(number, record)`` gets the others."""
@@ -134,17 +161,3 @@ def copied(dataset: Artifact, part: Part, file: str, draft: Draft) -> int:
             draft.add(part, columns.fitted(part, pa.Table.from_batches([batch])))
             count += len(batch)
     return count
-
-
-def _unpacked(table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool]]:
-    """Yield id, turns and whether there is a check: the columns are read flat, several times faster than as dicts."""
-    lists = table["messages"].combine_chunks()
-    flat = lists.flatten()
-    ends = [0, *np.cumsum(np.asarray(pc.list_value_length(lists))).tolist()]
-    names = [field.name for field in flat.type]
-    roles, contents = (flat.field(names.index(name)).to_pylist() for name in ("role", "content"))
-    calls = flat.field(names.index("tool_calls")).to_pylist() if "tool_calls" in names else [None] * len(flat)
-    turns = [Turn(role, content, call or "") for role, content, call in zip(roles, contents, calls, strict=True)]
-    checks = table["check"].is_valid().to_pylist()
-    for id_, (start, end), check in zip(table["id"].to_pylist(), pairwise(ends), checks, strict=True):
-        yield id_, tuple(turns[start:end]), check

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 import orjson
@@ -13,6 +13,7 @@ import orjson
 from honed import config
 from honed.data import dropped
 from honed.data.curate import report
+from honed.data.curate.pieces import Spread, here
 from honed.data.curate.recipe import CurateConfig
 from honed.data.curate.report import Report
 from honed.data.curate.row import Finding, Turn
@@ -22,7 +23,7 @@ from honed.data.licences import carried
 from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped, main
+from honed.jobs.worker import Stopped, cpu_seconds, main
 from honed.records import Conversation, Fault
 from honed.store import artifacts, datasets
 from honed.store.columns import Part
@@ -31,7 +32,7 @@ from honed.store.datasets import Draft
 FINDINGS = "findings.jsonl"
 """Everything found that left its row in: what was changed, and what was only reported."""
 REPORT = "curation.json"
-_UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
+UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
 _EVERY_SECONDS = 0.25
 
 
@@ -40,30 +41,43 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
     Raises ``DataError`` if no training row is left, ``Stopped`` when asked to stop; nothing is written then.
     """
-    settings = config.read(CurateConfig, job.path / "config.yaml")
+    settings, start = config.read(CurateConfig, job.path / "config.yaml"), cpu_seconds()
     before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
-    curation = Curation(job, settings, stopping)
-    with datasets.drafting(job.workspace, settings.name) as draft:
+    with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name) as draft:
+        curation = Curation(job, settings, stopping, spread)
         facts = curation.run(draft)
         artifact = draft.publish(
-            config=settings.model_dump(mode="json"),
+            config=settings.model_dump(mode="json", exclude={"on"}),  # it changes nothing in the rows
             facts=facts,
             files=[job.path / name for name in (dropped.FILE, FINDINGS, REPORT)],
             parents={curation.dataset.ref: curation.dataset.manifest.hash},
         )
     seconds = {one.step: round(one.seconds, 3) for one in curation.reports}
-    facts = {**artifact.manifest.facts, "step_seconds": seconds}
+    cpu = {one.step: round(one.cpu_seconds, 3) for one in curation.reports}
+    facts = {**artifact.manifest.facts, "step_seconds": seconds, "step_cpu_seconds": cpu}
+    facts["cpu_seconds"] = round(cpu_seconds() - start, 2)
     return {"dataset": artifact.ref, "new": artifact.ref not in before, "from": curation.dataset.ref, **facts}
+
+
+@contextmanager
+def _spread(settings: CurateConfig) -> Iterator[Spread]:
+    if settings.on is None:
+        yield here
+        return
+    from honed.data.curate.on_ray import spreading
+
+    with spreading(settings.on) as spread:
+        yield spread
 
 
 class Curation:
     """A recipe under way on one dataset."""
 
-    def __init__(self, job: Job, settings: CurateConfig, stopping: Callable[[], bool]) -> None:
+    def __init__(self, job: Job, settings: CurateConfig, stopping: Callable[[], bool], spread: Spread = here) -> None:
         self._job, self._settings, self._stopping = job, settings, stopping
         self.dataset = artifacts.resolve(job.workspace, "datasets", settings.dataset)
         self.reports: list[Report] = []
-        self._view = View(self.dataset, self._tick)
+        self._view = View(self.dataset, self._tick, spread)
         self._doing, self._done, self._said = "", 0, time.monotonic()
 
     def run(self, draft: Draft) -> dict[str, Any]:
@@ -87,7 +101,7 @@ class Curation:
     def _step(self, name: str, out: BinaryIO) -> Report:
         settings = getattr(self._settings, name)
         done = Report(name, settings.model_dump(mode="json"), self._view.size)
-        self._doing, self._done, start = name, 0, time.monotonic()
+        self._doing, self._done, start, cpu = name, 0, time.monotonic(), cpu_seconds()
         gone: list[Finding] = []
         changed: dict[int, tuple[Turn, ...]] = {}
 
@@ -106,7 +120,7 @@ class Curation:
         self._view.changed.update(changed)
         for found in gone:
             self._view.drop(found.number, found.kind, found.what, found.turns)
-        done.rows_out, done.seconds = self._view.size, time.monotonic() - start
+        done.rows_out, done.seconds, done.cpu_seconds = self._view.size, time.monotonic() - start, cpu_seconds() - cpu
         return done
 
     def _write(self, draft: Draft) -> dict[str, int]:
@@ -124,7 +138,7 @@ class Curation:
                 out.write(dropped.line(fault, (rewritten(row, turns) if turns else row).model_dump_json()))
 
             self._view.write(draft, leave)
-        for part, file in _UNTOUCHED.items():
+        for part, file in UNTOUCHED.items():
             if count := copied(self.dataset, part, file, draft):
                 self._job.log.note(f"{count:,} {part} are taken over as they are: recipes are about rows")
         return dict(reasons.most_common())

@@ -25,6 +25,7 @@ from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, main
 from honed.records import Fault, Preference, Rating
 from honed.store import artifacts, columns, datasets
+from honed.store.artifacts import Artifact
 from honed.store.columns import Part
 from honed.store.datasets import Draft
 
@@ -73,14 +74,14 @@ class _Writing:
 
     def run(self) -> None:
         """Write the rows of every dataset, then its preferences and ratings."""
-        held = lots.heldout({lot.label: lot.dataset for lot in self.plan.every})
         for at, lot in enumerate(self.plan.every):
             self._rows(lot, self.plan.chosen[at], self.plan.reasons[at])
-        seen: set[str] = set()
         parts: tuple[Part, ...] = ("preferences", "ratings")
-        for lot in self.plan.lots:
-            for part in parts:
-                self._others(lot, part, held, seen)
+        others = [(lot, part) for lot in self.plan.lots for part in parts if lot.dataset.manifest.facts.get(part)]
+        held = lots.heldout({lot.label: lot.dataset for lot in self.plan.every}) if others else {}
+        seen: set[str] = set()
+        for lot, part in others:
+            self._others(lot, part, held, seen)
 
     def _rows(self, lot: Lot, chosen: Numbers, reasons: Mapping[int, tuple[str, str]]) -> None:
         number = 0
@@ -119,10 +120,8 @@ class _Writing:
 
     def _others(self, lot: Lot, part: Part, held: Mapping[int, str], seen: set[str]) -> None:
         """Take preferences or ratings over, but for those whose prompt is held out, and for repeated ones."""
-        records: Iterator[Preference | Rating]
-        records = datasets.preferences(lot.dataset) if part == "preferences" else datasets.ratings(lot.dataset)
         kept = []
-        for number, record in enumerate(records, 1):
+        for number, record in enumerate(_records(lot.dataset, part), 1):
             leak = next((held[prompt] for prompt in lots.prompts_of(record) if prompt in held), None)
             if leak or record.id in seen:
                 kind = "leak" if leak else "duplicate"
@@ -146,6 +145,13 @@ class _Writing:
         if now - self._said >= _EVERY_SECONDS:
             self._said = now
             self.job.log.write(Step(stage="write", step=min(self._done, total), total=total))
+
+
+def _records(dataset: Artifact, part: Part) -> Iterator[Preference | Rating]:
+    if part == "preferences":
+        yield from datasets.preferences(dataset)
+    else:
+        yield from datasets.ratings(dataset)
 
 
 def _labelled(table: pa.Table, lot: Lot) -> pa.Table:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,17 +15,17 @@ from honed.data.shapes.reading import COMMON, TAGS
 from honed.data.shapes.turns import Turn
 from honed.records import Role
 
-_EMPTY = ("", None)
-_PAIRS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = {
+EMPTY = ("", None)
+PAIRS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = {
     "alpaca": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
     "dolly": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
     "prompt-response": (single.PROMPTS, single.ANSWERS, single.PROMPT_FIELDS),
 }
-_LISTS: Mapping[str, tuple[str, str, str]] = {
+LISTS: Mapping[str, tuple[str, str, str]] = {
     "messages": ("messages", "role", "content"),
     "sharegpt": ("conversations", "from", "value"),
 }
-_ROLES: Mapping[str, Role] = {
+ROLES: Mapping[str, Role] = {
     "system": "system",
     "user": "user",
     "human": "user",
@@ -43,7 +43,7 @@ class Plain(NamedTuple):
     ignored: tuple[str, ...]
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """How rows with one set of fields are read. ``rare`` are fields that have to be empty here."""
 
     asked: str
@@ -56,30 +56,33 @@ class _Plan(NamedTuple):
 
 def read(value: Mapping[str, Any], shape: str) -> Plain | None:
     """Return the row as it was read, or None if it has to be read with care."""
-    plan = _plan(shape, tuple(value))
-    if plan is None:
+    how = plan(shape, tuple(value))
+    if how is None:
         return None
-    for name in plan.rare:
-        if value[name] not in _EMPTY:
+    for name in how.rare:
+        if value[name] not in EMPTY:
             return None
-    tags: dict[str, str] = {}
-    for name in plan.tags:
-        text = value[name]
-        if type(text) is not str:
+    for name in how.tags:
+        if type(value[name]) is not str:
             return None
-        if text:
-            tags[name] = text
+    tags = tagged((name, value[name]) for name in how.tags)
+    return _pair(value, how, tags) if how.answer else _turns(value, how, tags, *LISTS[shape][1:])
+
+
+def tagged(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the tags that fields and their texts make."""
+    tags = {name: text for name, text in texts if text}
     if "category" in tags and "task" not in tags:
         tags["task"] = tags.pop("category")
-    return _pair(value, plan, tags) if plan.answer else _turns(value, plan, tags, *_LISTS[shape][1:])
+    return tags
 
 
-def _pair(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str]) -> Plain | None:
+def _pair(value: Mapping[str, Any], plan: Plan, tags: dict[str, str]) -> Plain | None:
     asked, answer = value[plan.asked], value[plan.answer]
-    if not (_is_plain(asked) and _is_plain(answer)):
+    if not (is_plain(asked) and is_plain(answer)):
         return None
     extra = ""
-    if plan.more and (more := value[plan.more]) not in _EMPTY:
+    if plan.more and (more := value[plan.more]) not in EMPTY:
         if type(more) is not str or "\0" in more:
             return None
         asked, extra = f"{asked}\n{more}", plan.more
@@ -87,7 +90,7 @@ def _pair(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str]) -> Plain 
     return Plain(Drawn(turns, tags), (plan.asked, plan.answer), extra, plan.ignored)
 
 
-def _turns(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str], says: str, text_key: str) -> Plain | None:
+def _turns(value: Mapping[str, Any], plan: Plan, tags: dict[str, str], says: str, text_key: str) -> Plain | None:
     entries = value[plan.asked]
     if type(entries) is not list:
         return None
@@ -97,8 +100,8 @@ def _turns(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str], says: st
         if type(entry) is not dict or len(entry) != 2:
             return None
         role, text = entry.get(says), entry.get(text_key)
-        known = _ROLES.get(role) if type(role) is str else None
-        if known is None or type(text) is not str or not _is_plain(text) or known not in _AFTER[before]:
+        known = ROLES.get(role) if type(role) is str else None
+        if known is None or type(text) is not str or not is_plain(text) or known not in AFTER[before]:
             return None
         turns.append(Turn(known, text, (plan.asked, place, text_key)))
         before = known
@@ -107,7 +110,7 @@ def _turns(value: Mapping[str, Any], plan: _Plan, tags: dict[str, str], says: st
     return Plain(Drawn(tuple(turns), tags), (plan.asked,), "", plan.ignored)
 
 
-_AFTER: Mapping[str, tuple[str, ...]] = {
+AFTER: Mapping[str, tuple[str, ...]] = {
     "": ("user", "system"),
     "system": ("user",),
     "user": ("assistant",),
@@ -115,24 +118,25 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _is_plain(text: Any) -> bool:
+def is_plain(text: Any) -> bool:
+    """Tell texts that say something and hold no NUL."""
     return type(text) is str and text != "" and not text.isspace() and "\0" not in text
 
 
 @lru_cache(4096)
-def _plan(shape: str, keys: tuple[str, ...]) -> _Plan | None:
-    """All rows of a file have the same few sets of fields: each is looked at once."""
+def plan(shape: str, keys: tuple[str, ...]) -> Plan | None:
+    """Return how rows with these fields are read, if they can be; each set of fields is looked at once."""
     if "tags" in keys or "check" in keys:
         return None
     tags = tuple(name for name in TAGS if name in keys)
-    if shape in _LISTS:
-        key = _LISTS[shape][0]
+    if shape in LISTS:
+        key = LISTS[shape][0]
         rare = tuple(name for name in ("system", "tools", "functions") if name in keys)
         ignored = tuple(name for name in keys if name != key and name not in COMMON and name not in TAGS)
-        return _Plan(key, "", "", rare, tags, ignored) if key in keys else None
-    if shape not in _PAIRS:
+        return Plan(key, "", "", rare, tags, ignored) if key in keys else None
+    if shape not in PAIRS:
         return None
-    prompts, answers, known = _PAIRS[shape]
+    prompts, answers, known = PAIRS[shape]
     asked, answer = _first(prompts, keys), _first(answers, keys)
     if not asked or not answer:
         return None
@@ -140,7 +144,7 @@ def _plan(shape: str, keys: tuple[str, ...]) -> _Plan | None:
     names = ("system", "tools", "functions", *(("history",) if shape != "prompt-response" else ()))
     rare = tuple(name for name in names if name in keys)
     ignored = tuple(name for name in keys if name not in known and name not in COMMON and name not in TAGS)
-    return _Plan(asked, more, answer, rare, tags, ignored)
+    return Plan(asked, more, answer, rare, tags, ignored)
 
 
 def _first(names: tuple[str, ...], keys: tuple[str, ...]) -> str:

@@ -16,7 +16,8 @@ import orjson
 from honed.data.sources import where
 from honed.data.sources.row import CutError, Row, unreadable
 
-_MAX_DEPTH = 64
+MAX_BRACKETS = 64
+"""Levels that a row may nest; one with no more brackets can't nest deeper."""
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _RAW_BYTE = re.compile("[\udc80-\udcff]")
 _WORDS = {
@@ -48,21 +49,21 @@ def quick(text: str) -> dict[str, Any] | None:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if type(value) is not dict or text.count("{") + text.count("[") > _MAX_DEPTH:
+    if type(value) is not dict or text.count("{") + text.count("[") > MAX_BRACKETS:
         return None
     plain = text.replace("\\\\", "") if "\\\\" in text else text
-    return value if plain.count('"') - plain.count('\\"') == 2 * _texts(value) else None
+    return value if plain.count('"') - plain.count('\\"') == 2 * texts(value) else None
 
 
-def _texts(value: Any) -> int:
+def texts(value: Any) -> int:
     """Count the keys and texts of a value; far below 0 if it holds a number that may have been rounded."""
     kind = type(value)
     if kind is str:
         return 1
     if kind is dict:
-        return len(value) + sum(1 if type(inner) is str else _texts(inner) for inner in value.values())
+        return len(value) + sum(1 if type(inner) is str else texts(inner) for inner in value.values())
     if kind is list:
-        return sum(map(_texts, value))
+        return sum(map(texts, value))
     return 0 if kind is not float or -_EXACT < value < _EXACT else _NEVER
 
 
@@ -107,7 +108,7 @@ class Decoder:
             path, offset = where.scalar(text, what)
             problem = CutError(kind, f"{what} isn't a JSON number", "Use a finite number, or null.")
             return self._fault((offset, problem, where.dotted(path)), text, line)
-        if text.count("{") + text.count("[") > _MAX_DEPTH and where.depth(text) > _MAX_DEPTH:
+        if text.count("{") + text.count("[") > MAX_BRACKETS and where.depth(text) > MAX_BRACKETS:
             return self._fault((0, _DEEP, "row"), text, line)
         if _LONE.search(text) and not _encodable(value):
             problem = CutError(
@@ -165,7 +166,7 @@ class Decoder:
 
 
 _DEEP = CutError(
-    "nested too deeply", f"the row nests more than {_MAX_DEPTH} levels deep", "A row is an object of texts."
+    "nested too deeply", f"the row nests more than {MAX_BRACKETS} levels deep", "A row is an object of texts."
 )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress
+from typing import Any
 
-from honed.data.sources.decode import Decoder
+import orjson
+
+from honed.data.sources.decode import MAX_BRACKETS, Decoder, quick, texts
 from honed.data.sources.row import KEPT, Block, CutError, Known, Row, too_long, unreadable
 
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,55 @@ class Lines:
         """Decode each line that isn't blank."""
         decoder = Decoder(file)
         for number, line in enumerate(self.data.decode("utf-8", "surrogateescape").split("\n"), self.first):
-            if line and line.strip(_BLANKS):
+            if line and line.strip(BLANKS):
                 yield decoder.whole(line, number)
+
+
+def quickly(lines: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    """Return what ``quick`` gives for each line, at a part of its cost.
+
+    Quotes are counted over all lines at once: a line whose keys repeat has more than its value accounts for, and none
+    has fewer, so that equal sums leave no doubt about any of them.
+    """
+    values = _objects(lines)
+    if set(map(type, values)) != {dict}:
+        values = [value if type(value) is dict else None for value in values]
+    kinds = list(map(type, chain.from_iterable(map(dict.values, filter(None, values)))))
+    if _SCALARS.issuperset(kinds):
+        many = sum(map(len, filter(None, values))) + kinds.count(str)
+    else:
+        values = [value and _flat(value, line) for value, line in zip(values, lines, strict=True)]
+        many = sum([texts(value) for value in values if value])
+    data = b"\n".join(compress(lines, [value is not None for value in values]) if None in values else lines)
+    data = data.replace(b"\\\\", b"") if b"\\\\" in data else data
+    if data.count(b'"') - data.count(b'\\"') == 2 * many:
+        return values
+    return [None if value is None else quick(line.decode()) for value, line in zip(values, lines, strict=True)]
+
+
+_SCALARS = frozenset({str, int, bool, type(None)})
+
+
+def _objects(lines: Sequence[bytes]) -> list[Any]:
+    try:
+        return list(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        return list(map(_object, lines))
+
+
+def _object(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _flat(value: dict[str, Any], line: bytes) -> dict[str, Any] | None:
+    """Return an object that can't nest deeply."""
+    for inner in value.values():
+        if type(inner) is list or type(inner) is dict:
+            return value if line.count(b"{") + line.count(b"[") <= MAX_BRACKETS else None
+    return value
 
 
 def blocks(chunks: Iterator[bytes], file: str, limit: int) -> Iterator[Block]:

@@ -42,7 +42,7 @@ def blocks(path: Path, file: str, meter: Meter) -> Iterator[Block]:
                 number += batch.num_rows
                 meter.done = number
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         problem = CutError("damaged Parquet", f"the Parquet file can't be read on: {reason}", "Write the file again.")
         yield Known((unreadable(file, (number + 1, "row"), problem, counts=False),))
 

@@ -25,12 +25,18 @@ from honed.errors import ConfigError, DataError, HonedError
 from honed.records import Check, Conversation, Fault, Message, Record, digest
 
 MANIFEST = "manifest.json"
-EMBEDDED = ("ifeval", "ifbench")
+EMBEDDED = (
+    "ifeval", "ifbench", "precision", "specificity", "context", "paraphrases", "twins", "audience", "knowledge",
+    "formats", "safety", "sycophancy",
+)  # fmt: skip
 _SHOWN = 5  # faults that an error names
 
 
 class Manifest(Record):
-    """What a suite is. ``sha256`` is that of the rows' text; a count or a hash that is given must hold."""
+    """What a suite is. ``sha256`` is that of the rows' text; a count or a hash that is given must hold.
+
+    ``max_tokens`` is the longest answer that the suite asks for, where nobody says another.
+    """
 
     name: str
     title: str = ""
@@ -39,6 +45,7 @@ class Manifest(Record):
     rows: str = "rows.jsonl"
     count: int | None = Field(default=None, ge=1)
     sha256: str | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
 
 
 class Row(Record):
@@ -89,6 +96,11 @@ def pinned(name: str) -> str:
     return name if name in EMBEDDED else str(Path(name).resolve())
 
 
+def manifest(name: str) -> Manifest:
+    """Return what a suite's manifest says. Raises as ``read`` does for one that isn't there or is wrong."""
+    return _manifest(_folder(name), name)
+
+
 def read(name: str) -> Suite:
     """Read an embedded suite by its name, or the one in a folder.
 
@@ -96,11 +108,11 @@ def read(name: str) -> Suite:
     its verifier, an unknown verifier or instruction, two rows with one prompt. No row is ever skipped.
     """
     folder = _folder(name)
-    manifest = _manifest(folder, name)
-    content = _content(folder, manifest, name)
+    said = _manifest(folder, name)
+    content = _content(folder, said, name)
     hash_ = hashlib.sha256(content).hexdigest()
-    where = f"{name}/{manifest.rows}"
-    if manifest.sha256 not in (None, hash_):
+    where = f"{name}/{said.rows}"
+    if said.sha256 not in (None, hash_):
         raise DataError(f"{where}: the rows are not those of the manifest", "Restore them, or mend sha256.")
     rows: list[Row] = []
     faults: list[Fault] = []
@@ -125,9 +137,9 @@ def read(name: str) -> Suite:
         rows.append(named)
     if faults:
         raise DataError(summary(faults), faults[0].hint)
-    if manifest.count not in (None, len(rows)) or not rows:
-        raise DataError(f"{where}: {len(rows)} rows, and the manifest says {manifest.count or 'nothing'}", "Mend one.")
-    return Suite(manifest, tuple(rows), hash_[:16])
+    if said.count not in (None, len(rows)) or not rows:
+        raise DataError(f"{where}: {len(rows)} rows, and the manifest says {said.count or 'nothing'}", "Mend one.")
+    return Suite(said, tuple(rows), hash_[:16])
 
 
 def summary(faults: list[Fault]) -> str:
@@ -150,7 +162,7 @@ def _folder(name: str) -> Traversable:
     if (folder / MANIFEST).is_file():
         return folder
     near = difflib.get_close_matches(name, EMBEDDED, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Give a folder with {MANIFEST}, or {' or '.join(EMBEDDED)}."
+    hint = f"Did you mean {near[0]!r}?" if near else f"Give a folder with {MANIFEST}, or one of {', '.join(EMBEDDED)}."
     raise ConfigError(f"there is no suite {name!r}", hint)
 
 
@@ -186,13 +198,17 @@ def _row(line: bytes) -> Row:
         row = Row.model_validate(value)
     except ValidationError as error:
         raise DataError("; ".join(reasons(error)), "Mend the row.") from error
-    name = row.check.verifier
     try:
-        registry.get("verifiers", name)
-        if name in registry.names("instructions"):
-            registry.get("instructions", name).read(row.check.params)
+        judge = registry.get("verifiers", row.check.verifier)
+        if row.check.verifier in registry.names("instructions"):
+            registry.get("instructions", row.check.verifier).read(row.check.params)
+        else:
+            judge(row.check.params, row.prompt, "ok")  # wrong parameters show at the first verdict
     except HonedError as error:
         raise type(error)(f"check: {error.message}", error.hint) from error
+    except Exception as error:  # a verifier may be another package's
+        what = f"check: the verifier {row.check.verifier!r} failed: {type(error).__name__}: {error}"
+        raise DataError(what, "A verifier must judge any text: mend it, or the row's parameters.") from error
     return row
 
 

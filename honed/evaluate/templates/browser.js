@@ -35,7 +35,7 @@ function said(side, answer, wanted) {
   const mark = answer.passed === null ? ["none", "not judged"] : answer.passed ? ["pass", "✓ passes"] : ["fail", "✗ fails"];
   const head = element("h4");
   head.append(element("span", side.role, side.name), element("span", `mark ${mark[0]}`, mark[1]));
-  box.append(head, prose("text", answer.answer, wanted));
+  box.append(head);
   if (answer.parts.length) {
     const list = element("ul", "parts");
     for (const part of answer.parts) {
@@ -44,7 +44,8 @@ function said(side, answer, wanted) {
       list.append(line);
     }
     box.append(list);
-  } else box.append(prose("why", answer.why, wanted));
+  } else if (answer.why) box.append(prose("why", answer.why, wanted));
+  box.append(prose("text", answer.answer, wanted));
   if (answer.vacuous) box.append(element("span", "flag", `vacuous: ${answer.vacuous}`));
   if (answer.cut) box.append(element("span", "flag", "cut at the longest length"));
   return box;
@@ -102,7 +103,8 @@ function item(row) {
   const last = row.prompt.findLast((message) => message.role === "user") ?? row.prompt.at(-1);
   const title = element("span", "line", (last?.content ?? "").slice(0, 200) || "(empty)");
   title.dir = "auto";
-  const of = [row.tags.task, row.tags.audience].filter(Boolean).map(words).join(" · ") || row.row;
+  const asks = row.groups.filter((group) => group.startsWith("constraint: ")).map((group) => group.slice(12));
+  const of = [row.tags.task, row.tags.audience].filter(Boolean).map(words).join(" · ") || asks.join(" · ") || row.row;
   link.append(element("span", `dot ${row.fates[0]}`), title, element("span", "of", of));
   line.append(link);
   return line;

@@ -13,7 +13,7 @@ from honed.rounds.curve.config import CurveConfig
 from honed.rounds.curve.efficiency import Efficiency
 from honed.rounds.curve.law import Floats
 from honed.rounds.curve.needed import Curve
-from honed.rounds.curve.outcome import CurveOutcome
+from honed.rounds.curve.outcome import CurveOutcome, Measured
 from honed.store.workspace import Workspace
 from tests.rounds.curve.test_law import ROWS, held_out
 from tests.rounds.curve.test_verdict import measured, trained
@@ -69,8 +69,6 @@ def test_without_a_law_the_sizes_themselves_are_named() -> None:
 def outcomes(evaluations: list[list[Evaluation]]) -> list[CurveOutcome]:
     made = []
     for at, found in enumerate(evaluations):
-        from honed.rounds.curve.outcome import Measured
-
         both, runs = Measured(found), trained(SIZES)
         made.append(
             CurveOutcome(

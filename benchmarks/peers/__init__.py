@@ -1,0 +1,1 @@
+"""What other tools do, run beside ours."""

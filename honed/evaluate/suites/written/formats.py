@@ -1,0 +1,76 @@
+"""Forms that a base model can write and a tuned one should not have lost: JSON, CSV, Markdown, dates, lists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from honed.evaluate.suites.written.row import Row, Written, row
+
+_DATES = (
+    ("5 March 2024", "2024-03-05"),
+    ("12 July 1999", "1999-07-12"),
+    ("1 May 2030", "2030-05-01"),
+    ("28 February 2011", "2011-02-28"),
+    ("9 November 1989", "1989-11-09"),
+)
+_LISTS = (
+    ("red", "blue", "green"),
+    ("cat", "dog", "fox"),
+    ("one", "two", "three"),
+    ("tea", "milk", "juice"),
+    ("north", "south", "west"),
+)
+_PAIRS = (
+    ("name", "Ada", "age", 36),
+    ("city", "Oslo", "zip", 150),
+    ("fruit", "fig", "count", 8),
+    ("tool", "saw", "price", 25),
+    ("bird", "owl", "eggs", 4),
+)
+_ROMAN = ((4, "IV"), (9, "IX"), (12, "XII"), (6, "VI"), (15, "XV"))
+_WORDS = ("winter", "garden", "silver", "planet", "rocket")
+_RANGES = ((1, 5), (3, 8), (10, 14), (6, 10), (2, 7))
+
+
+def _asked() -> Iterator[tuple[str, str, tuple[str, dict[str, Any]], str]]:
+    for said, iso in _DATES:
+        yield "dates", f"Write the date {said} in the form YYYY-MM-DD.", ("regex", {"pattern": rf"\b{iso}\b"}), iso
+    for items in _LISTS:
+        ask = f"Write the words {', '.join(items)} as a JSON list of strings."
+        schema = {"type": "array", "items": {"type": "string"}, "const": list(items)}
+        yield "json", ask, ("json", {"schema": schema}), json.dumps(items)
+    for key, text, other, number in _PAIRS:
+        ask = f"Write a JSON object in which {key} is the string {text} and {other} is the number {number}."
+        ideal = json.dumps({key: text, other: number})
+        yield "json", ask, ("json", {"fields": {key: text, other: number}}), ideal
+    for items in _LISTS:
+        rule = r"[ \t]*\n[ \t]*".join(rf"[-*+] +{item}" for item in items)
+        ask = f"Write the words {', '.join(items)} as a Markdown list, one word a line, each after a dash and a space."
+        yield "markdown", ask, ("regex", {"pattern": f"(?i){rule}"}), "\n".join(f"- {item}" for item in items)
+    for word in _WORDS:
+        ask = f"Write the word {word} in bold with Markdown."
+        yield "markdown", ask, ("regex", {"pattern": rf"(?i)(?:\*\*|__){word}(?:\*\*|__)"}), f"**{word}**"
+    for items in _LISTS:
+        ask = f"Write one line of CSV with the values {' and '.join(items)}, in this order, without spaces."
+        yield "csv", ask, ("regex", {"pattern": f"(?i){re.escape(','.join(items))}"}), ",".join(items)
+    for number, roman in _ROMAN:
+        ask = f"Write the number {number} as a Roman numeral."
+        yield "numerals", ask, ("regex", {"pattern": rf"\b{roman}\b"}), roman
+    for first, last in _RANGES:
+        every = [str(number) for number in range(first, last + 1)]
+        ask = f"Write the whole numbers from {first} to {last}, separated by commas."
+        yield "numerals", ask, ("regex", {"pattern": r",\s*".join(every)}), ", ".join(every)
+
+
+def _rows() -> list[Row]:
+    found = []
+    for place, (task, ask, check, ideal) in enumerate(_asked()):
+        tags = {"benefit": "forgetting", "task": f"format_{task}"}
+        found.append(row(f"formats-{place:02}", ask, check, tags, ideal))
+    return found
+
+
+SUITE = Written("formats", "JSON, CSV, Markdown, dates and numerals", 64, _rows)
