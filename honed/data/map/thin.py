@@ -96,18 +96,18 @@ def to_collect(
         _region(region, _missing(region.part, rows, len(regions), share)) for region in regions if region.part.thin
     ]
     found += [_kind(part, _missing(part, rows, len(kinds), share)) for part in kinds if part.thin]
-    for part in others.get("audience", ()):
+    for part in others.get("audiences", ()):
         if part.thin:
-            missing = _missing(part, rows, len(others["audience"]), share)
+            missing = _missing(part, rows, len(others["audiences"]), share)
             sentence = f"Collect about {missing:,} more rows for the audience {part.name}: there are {part.rows:,}."
             found.append(Wanted(about="audience", name=part.name, have=part.rows, rows=missing, sentence=sentence))
-    for part in others.get("language", ()):
+    for part in others.get("languages", ()):
         if part.thin:
             sentence = f"{part.name}: {_rows(part.rows)}. Collect {_FEW} or more if it is meant, else drop them."
             found.append(
                 Wanted(about="language", name=part.name, have=part.rows, rows=_FEW - part.rows, sentence=sentence)
             )
-    for part in others.get("length", ()):
+    for part in others.get("lengths", ()):
         if part.thin:
             missing = max(1, round(_BAND * rows) - part.rows)
             sentence = f"Answers of {part.name} are {part.share:.1%} of the rows; {missing:,} more would make them 3 %."

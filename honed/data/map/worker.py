@@ -170,7 +170,7 @@ class _Map:
         audiences = thin.parts(said, len(rows), share) if said else ()
         answers = thin.bands([row.answer_words for row in rows], len(rows))
         languages = thin.languages(Counter(row.language for row in rows), len(rows), _UNCLEAR)
-        others = {"audience": audiences, "language": languages, "length": answers}
+        others = {"audiences": audiences, "languages": languages, "lengths": answers}
         collect = thin.to_collect(len(rows), share, regions, parts, others)
         if tagged:
             both = Counter((row.tags.get(by.removeprefix("tag "), OTHER), row.tags.get(_AUDIENCE, "")) for row in rows)
