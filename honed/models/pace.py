@@ -60,7 +60,7 @@ class Pace:
 
 
 class Budget:
-    """A limit in money that is never passed: the most that each request may cost is set aside before it is sent.
+    """A limit in money: the most that each request may cost, its prompt by a guess, is set aside before it is sent.
 
     ``paid`` is what earlier attempts of the same work have paid; ``lost`` what they may have paid for answers that
     never arrived, which counts towards the limit too.
