@@ -25,7 +25,7 @@ def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     width = loaded.model.dtype.itemsize
     longest = max(len(row.ids) + row.limit for row in rows)
-    each = 2 * config.num_hidden_layers * heads * size * width * longest
+    each = 2 * int(config.num_hidden_layers * heads * size) * width * longest
     return max(1, min(most, len(rows), int(_SHARE * _free(loaded.model.device)) // each))
 
 
