@@ -8,8 +8,8 @@ processes of its own whose peak memory and processor time are read. ``near``: re
 near duplicates by the step's own definition, worked out here a second time; precision over the dropped rows. Beside it
 run datasketch, where it is installed, and a script in the manner of text-dedup (``peers``), with the same runs of words
 and threshold and 128 (125) permutations, in this process; and datatrove's MinHash pipeline, where an interpreter that
-has it is named. ``--no-curate`` leaves out curation, and the peers. Personal data is planted in sentences, 1,000 of each
-kind, beside sentences with numbers that are nobody's.
+has it is named. ``--no-curate`` leaves out curation, and the peers. Personal data is planted in sentences, 1,000 of
+each kind, beside sentences with numbers that are nobody's.
 """
 
 from __future__ import annotations

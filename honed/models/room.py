@@ -26,7 +26,8 @@ def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
     width = loaded.model.dtype.itemsize
     longest = max(len(row.ids) + row.limit for row in rows)
     each = 2 * int(config.num_hidden_layers * heads * size) * width * longest
-    return max(1, min(most, len(rows), int(_SHARE * _free(loaded.model.device)) // each))
+    fit: int = int(_SHARE * _free(loaded.model.device)) // each
+    return max(1, min(most, len(rows), fit))
 
 
 def _free(device: Any) -> int:
