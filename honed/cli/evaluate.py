@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     "--suite",
     metavar="NAME",
     multiple=True,
-    help="Suite in place of a dataset: ifeval, benefits (ten of them), ... or a folder; may be given several times.",
+    help="Suite in place of a dataset: ifeval, benefits (ten of them), ..., a folder, lm-eval:TASK or "
+    "inspect:FILE.py@TASK; may be given several times.",
 )
 @click.option("--scorer", metavar="NAME", help="Judges rows without a check: exact, f1, rouge, or FILE.py:FUNCTION.")
 @click.option(
@@ -128,8 +129,8 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
     from honed.evaluate.outcome import result as outcome_of
 
     found = outcome_of(result)
-    what = found.data if found.suite else f"{found.data}, {found.rows} rows of {found.split}"
-    lines = [("model", found.model), ("data", what), *_rates(found), *_graded(found)]
+    what = found.data if found.suite or found.harness else f"{found.data}, {found.rows} rows of {found.split}"
+    lines = [("model", found.model), ("data", what), *_rates(found), *_graded(found), *_harness(found)]
     if found.loss is not None:
         size = f", {found.bits_per_byte:.4f} bits per byte" if found.bits_per_byte else ""
         lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}{size}"))
@@ -180,16 +181,30 @@ def _graded(found: Outcome) -> Iterator[tuple[str, str]]:
         yield f"{suite} {reliable.name(one.k)}".strip(), f"{whole}; {mean}"
 
 
+def _harness(found: Outcome) -> Iterator[tuple[str, str]]:
+    """Say the numbers of another harness as it gives them, and which of its metrics says that a row passes."""
+    if found.harness is None:
+        return
+    kind = f"{found.harness.harness} {found.harness.version}"
+    for one in found.harness.metrics:
+        error = f" (standard error {one.error:.4f})" if one.error is not None else ""
+        yield kind, f"{one.task} {one.metric}: {one.value:.4f}{error}"
+    for task, metric in found.harness.passed_by.items():
+        yield "a row passes", f"in {task} by {metric}"
+
+
 def _rates(found: Outcome) -> list[tuple[str, str]]:
     """Say the pass rate beside its floors; a suite's own table says both."""
     from honed.evaluate import words
 
-    if found.suite or found.pass_rate is None or found.interval is None or not found.floors:
+    if found.suite or found.pass_rate is None or found.interval is None:
         return []
     said = f"{words.percent(found.pass_rate, 1)} of {found.n} ({words.span(found.interval, digits=1)})"
-    constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
-    echo = f"{words.percent(found.floors.echo.rate, 1)} by echoing the prompt"
-    lines = [("pass rate", said), ("floors", f"{constant}; {echo}")]
+    lines = [("pass rate", said)]
+    if found.floors:
+        constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
+        echo = f"{words.percent(found.floors.echo.rate, 1)} by echoing the prompt"
+        lines.append(("floors", f"{constant}; {echo}"))
     if found.guarded:
         share = f"{words.percent(found.guarded.rate, 1)} ({words.span(found.guarded.interval, digits=1)})"
         lines.insert(1, ("guarded", f"{share}: passed by answers that aren't vacuous"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,6 +20,9 @@ from honed.models.local import LocalEngine
 from honed.models.remote import RemoteEngine
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+AS_IT_IS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""The template of a text that the model goes on with: no headings, no turns."""
 
 NOT_KNOWN = (
     "the held-out loss: a server gives answers, not their likelihood",
@@ -69,6 +72,8 @@ def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
         device=device,
         template=settings.template,
     )
+    if not settings.harness.chat:
+        loaded.chat = replace(loaded.chat, template=AS_IT_IS)
     known = (loaded.ref, loaded.hash, loaded.chat.hash, device, settings.precision, loaded)
     engine = LocalEngine(loaded, batch_size=settings.batch_size)
     if not settings.answer_cache:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from honed.config import Config
+from honed.evaluate.harness import names
+from honed.evaluate.harness.config import HarnessConfig
 from honed.evaluate.rates import SEGMENTS
 from honed.models.endpoint import EndpointConfig
 from honed.records import Split
@@ -25,8 +27,10 @@ class EvaluateConfig(Config):
     data: str | None = Field(default=None, description="dataset whose rows are answered: name or name@vN")
     suite: tuple[str, ...] | None = Field(
         default=None,
-        description="suites whose rows are answered, in place of a dataset: names such as ifeval, benefits, or folders",
+        description="suites whose rows are answered, in place of a dataset: names such as ifeval, benefits, folders, "
+        "or tasks of other harnesses: lm-eval:TASK, inspect:FILE.py@TASK",
     )
+    harness: HarnessConfig = Field(default=HarnessConfig(), description="how the tasks of another harness are run")
     scorer: str | None = Field(
         default=None,
         description="how rows without a check are judged: exact, f1, rouge ..., or FILE.py:FUNCTION of your own",
@@ -35,7 +39,9 @@ class EvaluateConfig(Config):
     rows: int | None = Field(default=None, ge=1, description="how many rows, chosen by hash; all when not given")
     seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
     max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens; a suite may ask for another")
-    batch_size: int = Field(default=32, ge=1, description="answers that are made together")
+    batch_size: int = Field(
+        default=96, ge=1, description="answers that are made together at most; fewer if memory holds no more"
+    )
     ranks: int = Field(default=1, ge=1, description="processes that share the rows, each with the whole model")
     answer_cache: bool = Field(
         default=True,
@@ -96,4 +102,16 @@ class EvaluateConfig(Config):
             raise ValueError("give either 'data' or 'suite'")
         if self.suite and self.scorer:
             raise ValueError("a scorer judges rows without a check, and every row of a suite has its own")
+        return self
+
+    @model_validator(mode="after")
+    def _harness_alone(self) -> EvaluateConfig:
+        if names.harness(self.suite or ()) is None:
+            if self.harness != HarnessConfig():
+                raise ValueError("'harness' is set, and no suite is another harness's task (lm-eval:TASK, say)")
+            return self
+        if self.ranks > 1:
+            raise ValueError("another harness's tasks are run by one process: leave out 'ranks'")
+        if self.endpoint is not None and not self.harness.chat:
+            raise ValueError("a served model has its server's chat template: leave out 'harness.chat'")
         return self

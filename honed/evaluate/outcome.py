@@ -95,6 +95,24 @@ class Groups(Record):
     worst: Worst | None
 
 
+class HarnessMetric(Record):
+    """A number as another harness gives it, of one task or a group of them; ``error`` is its standard error."""
+
+    task: str
+    metric: str
+    value: float
+    error: float | None = None
+
+
+class HarnessScores(Record):
+    """What a harness says of its tasks; ``passed_by`` is the metric by which the rows of each task pass or fail."""
+
+    harness: str
+    version: str
+    metrics: tuple[HarnessMetric, ...]
+    passed_by: Mapping[str, str]
+
+
 class LeftOut(Record):
     """A row that has no loss, and why."""
 
@@ -115,7 +133,7 @@ class Outcome(Record):
     ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
     ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
     judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of
-    a model that a server runs.
+    a model that a server runs; ``harness`` are the numbers of lm-eval or inspect-ai, where the rows are its tasks'.
     """
 
     model: str
@@ -162,6 +180,7 @@ class Outcome(Record):
     value: Graded | None = None
     reliable: Mapping[str, Reliable] = {}
     bits_per_byte: float | None = None
+    harness: HarnessScores | None = None
 
 
 Line = TypeVar("Line", Answer, RowLoss)

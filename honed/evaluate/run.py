@@ -7,6 +7,7 @@ from typing import Any
 from honed import segments
 from honed.errors import ConfigError
 from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.harness import names
 from honed.evaluate.scorers import own
 from honed.evaluate.suites import chosen
 from honed.jobs import job as jobs
@@ -22,13 +23,15 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
 
     The versions of dataset and model are resolved now and kept, and a file of segments is read, so that a resumed job
     asks the same model about the same rows. Raises, before anything is written, ``StoreError`` if there is no such
-    dataset, ``ConfigError`` if there is no such suite or scorer or the segments can't be read, ``JobError`` if there is
-    no such evaluation of the base.
+    dataset, ``ConfigError`` if there is no such suite or scorer, a harness isn't installed or the segments can't be
+    read, ``JobError`` if there is no such evaluation of the base.
     """
     source: dict[str, Any] = {}
     if config.data is not None:
         source["data"] = artifacts.resolve(workspace, "datasets", config.data).ref
-    if config.suite is not None:
+    if config.suite is not None and names.harness(config.suite):
+        source["suite"] = names.pinned(config.suite)
+    elif config.suite is not None:
         source["suite"] = chosen.pinned(config.suite)
         if "max_tokens" not in config.model_fields_set and (asked := chosen.max_tokens(config.suite)):
             source["max_tokens"] = asked

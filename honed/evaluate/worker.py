@@ -20,6 +20,7 @@ from honed.evaluate import graded, groups, loss, outcome, reliable, scoring
 from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.harness import names, run_tasks
 from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.scorers import own
 from honed.evaluate.shard import Shard, shard
@@ -28,7 +29,7 @@ from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
 from honed.jobs import job as jobs
 from honed.jobs import worker
-from honed.jobs.events import Metric, Step
+from honed.jobs.events import Metric, SampleMade, Step
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.models.load import LoadedModel
@@ -40,6 +41,13 @@ from honed.store import artifacts, datasets
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Answer and measure as ``config.yaml`` says, going on from what an earlier attempt made; return an ``Outcome``."""
     settings = settings_file.read(EvaluateConfig, job.path / "config.yaml")
+
+    def check() -> None:
+        if stopping():
+            raise worker.Stopped
+
+    if names.harness(settings.suite or ()):
+        return _harness(job, settings, check)
     source = _source(job, settings)
     rows, repeated = scoring.choose(source.rows, settings.rows, settings.seed)
     scorer = own.find(settings.scorer) if settings.scorer else None
@@ -52,11 +60,6 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     floors, verdicts = scoring.floors(rows, known)
     answering = Answering(part, rows, known, verdicts, settings.unverified_answers)
     stages: dict[str, float] = {}
-
-    def check() -> None:
-        if stopping():
-            raise worker.Stopped
-
     losses: dict[str, RowLoss] = {}
     left_out: tuple[LeftOut, ...] = ()
     with ExitStack() as closing:
@@ -72,8 +75,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     values = {
         **_asked(model, settings, source),
         **_measured(job, answering.answers, losses),
-        **_by_tag(settings.segments, rows, answering.answers, losses),
-        "value": graded.graded(answering.answers.values()),
+        **_by_tag(settings.segments, {row.id: row.tags for row in rows}, answering.answers, losses),
         "reliable": reliable.reliable(answering.answers.values()),
         "scorer": scorer.said if scorer else "",
         "base": _base(job, settings, source, answering.answers),
@@ -88,6 +90,44 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "tokens_per_second": answering.tokens_per_second,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "stages": stages,
+    }
+    return Outcome.model_validate(values).model_dump(mode="json")
+
+
+def _harness(job: Job, settings: EvaluateConfig, check: Callable[[], None]) -> dict[str, Any]:
+    """Run another harness's tasks with the same model and engine; what they leave is an evaluation like any other."""
+    stages: dict[str, float] = {}
+    with ExitStack() as closing:
+        with _timed(stages, "load"):
+            model = closing.enter_context(answerer(job, settings))
+        with _timed(stages, "answers"):
+            ran = run_tasks.run(job, settings, model, check)
+    answers = {
+        row: one.model_copy(update={"tags": segments.shown(settings.rules, one.tags)}) if settings.rules else one
+        for row, one in ran.answers.items()
+    }
+    for name, lines in ((outcome.SAMPLES, answers), (outcome.LOSSES, ran.losses)):
+        (job.path / name).unlink(missing_ok=True)  # an attempt that was killed here
+        outcome.append(job.path / name, lines.values())
+    for one in answers.values():
+        job.log.write(SampleMade(row=one.row, answer=one.answer, passed=one.passed))
+    source = _Source(f"{ran.scores.harness} {', '.join(names.tasks(settings.suite or ()))}", ran.hash, (), None)
+    values = {
+        **_asked(model, settings, source),
+        **_measured(job, answers, ran.losses),
+        **_by_tag(settings.segments, {row: one.tags for row, one in answers.items()}, answers, ran.losses),
+        "base": _base(job, settings, source, answers),
+        "rows": len(answers),
+        "repeated": 0,
+        "unverified": sum(one.passed is None for one in answers.values()),
+        "floors": ran.floors,
+        "left_out": (),
+        "resumed_answers": 0,
+        "cached_answers": model.from_cache,
+        "tokens_per_second": None,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "stages": stages,
+        "harness": ran.scores,
     }
     return Outcome.model_validate(values).model_dump(mode="json")
 
@@ -191,6 +231,7 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
         "bits_per_byte": loss.bits_per_byte(list(losses.values())),
         "loss_rows": len(losses),
         "answers": len(answers),
+        "value": graded.graded(answers.values()),
         "cut": sum(answer.finish == "length" for answer in answers.values()),
         "tokens": sum(answer.tokens for answer in answers.values()),
     }
@@ -198,12 +239,11 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
 
 def _by_tag(
     tags: Sequence[str],
-    rows: Sequence[Conversation],
+    of_row: Mapping[str, Mapping[str, str]],
     answers: Mapping[str, Answer],
     losses: Mapping[str, RowLoss],
 ) -> dict[str, Any]:
-    """Return all metrics by tag, and the guarded pass rate of all rows."""
-    of_row = {row.id: row.tags for row in rows}
+    """Return all metrics by tag (``of_row`` are each row's), and the guarded pass rate of all rows."""
     found = {tag: groups.groups(tag, answers, losses, of_row) for tag in tags}
     judged = [answer for answer in answers.values() if answer.passed is not None]
     return {

@@ -15,10 +15,11 @@ _BATCH_BYTES = 512 * 1024 * 1024
 
 
 class Nats(NamedTuple):
-    """The loss summed over a row's supervised tokens, and how many they are."""
+    """The loss summed over a row's supervised tokens, how many they are, and whether each is the model's likeliest."""
 
     nats: float
     tokens: int
+    greedy: bool
 
 
 def measure(loaded: LoadedModel, encoded: Mapping[str, Encoded], batch_size: int) -> Iterator[dict[str, Nats]]:
@@ -49,12 +50,12 @@ def _batches(encoded: Mapping[str, Encoded], batch_size: int, vocabulary: int) -
 @torch.inference_mode()
 def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> dict[str, Nats]:
     model: Any = loaded.model
-    width = max(len(row.ids) for row in rows.values())
+    width = max(len(row.ids) for row in rows.values()) - 1  # nothing is predicted from the last id
     ids = torch.full((len(rows), width), loaded.chat.pad_id)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     for place, row in enumerate(rows.values()):
-        ids[place, : len(row.ids)] = torch.tensor(row.ids)
-        mask[place, : len(row.ids)] = 1
+        ids[place, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
+        mask[place, : len(row.ids) - 1] = 1
     kept = sorted({position for row in rows.values() for position in _positions(row)})
     column = {position: number for number, position in enumerate(kept)}
     logits = model(
@@ -69,7 +70,8 @@ def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> dict[str, Nats]:
         scores = logits[place, [column[position] for position in positions]].float()
         targets = torch.tensor([row.ids[position + 1] for position in positions], device=scores.device)
         nll = torch.nn.functional.cross_entropy(scores, targets, reduction="none").double().cpu()
-        found[name] = Nats(float(nll.sum()), len(positions))
+        greedy = bool((scores.argmax(-1) == targets).all())
+        found[name] = Nats(float(nll.sum()), len(positions), greedy)
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from honed.errors import ConfigError, DataError
+from honed.evaluate.harness.names import harness
 from honed.evaluate.suites import suite
 from honed.evaluate.suites.suite import EMBEDDED, Manifest, Row, Suite
 from honed.records import digest
@@ -63,6 +64,8 @@ def read(names: Sequence[str]) -> Suite:
 def _members(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
+        if harness([name]):
+            raise ConfigError(f"{name} is run by its own harness: it has no rows here", "honed evaluate MODEL runs it.")
         near = difflib.get_close_matches(name, [*EMBEDDED, *GROUPS], n=1)
         if near and near[0] in GROUPS and near[0] != name and not Path(name).is_dir():
             raise ConfigError(f"there is no suite {name!r}", f"Did you mean {near[0]!r}?")
