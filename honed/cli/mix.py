@@ -58,16 +58,19 @@ def mix(
 
     names, shares = _named(datasets)
     flags |= {"datasets": names or None, "anchor": _anchor(flags["anchor"])}
-    settings = _dealt(load(MixConfig, "mix", config, sets, flags), shares)
-    plan = run.plan(workspace, settings)
-    if not as_json:
-        click.echo(_table(plan))
-        for text in _remarks(plan):
-            say(text)
-    if dry_run:
-        if as_json:
+    settings = run.settled(workspace, _dealt(load(MixConfig, "mix", config, sets, flags), shares))
+    if dry_run or not as_json:
+        plan = run.plan(workspace, settings)
+        if not as_json:
+            click.echo(_table(plan))
+            for text in _remarks(plan):
+                say(text)
+        elif dry_run:
             emit_json({"dropped": summary.reasons(plan), "train": plan.total, **summary.facts(plan)})
-        return
+        if dry_run:
+            return
+    # The job plans once more, from the same versions and rules, to the same rows (they are chosen by hashes): a job is
+    # its folder, to be resumed and copied, and a plan is flags for every row, read in less time than the mix is written.
     job = run.run(workspace, settings)
     result = follow(job, as_json)
     if as_json:

@@ -24,6 +24,8 @@ _COMMON: Mapping[str, str] = {
     "Indonesian": "yang dan di untuk dengan dari ini itu adalah tidak pada dalam ke akan atau oleh bisa juga dapat",
     "Vietnamese": "và của là có không được cho một những trong với các này đã để người khi từ cũng thể như",
 }
+TOLD = frozenset(_COMMON)
+"""The languages that are told by their words."""
 _LANGUAGES: dict[str, tuple[str, ...]] = {}
 for _name, _words in _COMMON.items():
     for _word in _words.split():

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from plotly.offline import get_plotlyjs
 
 from honed.evaluate import browse, charts, words
 from honed.evaluate.browse import Shown
+from honed.look import pages
 from honed.store.workspace import write_whole, writing
 
 HTML, MARKDOWN, JSON = "report.html", "report.md", "report.json"
@@ -71,14 +72,7 @@ def markdown(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _environment(*, escape: bool) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("honed.evaluate"),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = pages.environment("honed.evaluate", escape=escape)
     environment.filters["fenced"] = _fenced
     environment.filters["inline"] = _inline
     return environment
@@ -96,5 +90,4 @@ def _fenced(text: str) -> str:
 def _inline(text: str) -> str:
     """Return text for a Markdown cell or line: on one line, nothing in it means anything, and a long one is cut."""
     line = " ".join(text.split())
-    line = line if len(line) <= _TEXT else f"{line[:_TEXT]} … {len(line) - _TEXT:,} characters more"
-    return re.sub(r"([\\`*_{}\[\]<>|#!&])", r"\\\1", line)
+    return pages.inline(line if len(line) <= _TEXT else f"{line[:_TEXT]} … {len(line) - _TEXT:,} characters more")

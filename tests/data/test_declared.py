@@ -14,6 +14,7 @@ from honed.config import build
 from honed.data.attributes import declared, parsed
 from honed.data.curate.recipe import DEFAULT, CurateConfig
 from honed.data.curate.worker import work as curate
+from honed.data.export import Format, export
 from honed.data.intake import Manner
 from honed.data.licences import conflicts, terms
 from honed.data.mapping import ColumnMap
@@ -27,7 +28,7 @@ from honed.jobs import job as jobs
 from honed.records import ATTRIBUTES, Consent, Conversation, FeedbackEvent, Interaction, Message
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from tests.data.files import queued, saved
+from tests.data.files import queued, saved, taken
 
 TEXTS = [
     "My six year old daughter asks why the sky is blue, please explain it to a child.",
@@ -66,6 +67,43 @@ def test_each_attribute_says_where_it_was_declared(workspace: Workspace, tmp_pat
     facts = artifacts.resolve(workspace, "datasets", "set").manifest.facts
     assert facts["declared"]["locale"] == {"operator": 2, "column country": 1}
     assert facts["counts"]["locale"] == {"de": {"train": 2}, "at": {"train": 1}}
+
+
+@pytest.mark.parametrize("form", ["alpaca", "messages", "sharegpt", "prompt-response", "label-studio", "argilla"])
+def test_an_export_carries_where_attributes_were_declared_and_an_import_reads_it_back(
+    workspace: Workspace, tmp_path: Path, form: Format
+) -> None:
+    rows = [
+        {"instruction": "one", "output": "a", "audience": "child", "task": "x"},
+        {"instruction": "two", "output": "b", "expertise": "novice"},
+        {"instruction": "three", "output": "c"},
+    ]
+    more = {"attributes": {"profession": "nurse"}, "heldout": 0.0}
+    before = {row.id: row for row in imported(workspace, tmp_path, rows, **more)}
+    done = export(artifacts.resolve(workspace, "datasets", "set"), form, tmp_path / "out.jsonl", "all")
+    assert done.lost == ({"declared": 3} if form == "argilla" else {})
+    work(queued(workspace, [tmp_path / "out.jsonl"], heldout=0.0, name="again"), lambda: False)
+    after = {row.id: row for row in of(workspace, "again")}
+    assert {id_: row.tags for id_, row in after.items()} == {id_: row.tags for id_, row in before.items()}
+    if form != "argilla":
+        assert {id_: row.declared for id_, row in after.items()} == {id_: row.declared for id_, row in before.items()}
+    facts = artifacts.resolve(workspace, "datasets", "again").manifest.facts
+    assert facts["declared"]["audience"] == {"column audience": 1}
+
+
+@pytest.mark.parametrize("value", [True, "yes", {"audience": 3}, {"audience": ""}, {}, None])
+def test_a_field_declared_that_is_not_ours_declares_nothing_and_is_named(tmp_path: Path, value: object) -> None:
+    row = {"instruction": "one", "output": "a", "audience": "child", "declared": value}
+    survey, (good,), _ = taken(saved(tmp_path, "rows.jsonl", json.dumps(row)))
+    read = declared(good.records[0], row, Manner("rows.jsonl", "alpaca", ColumnMap({})))
+    assert read.declared == {"audience": "column audience"}
+    assert "declared" in survey.counts.ignored
+
+
+def test_what_a_file_says_to_be_declared_is_of_tags_it_has_and_of_people_only() -> None:
+    row = {"tags": {"audience": "child", "task": "x"}, "declared": {"audience": "person", "task": "p", "locale": "q"}}
+    read = declared(Drawn((), {"audience": "child", "task": "x"}), row, Manner("rows.jsonl", "messages", ColumnMap({})))
+    assert read.declared == {"audience": "person"}
 
 
 def test_texts_that_tell_who_asks_get_no_attribute_on_the_whole_way(workspace: Workspace, tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ def test_a_family_draws_checks_of_different_kinds(family: Family, count: int) ->
         family.draw(Random(0), count=99)
 
 
+def test_a_family_draws_a_constraint_that_is_named_with_others_of_other_kinds() -> None:
+    for seed in range(10):
+        asked, _ = IFEVAL.read(IFEVAL.draw(Random(seed), followed.REQUEST, 3, including="punctuation:no_comma"))
+        ids = [one.instruction.id for one in asked]
+        assert (ids[0], len({one.partition(":")[0] for one in ids})) == ("punctuation:no_comma", 3)
+    with pytest.raises(DataError, match="no ifeval instruction 'punctuation:no_coma'"):
+        IFEVAL.draw(Random(0), including="punctuation:no_coma")
+
+
 def test_the_families_are_registered_as_verifiers_and_as_instructions() -> None:
     for family in (IFEVAL, IFBENCH):
         assert registry.get("instructions", family.name) is family

@@ -138,10 +138,11 @@ def decontaminate(view: View, settings: Decontaminate, say: Callable[[str], None
     say(f"{len(evaluated.rows):,} evaluation rows of {', '.join(sources) or 'nothing'}")
     if evaluated.templates:
         say(f"{evaluated.templates:,} runs of words that over {settings.common} of them share left aside")
-    yield from chain.from_iterable(view.mapped(of_rows(partial(_found, evaluated, settings))))
+    yield from chain.from_iterable(view.mapped(of_rows(partial(found, evaluated, settings))))
 
 
-def _found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -> list[Finding]:
+def found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -> list[Finding]:
+    """Return what the evaluation sets have of each of ``rows`` (numbered differently), the longest run of a row."""
     hits: dict[int, _Hit] = {}
     ids: dict[int, str] = {}
     for numbers, texts in batched(_turns(rows, evaluated, hits, ids), _BATCH_WORDS):
@@ -149,9 +150,9 @@ def _found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -
         for place in evaluated.known(hashed.flat).tolist():
             text = int(np.searchsorted(hashed.ends, place, side="right")) - 1
             number, start = numbers[text], place - int(hashed.ends[text])
-            found = evaluated.hit(texts[text], start, hashed.flat[place])
-            if found and (number not in hits or found.length > hits[number].length > 0):
-                hits[number] = found
+            one = evaluated.hit(texts[text], start, hashed.flat[place])
+            if one and (number not in hits or one.length > hits[number].length > 0):
+                hits[number] = one
     return [_finding(number, ids[number], hits[number], settings) for number in sorted(hits)]
 
 

@@ -19,7 +19,7 @@ def run(workspace: Workspace, config: CurateConfig) -> Job:
     ``StoreError`` if there is no such dataset.
     """
     dataset = artifacts.resolve(workspace, "datasets", config.dataset)
-    against = tuple(_absolute(one) for one in config.decontaminate.against)
+    against = tuple(absolute(one) for one in config.decontaminate.against)
     update = {
         "dataset": dataset.ref,
         "decontaminate": config.decontaminate.model_copy(update={"against": against}),
@@ -29,7 +29,7 @@ def run(workspace: Workspace, config: CurateConfig) -> Job:
     return job
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
     """Return a path as an absolute one; a plain word is a name, even if a folder is called so."""
     path = Path(name)
     return str(path.resolve()) if ("/" in name or path.suffix) and path.exists() else name

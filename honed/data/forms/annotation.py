@@ -61,7 +61,7 @@ def _argilla(record: Record) -> Written:
         spoken(record.messages)
     fields: dict[str, Any] = {"messages": spoken(record.prompt), **seen}
     proposed = {name: {"value": text, "score": None, "agent": "honed"} for name, text in answers.items()}
-    lacks = lost(record, "weights", "check") + (("tools",) if tools(record) else ())
+    lacks = lost(record, "weights", "check", "declared") + (("tools",) if tools(record) else ())
     row = {"id": record.id, "fields": fields, "metadata": dict(record.tags), "suggestions": proposed}
     return {**row, "responses": {}, "vectors": {}}, lacks
 

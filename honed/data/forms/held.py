@@ -37,6 +37,8 @@ def more(record: Record, *names: str) -> Row:
     found: Row = {}
     if "tags" in names and record.tags:
         found["tags"] = dict(record.tags)
+    if "tags" in names and record.declared:
+        found["declared"] = dict(record.declared)
     if "check" in names and isinstance(record, Conversation) and record.check:
         found["check"] = record.check.model_dump(mode="json")
     if "tools" in names and (defined := tools(record)):
@@ -50,6 +52,7 @@ def lost(record: Record, *names: str) -> tuple[str, ...]:
     has = {
         "events": bool(record.events),
         "tags": bool(record.tags),
+        "declared": bool(record.declared),
         "check": isinstance(record, Conversation) and record.check is not None,
         "weights": any(turn.weight != 1 for turn in turns),
         "call ids": any(turn.tool_call_id or turn.name or any(call.id for call in turn.tool_calls) for turn in turns),

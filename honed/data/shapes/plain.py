@@ -123,10 +123,14 @@ def is_plain(text: Any) -> bool:
     return type(text) is str and text != "" and not text.isspace() and "\0" not in text
 
 
+_CAREFUL = frozenset({"tags", "check", "declared"})
+"""Fields whose values must be looked into."""
+
+
 @lru_cache(4096)
 def plan(shape: str, keys: tuple[str, ...]) -> Plan | None:
     """Return how rows with these fields are read, if they can be; each set of fields is looked at once."""
-    if "tags" in keys or "check" in keys:
+    if not _CAREFUL.isdisjoint(keys):
         return None
     tags = tuple(name for name in TAGS if name in keys)
     if shape in LISTS:

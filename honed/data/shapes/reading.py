@@ -23,7 +23,7 @@ TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUT
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
 _TOOLS = ("tools", "functions")
-COMMON = frozenset({"system", "tags", "check", *_TOOLS})
+COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
 """Fields that every shape reads besides its own, if they are there; ``TAGS`` are more, where they hold a text."""
 
 
@@ -33,6 +33,7 @@ class _Present(NamedTuple):
     tags: tuple[str, ...]
     own_tags: bool
     check: bool
+    declared: bool
     tools: str
 
 
@@ -43,6 +44,7 @@ def _present(keys: tuple[str, ...]) -> _Present:
         tuple(name for name in TAGS if name in keys),
         "tags" in keys,
         "check" in keys,
+        "declared" in keys,
         next((name for name in _TOOLS if name in keys), ""),
     )
 
@@ -128,6 +130,8 @@ class Reading:
             found["task"] = found.pop("category")
         if present.own_tags:
             self._own_tags(found)
+        if present.declared and not declared(self.value):
+            self.ignored.append("declared")
         return found
 
     def _own_tags(self, found: dict[str, str]) -> None:
@@ -168,6 +172,17 @@ class Reading:
         if not self.problems:
             self.said = [equipped(one, tools) for one in said]
             self.records = [Drawn(tuple(one), tags, check) for one in self.said]
+
+
+def declared(value: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return where a row says that attributes of its tags were declared: our own field ``declared``, as we write it.
+
+    A field of that name that holds something else is another one's, and says nothing here.
+    """
+    own = value.get("declared")
+    if not isinstance(own, dict) or not all(isinstance(where, str) and where for where in own.values()):
+        return {}
+    return own
 
 
 def equipped(said: list[Turn], tools: tuple[Mapping[str, Any], ...]) -> list[Turn]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from honed.config import Config
 from honed.models.endpoint import EndpointConfig
 
-Method = Literal["self-instruct", "evolve", "paraphrase", "continue", "constrain", "documents"]
+Method = Literal["self-instruct", "evolve", "paraphrase", "continue", "constrain", "documents", "asked"]
 
 
 class SynthesizeConfig(Config):
@@ -21,7 +21,19 @@ class SynthesizeConfig(Config):
     documents: tuple[str, ...] = Field(default=(), description="text and Markdown files, or folders of them")
     endpoint: EndpointConfig | None = Field(default=None, description="the server that writes: base_url, model, ...")
     local: str | None = Field(default=None, description="a model in this process that writes, instead of an endpoint")
-    rows: int = Field(default=100, ge=1, le=1_000_000, description="rows to be made, at most")
+    wanted: str | None = Field(
+        default=None, description="asked: errors.json of an evaluation; rows of the kinds that it asks for are made"
+    )
+    against: tuple[str, ...] = Field(
+        default=(),
+        description="asked: more evaluation sets whose text no row may hold: datasets, folders of suites, files",
+    )
+    rows: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="rows to be made, at most; asked: as many as the document suggests, when not given",
+    )
     attempts: int = Field(default=3, ge=1, le=100, description="how many times as many may be tried as rows are wanted")
     best_of: int = Field(default=4, ge=1, le=64, description="answers to try until one follows its constraints")
     shown: int = Field(default=4, ge=1, le=32, description="seed tasks that are shown for a new one (self-instruct)")
@@ -31,6 +43,9 @@ class SynthesizeConfig(Config):
     turns: int = Field(default=1, ge=1, le=8, description="continue: further turns of the user, each with its answer")
     families: tuple[str, ...] = Field(
         default=("ifeval",), min_length=1, description="constrain: registered families of instructions to draw from"
+    )
+    constraint: str = Field(
+        default="", description="constrain: id of a constraint that is always one of them: punctuation:no_comma"
     )
     constraints: int = Field(default=1, ge=1, le=5, description="constrain: constraints on one answer, at most")
     passage_words: int = Field(default=250, ge=20, le=5000, description="documents: words of a passage, about")
@@ -58,4 +73,10 @@ class SynthesizeConfig(Config):
             raise ValueError(f"the method {self.method!r} starts from rows: name a dataset in seeds")
         if self.method == "documents" and self.seeds is not None:
             raise ValueError("the method 'documents' reads no seeds: leave them out")
+        if self.method == "asked" and self.wanted is None:
+            raise ValueError("the method 'asked' makes what an evaluation asks for: name its errors.json in wanted")
+        if self.method != "asked" and (self.wanted is not None or self.against):
+            raise ValueError(f"the method {self.method!r} reads neither wanted nor against: the method 'asked' does")
+        if self.constraint and (self.method != "constrain" or len(self.families) > 1):
+            raise ValueError("constraint goes with the method 'constrain' and one family")
         return self

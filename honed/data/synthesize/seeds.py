@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -31,10 +31,21 @@ def drawn(dataset: Artifact, config: SynthesizeConfig) -> Seeds:
 
     Rows with tools are none of them; all methods but ``continue`` start from rows with one turn of the user.
     """
+    found = of_kind(dataset, config, lambda _row: True)
+    if not found.rows:
+        many = f"{found.unfit:,} training rows" if found.unfit else "no training rows"
+        raise DataError(f"{dataset.ref}: {many}, and none that {config.method} can start from", _needs(config))
+    return found
+
+
+def of_kind(dataset: Artifact, config: SynthesizeConfig, wanted: Callable[[Conversation], bool]) -> Seeds:
+    """Return the seeds, as ``drawn`` does, among the rows that are ``wanted``; perhaps none."""
     rng = Random(config.seed)
     kept: list[Conversation] = []
     fit = unfit = 0
     for row in datasets.rows(dataset, "train"):
+        if not wanted(row):
+            continue
         if not _fits(row, config):
             unfit += 1
             continue
@@ -43,9 +54,6 @@ def drawn(dataset: Artifact, config: SynthesizeConfig) -> Seeds:
             kept.append(row)
         elif (place := rng.randrange(fit)) < _HELD:
             kept[place] = row
-    if not kept:
-        many = f"{unfit:,} training rows" if unfit else "no training rows"
-        raise DataError(f"{dataset.ref}: {many}, and none that {config.method} can start from", _needs(config))
     rng.shuffle(kept)
     return Seeds(kept, unfit)
 

@@ -6,18 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import orjson
 from pydantic import Field, ValidationError, field_validator
 
 from honed.errors import DataError
-from honed.evaluate import outcome
+from honed.evaluate import lines, outcome
 from honed.evaluate.judge import answers
 from honed.evaluate.judge.answers import Pair
 from honed.evaluate.judge.contest import Choice
-from honed.evaluate.suites.suite import reasons, summary
-from honed.records import Fault, Message, Record, digest, turns_id
+from honed.records import Message, Record, digest, turns_id
 from honed.store.workspace import writing
 
 FILE = "labels.jsonl"
@@ -26,7 +24,6 @@ HINT = (
 )
 
 Said = Literal["base", "tuned", "tie", "skip"]
-Kind = TypeVar("Kind", bound=Record)
 
 
 class Label(Record):
@@ -93,34 +90,9 @@ def newest(labels: Iterable[Label]) -> list[Label]:
 
 def read(path: Path) -> list[Label]:
     """Read a file of choices. Raises ``DataError`` that names every line which is none, or if nobody chose."""
-    found = [label for _, label in lines(path, Label, HINT)]
+    found = [label for _, label in lines.read(path, Label, "label", HINT)]
     if not any(label.choice != "skip" for label in found):
         raise DataError(f"{path}: there are no choices", HINT)
-    return found
-
-
-def lines(path: Path, kind: type[Kind], hint: str) -> list[tuple[int, Kind]]:
-    """Read JSON lines as records of a kind, with their numbers; fields that it hasn't are left aside.
-
-    Raises ``DataError`` that names every line which is none.
-    """
-    try:
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}", "Check the path of the labels.") from error
-    found, faults = [], []
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, _label(line, kind)))
-        except DataError as error:
-            field, _, message = error.message.partition(": ")
-            faults.append(Fault(file=str(path), line=number, field=field, kind="label", message=message))
-    if faults:
-        raise DataError(summary(faults), hint)
-    if not found:
-        raise DataError(f"{path}: there are no labels", hint)
     return found
 
 
@@ -158,16 +130,3 @@ def majority(said: Sequence[Choice]) -> Choice:
 def _choice(label: Label) -> Choice:
     assert label.choice != "skip"
     return label.choice
-
-
-def _label(line: bytes, kind: type[Kind]) -> Kind:
-    try:
-        value: Any = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"line: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError("line: not a JSON object")
-    try:
-        return kind.model_validate({name: value[name] for name in kind.model_fields if name in value})
-    except ValidationError as error:
-        raise DataError("; ".join(reasons(error))) from error

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from honed.evaluate import charts
 from honed.evaluate import words as numbers
 from honed.evaluate.judge import labels, outcome, pairwise, rubric, tables, words
@@ -15,6 +13,7 @@ from honed.evaluate.judge.outcome import People
 from honed.evaluate.judge.pairwise import Verdict
 from honed.evaluate.judge.rubric import Scored
 from honed.jobs.job import Job
+from honed.look import pages
 from honed.records import Record
 from honed.store.workspace import write_whole, writing
 
@@ -37,26 +36,22 @@ class Card(Record):
 
 def write(job: Job, found: outcome.AnyResult) -> Path:
     """Write the page into the job's folder and return its path. What rows and judges say is data: it is escaped."""
-    environment = Environment(
-        loader=PackageLoader("honed.evaluate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     details = words.details(found)
-    html = environment.get_template("judge.html.j2").render(
-        found=found,
-        trusted=None if isinstance(found, People) else found.trust.state == "yes",
-        headline=words.headline(found),
-        details=details,
-        tables=list(tables.of(found)),
-        cards=_cards(job, found),
-        each=EACH,
-        facts=_facts(job, found),
-        colours=charts.COLOURS,
-        numbers=numbers,
+    html = (
+        pages.environment("honed.evaluate")
+        .get_template("judge.html.j2")
+        .render(
+            found=found,
+            trusted=None if isinstance(found, People) else found.trust.state == "yes",
+            headline=words.headline(found),
+            details=details,
+            tables=list(tables.of(found)),
+            cards=_cards(job, found),
+            each=EACH,
+            facts=_facts(job, found),
+            colours=charts.COLOURS,
+            numbers=numbers,
+        )
     )
     with writing(job.path):
         write_whole(job.path / HTML, html)

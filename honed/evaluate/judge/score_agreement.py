@@ -10,8 +10,8 @@ from typing import cast
 from pydantic import Field, field_validator
 
 from honed.errors import DataError
-from honed.evaluate import stats
-from honed.evaluate.judge import answers, kappa, labels
+from honed.evaluate import lines, stats
+from honed.evaluate.judge import answers, kappa
 from honed.evaluate.judge.agreement import CriterionAgreement, ScoreAgreement, Trust
 from honed.evaluate.judge.answers import Answered
 from honed.evaluate.judge.reply import HIGHEST, LOWEST
@@ -49,7 +49,7 @@ def read(path: Path, criteria: Sequence[str]) -> dict[str, tuple[Answered, dict[
     Raises ``DataError`` that names every line which is no label, or lacks a criterion.
     """
     groups: dict[str, list[ScoreLabel]] = {}
-    for number, label in labels.lines(path, ScoreLabel, HINT):
+    for number, label in lines.read(path, ScoreLabel, "label", HINT):
         if lacking := [name for name in criteria if name not in label.scores]:
             raise DataError(f"{path}:{number}: scores: there is none for {', '.join(lacking)}", HINT)
         groups.setdefault(digest([turns_id(label.prompt), label.response]), []).append(label)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from honed.errors import DataError
-from honed.evaluate.suites.suite import Row, Suite, prompt_key, reasons, summary
-from honed.records import Fault, Message, Record
+from honed.evaluate import lines as jsonl
+from honed.evaluate.suites.suite import Row, Suite, prompt_key
+from honed.records import Message, Record
 
 _HINT = 'Each line is {"prompt": ..., "response": ...}, with the prompts of the suite.'
 
@@ -86,38 +85,7 @@ def _missing(rows: Sequence[Row], answers: dict[str, str]) -> list[str]:
 
 def lines(path: Path) -> list[tuple[int, Stored]]:
     """Return the answers with their line numbers. Raises ``DataError`` that names every line which is none."""
-    try:
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}", "Check the path of the answers.") from error
-    found: list[tuple[int, Stored]] = []
-    faults: list[Fault] = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, _stored(line)))
-        except DataError as error:
-            field, _, message = error.message.partition(": ")
-            faults.append(Fault(file=str(path), line=number, field=field, kind="answer", message=message))
-    if faults:
-        raise DataError(summary(faults), _HINT)
-    if not found:
-        raise DataError(f"{path}: there are no answers", _HINT)
-    return found
-
-
-def _stored(line: bytes) -> Stored:
-    try:
-        value: Any = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"line: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError("line: not a JSON object")
-    try:
-        return Stored.model_validate({name: value[name] for name in ("prompt", "response") if name in value})
-    except ValidationError as error:
-        raise DataError("; ".join(reasons(error))) from error
+    return jsonl.read(path, Stored, "answer", _HINT)
 
 
 def _short(text: str) -> str:

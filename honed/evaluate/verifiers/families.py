@@ -84,8 +84,10 @@ class Family:
         asked, _ = self.read(params)
         return [one.instruction.describe(one.params) for one in asked]
 
-    def draw(self, rng: Random, request: str = "", count: int = 1) -> dict[str, Any]:
+    def draw(self, rng: Random, request: str = "", count: int = 1, including: str = "") -> dict[str, Any]:
         """Return the parameters of a check with ``count`` instructions to add to ``request``.
+
+        One of them is ``including``, where that is an id; an unknown one raises ``DataError``.
 
         Several are of different kinds (the part of an id before its colon). Single tasks (``custom``), which are
         requests of their own, and those that forbid an answer (``repeat``) are drawn alone only.
@@ -97,7 +99,11 @@ class Family:
                 kinds.setdefault(kind, []).append(one)
         if not 1 <= count <= len(kinds):
             raise DataError(f"{self.name} can't draw {count} instructions together", f"Draw 1 to {len(kinds)}.")
-        if count == 1:
+        if including:
+            kinds.pop(including.partition(":")[0], None)
+            chosen = [find(self.table, including, self.name)]
+            chosen += [rng.choice(kinds[kind]) for kind in rng.sample(sorted(kinds), count - 1)]
+        elif count == 1:
             chosen = [rng.choice(list(self.table.values()))]
         else:
             chosen = [rng.choice(kinds[kind]) for kind in rng.sample(sorted(kinds), count)]

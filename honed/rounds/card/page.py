@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from plotly.offline import get_plotlyjs
 
 from honed.evaluate import charts, words
+from honed.look import pages
 from honed.rounds.card import chart, facts
 from honed.rounds.card.facts import Card
 from honed.store.workspace import write_whole, writing
@@ -64,23 +65,10 @@ def _one(card: Card) -> str:
 
 
 def _environment(*, escape: bool) -> Environment:
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("honed.rounds.card"), PackageLoader("honed.evaluate")]),  # its style
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["inline"] = _inline
+    environment = pages.environment("honed.rounds.card", escape=escape)
     environment.filters["number"] = _number
     return environment
 
 
 def _number(value: Any) -> str:
     return f"{value:,}"
-
-
-def _inline(text: Any) -> str:
-    """Return text for a line of Markdown: on one line, and nothing in it means anything."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!&])", r"\\\1", " ".join(str(text).split()))

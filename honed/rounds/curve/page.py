@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from honed.evaluate import charts, words
+from honed.look import pages
 from honed.rounds.curve import chart, needed, plan
 from honed.rounds.curve.outcome import CurveOutcome
 from honed.store.workspace import write_whole
@@ -17,22 +17,18 @@ FILE = "curve.html"
 
 def write(folder: Path, found: CurveOutcome) -> Path:
     """Write the page into ``folder`` and return its path. What names say is data: it is escaped."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("honed.rounds.curve"), PackageLoader("honed.evaluate")]),  # its style
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    html = environment.get_template("curve.html.j2").render(
-        found=found,
-        charts=chart.figures(found),
-        colours=charts.COLOURS,
-        words=words,
-        needed=needed,
-        plan=plan,
-        plotly_js=get_plotlyjs(),
+    html = (
+        pages.environment("honed.rounds.curve")
+        .get_template("curve.html.j2")
+        .render(
+            found=found,
+            charts=chart.figures(found),
+            colours=charts.COLOURS,
+            words=words,
+            needed=needed,
+            plan=plan,
+            plotly_js=get_plotlyjs(),
+        )
     )
     write_whole(folder / FILE, html)
     return folder / FILE

@@ -13,7 +13,7 @@ from honed.models.wire import Reply, Request
 from honed.records import Check, Conversation, Message
 from honed.registry import get
 
-_ALONE = ("custom", "repeat")
+ALONE = ("custom", "repeat")
 """Kinds of instructions that are requests of their own: they can't be added to another."""
 _DRAWS = 200
 
@@ -48,7 +48,11 @@ class Constrain:
                 messages = (*self._turns(unit), Message(role="assistant", content=one.text.strip()))
                 seed = self._seed(unit)
                 tags = seeds.tags(self.config, self.generator, seed, keep=True)
-                return Made(Conversation(messages=messages, tags=tags, check=self._constraint(unit).check))
+                return Made(
+                    Conversation(
+                        messages=messages, tags=tags, check=self._constraint(unit).check, declared=seed.declared
+                    )
+                )
         first = self._why(unit, reply)
         assert first is not None
         tried = len(later) + 1
@@ -87,7 +91,7 @@ class Constrain:
         family: Any = get("instructions", name)
         count = rng.randint(1, config.constraints)
         for _ in range(_DRAWS):
-            params: Mapping[str, Any] = family.draw(rng, seeds.request(self._seed(unit)), count)
-            if not any(one["id"].partition(":")[0] in _ALONE for one in params["instructions"]):
+            params: Mapping[str, Any] = family.draw(rng, seeds.request(self._seed(unit)), count, config.constraint)
+            if not any(one["id"].partition(":")[0] in ALONE for one in params["instructions"]):
                 break
         return _Constraint(Check(verifier=name, params=params), " ".join(family.describe(params)))

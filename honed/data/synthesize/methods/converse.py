@@ -62,7 +62,8 @@ class Converse:
         for turn in new:
             turns += [Message(role="user", content=turn.user), Message(role="assistant", content=turn.assistant)]
             sound(turns[-2:])
-        row = Conversation(messages=tuple(turns), tags=seeds.tags(self.config, self.generator, seed, keep=True))
+        tags = seeds.tags(self.config, self.generator, seed, keep=True)
+        row = Conversation(messages=tuple(turns), tags=tags, declared=seed.declared)
         return Made(row, "\n".join([seeds.request(seed), *(turn.user for turn in new)]), mended)
 
     def guess(self, _unit: int) -> Sequence[Request]:

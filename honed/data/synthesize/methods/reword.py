@@ -73,7 +73,10 @@ class Reword:
             turn.model_copy(update={"content": text}) if turn.role == "user" else turn for turn in seed.messages
         )
         row = Conversation(
-            messages=turns, tags=seeds.tags(self.config, self.generator, seed, keep=True), check=seed.check
+            messages=turns,
+            tags=seeds.tags(self.config, self.generator, seed, keep=True),
+            check=seed.check,
+            declared=seed.declared,
         )
         verified(row.check, row.prompt, row.answer)
         return Made(row, text, mended)
