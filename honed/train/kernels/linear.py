@@ -33,7 +33,8 @@ class _Linears(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         count = len(ctx.weights)
-        saved, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        every = ctx.saved_tensors  # once: layers that are computed again give each tensor once
+        saved, kept = every[:count], every[count:]
         flat = [upstream.flatten(0, -2) for upstream in grads]
         x = None
         if kept:
