@@ -1,11 +1,12 @@
 """How fast greedy answers are made on a CPU: honed's engine and transformers' generate, the same prompts, one run.
 
-    python benchmarks/generate_speed.py [--rows 96] [--max-tokens 256] [--batch 32] [--no-peer] [--json] [--out FILE]
+    python benchmarks/generate_speed.py [--rows 128] [--max-tokens 256] [--batch 96] [--peer-batch 32] [--no-peer]
+                                        [--guesses] [--json] [--out FILE]
 
-Prompts are the first of the embedded IFEval set. transformers gets batches of ``--batch`` rows sorted by length, padded
-on the left, with its own default cache and attention, and stops a batch when all its rows have ended. Each side warms
-up on two short answers first. Processor time is told beside wall time: on a machine that does other work too, it is
-the one that can be compared. ``equal`` counts answers with the same ids; a pair that differs is told with the gap
+Prompts are the first of the embedded IFEval set. transformers gets batches of ``--peer-batch`` rows sorted by length,
+padded on the left, with its own default cache and attention, and stops a batch when all its rows have ended. Each side
+warms up on two short answers first. Processor time is told beside wall time: on a machine that does other work too, it
+is the one that can be compared. ``equal`` counts answers with the same ids; a pair that differs is told with the gap
 between the two likeliest tokens' logits at the place where they part. ``ceiling`` is what a step of ``--batch`` tokens
 would take if it were its matrix products alone, and the tokens a second that this would give.
 """
@@ -36,9 +37,11 @@ _WARM_TOKENS = 4
 def main() -> None:
     """Measure and print one document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=96, help="prompts")
+    parser.add_argument("--rows", type=int, default=128, help="prompts")
     parser.add_argument("--max-tokens", type=int, default=256, help="longest answer")
-    parser.add_argument("--batch", type=int, default=32, help="answers made together, on both sides")
+    parser.add_argument("--batch", type=int, default=96, help="answers that honed makes together")
+    parser.add_argument("--peer-batch", type=int, default=32, help="answers that generate makes together")
+    parser.add_argument("--guesses", action="store_true", help="measure honed without its guesses as well")
     parser.add_argument("--model", default="smollm2-135m", help="any model that honed loads")
     parser.add_argument("--no-peer", action="store_true", help="leave transformers' generate out")
     parser.add_argument("--json", action="store_true", help="print the document on one line")
@@ -59,13 +62,13 @@ def measured(options: argparse.Namespace, loaded: LoadedModel, asked: Sequence[A
     """Return the document: each way's speed, and whether the answers are equal."""
     ways: dict[str, Any] = {}
     answers: dict[str, list[list[int]]] = {}
-    for name, guess in (("honed", True), ("honed, no guesses", False)):
+    for name, guess in (("honed", True), *((("honed, no guesses", False),) if options.guesses else ())):
         say(f"{name} ...")
         answers[name], ways[name] = _timed(lambda guess=guess: honed(loaded, asked, options, guess=guess), loaded)
     if not options.no_peer:
         say("transformers ...")
         answers["transformers"], ways["transformers"] = _timed(lambda: transformers(loaded, asked, options), loaded)
-        for name in ("honed", "honed, no guesses"):
+        for name in answers.keys() - {"transformers"}:
             ways[name]["against_transformers"] = {
                 clock: round(ways["transformers"][clock] / ways[name][clock], 2)
                 for clock in ("seconds", "processor_seconds")
@@ -77,6 +80,7 @@ def measured(options: argparse.Namespace, loaded: LoadedModel, asked: Sequence[A
         "rows": len(asked),
         "max_tokens": options.max_tokens,
         "batch": options.batch,
+        "peer_batch": options.peer_batch,
         "prompt_tokens": sum(len(loaded.chat.prompt_ids(prompt)) for prompt in asked),
         "answers_that_ended": sum(ids[-1] in loaded.chat.stop_ids for ids in answers["honed"]),
         "ceiling": ceiling(loaded, options.batch),
@@ -100,8 +104,8 @@ def transformers(loaded: LoadedModel, asked: Sequence[Any], options: argparse.Na
     ids = [loaded.chat.prompt_ids(prompt) for prompt in asked]
     order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
     found: dict[int, list[int]] = {}
-    for start in range(0, len(order), options.batch):
-        places = order[start : start + options.batch]
+    for start in range(0, len(order), options.peer_batch):
+        places = order[start : start + options.peer_batch]
         width = max(len(ids[at]) for at in places)
         padded = torch.tensor([[loaded.chat.pad_id] * (width - len(ids[at])) + ids[at] for at in places])
         seen = torch.tensor([[0] * (width - len(ids[at])) + [1] * len(ids[at]) for at in places])

@@ -35,7 +35,9 @@ class EvaluateConfig(Config):
     rows: int | None = Field(default=None, ge=1, description="how many rows, chosen by hash; all when not given")
     seed: int = Field(default=0, description="decides which rows are chosen when 'rows' is given")
     max_tokens: int = Field(default=256, ge=1, description="longest answer, in tokens; a suite may ask for another")
-    batch_size: int = Field(default=32, ge=1, description="answers that are made together")
+    batch_size: int = Field(
+        default=96, ge=1, description="answers that are made together at most; fewer if memory holds no more"
+    )
     ranks: int = Field(default=1, ge=1, description="processes that share the rows, each with the whole model")
     answer_cache: bool = Field(
         default=True,

@@ -11,14 +11,15 @@ from honed.models.engine import Completion, Sampling
 from honed.models.load import LoadedModel
 from honed.models.packed_forward import PackedForward, packed_forward
 from honed.models.padded import shared_beginning
+from honed.models.room import rows_that_fit
 from honed.models.row import Row, make_row
 from honed.records import Message
 
 
 class LocalEngine:
-    """An ``Engine`` on a loaded model. It keeps no answers between calls."""
+    """An ``Engine`` on a loaded model, for up to ``batch_size`` rows together. It keeps no answers between calls."""
 
-    def __init__(self, loaded: LoadedModel, batch_size: int = 32) -> None:
+    def __init__(self, loaded: LoadedModel, batch_size: int = 96) -> None:
         assert batch_size >= 1
         self._loaded = loaded
         self._size = batch_size
@@ -62,7 +63,8 @@ class LocalEngine:
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         shared = shared_beginning(rows) if columns.same_window(self._loaded.model.config) else 0
-        made = batch(self._loaded, min(self._size, len(rows)), forward=self._forward, shared=shared)
+        size = rows_that_fit(self._loaded, rows, self._size)
+        made = batch(self._loaded, size, forward=self._forward, shared=shared)
         made.add(in_order(rows))
         return made
 

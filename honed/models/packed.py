@@ -16,7 +16,7 @@ import torch
 from honed.models.load import LoadedModel
 from honed.models.packed_forward import PackedForward
 from honed.models.row import Row
-from honed.models.slots import Pass, Run, Slots
+from honed.models.slots import Pass, Run, Slots, in_order
 
 _PROMPT_TOKENS = 512
 """Tokens of prompts in a pass: enough to keep the processor busy, and those who read an answer don't wait for long."""
@@ -118,7 +118,7 @@ class PackedBatch:
             run = self._seat(self._waiting.popleft(), room)
             runs.append(run)
             room -= len(run.ids)
-        return runs
+        return in_order(runs)
 
     def _seat(self, row: Row, room: int) -> Run:
         """Give a row the free place that holds most of its beginning, or one to which that is copied."""

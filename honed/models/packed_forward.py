@@ -10,35 +10,46 @@ from torch import Tensor
 from torch.nn import functional
 
 from honed.models.columns import same_window
+from honed.models.lean import MANY, LeanDecoder, lean
 from honed.models.load import LoadedModel
 from honed.models.slots import Pass, Run, Slots, attending
 
 _ROWS_DEPEND = frozenset({"dynamic", "longrope"})
 """Kinds of position embeddings that are other ones for a row when a longer one is in the same pass."""
 
-_MANY = 8
-"""Rows from which laying out the head's weights anew is worth their copy."""
+_NEAR = 1e-4
+"""How far states of the lean decoder may be from the model's own: rounding, in units of a norm's output."""
 
 
 class PackedForward:
     """The pass of a model that ``packed_forward`` found able. ``rows`` is how many tokens are asked about at once."""
 
-    def __init__(self, model: Any, plain_head: bool, rows: int) -> None:
+    def __init__(self, model: Any, plain_head: bool, decoder: LeanDecoder | None, rows: int) -> None:
         self._model = model
         self._plain = plain_head
+        self._decoder = decoder
         self._laid_out = _laid_out(model.get_output_embeddings().weight, rows) if plain_head else None
+
+    @property
+    def lean(self) -> bool:
+        """Whether the decoder is computed by our own code, not by the model's."""
+        return self._decoder is not None
 
     def __call__(self, work: Pass, wanted: Sequence[int]) -> Tensor:
         """Return the logits, in float32, of the tokens at the places ``wanted``: wanted x vocabulary."""
         at = torch.tensor(wanted, dtype=torch.long)
+        if self._decoder:
+            return self._head(self._decoder(work)[at])
         given = {"input_ids": work.ids, "position_ids": work.positions, "use_cache": False, "slots": work}
         with attending(self._model):
             if not self._plain:
                 logits: Tensor = self._model(**given, logits_to_keep=at).logits[0]
                 return logits.float()
-            states = self._model.base_model(**given).last_hidden_state[0, at]
+            return self._head(self._model.base_model(**given).last_hidden_state[0, at])
+
+    def _head(self, states: Tensor) -> Tensor:
         head = self._model.get_output_embeddings()
-        if self._laid_out is not None and len(at):
+        if self._laid_out is not None and len(states):
             laid_out: Tensor = torch.ops.mkldnn._linear_pointwise(states, self._laid_out, head.bias, "none", [], "")
             return laid_out
         return functional.linear(states, head.weight, head.bias).float()
@@ -55,7 +66,7 @@ def packed_forward(loaded: LoadedModel, rows: int) -> PackedForward | None:
     rope = (getattr(text, "rope_parameters", None) or {}).get("rope_type")
     if not plain or rope in _ROWS_DEPEND:
         return None
-    work = Pass(Slots(1), [Run(0, 0, (0, 0))])
+    work = _trial()
     given = {"input_ids": work.ids, "position_ids": work.positions, "use_cache": False, "slots": work}
     try:
         with torch.inference_mode(), attending(model):
@@ -69,7 +80,19 @@ def packed_forward(loaded: LoadedModel, rows: int) -> PackedForward | None:
     head = model.get_output_embeddings()
     with torch.inference_mode():
         same = bool(torch.equal(functional.linear(states, head.weight, head.bias), whole))
-    return PackedForward(model, same, rows)
+    return PackedForward(model, same, _decoder(model, rows, states[0]) if same else None, rows)
+
+
+def _decoder(model: Any, rows: int, states: Tensor) -> LeanDecoder | None:
+    """Return the model's lean decoder if it computes ``states`` of the trial's tokens, up to rounding."""
+    with torch.inference_mode():
+        found = lean(model, rows)
+        same = found and torch.allclose(found(_trial()), states, rtol=_NEAR, atol=_NEAR)
+    return found if same else None
+
+
+def _trial() -> Pass:
+    return Pass(Slots(1), [Run(0, 0, (0, 1))])
 
 
 def _laid_out(weight: Tensor, rows: int) -> Tensor | None:
@@ -77,7 +100,7 @@ def _laid_out(weight: Tensor, rows: int) -> Tensor | None:
 
     It is a copy of the head; None where there is nothing to gain.
     """
-    if rows < _MANY or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    if rows < MANY or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return None
     with torch.inference_mode():
         found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)

@@ -23,6 +23,12 @@ NAME = "honed_slots"
 _SPARE = 64
 """Columns that slots have beyond what is needed, and a quarter more: growing them copies them."""
 
+_CALL = 128
+"""What one more product costs, in columns of a slot that could be read in its time (measured at 3 heads of 64)."""
+
+_TOGETHER = 48
+"""Rows in one product, at most: planning takes time too."""
+
 _FEW = 32
 """A few tokens behind many go through plain products, which torch's fused kernel is slower at."""
 
@@ -39,6 +45,11 @@ class Run:
     ids: Sequence[int]
     source: int = 0
     shared: int = 0
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one token behind what its own slot holds."""
+        return len(self.ids) == 1 and not self.shared
 
     @property
     def end(self) -> int:
@@ -59,18 +70,41 @@ class Slots:
         if columns > self._columns:
             self._columns = columns + columns // 4 + _SPARE
             for layer, pair in self._layers.items():  # one at a time exists twice
-                keys, values = (self._empty(old) for old in pair)
+                keys, values = (self._empty(old.transpose(1, 2)[0]) for old in pair)
                 keys[:, :, : pair[0].shape[2]], values[:, :, : pair[1].shape[2]] = pair
                 self._layers[layer] = (keys, values)
 
     def layer(self, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a layer's buffers, made like ``keys`` and ``values`` (1 x heads x tokens x size) at its first pass."""
+        """Return a layer's buffers, made like ``keys`` and ``values`` (tokens x heads x size) at its first pass."""
         if number not in self._layers:
             self._layers[number] = (self._empty(keys), self._empty(values))
         return self._layers[number]
 
     def _empty(self, like: Tensor) -> Tensor:
-        return like.new_empty(self._count, like.shape[1], self._columns, like.shape[3])
+        # Zeros, which cost nothing until they are written over: a product may read columns that nothing was kept in.
+        return like.new_zeros(self._count, like.shape[1], self._columns, like.shape[2])
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Runs of one token each whose attention is one product: tokens ``start`` to ``stop`` of the pass."""
+
+    start: int
+    stop: int
+    slots: slice
+    columns: int
+    places: Tensor | None
+    """Where each stands within ``slots``; None if they fill them."""
+    hidden: Tensor | None
+    """What hides columns that a slot doesn't use: slots x 1 x columns; None if there are none."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A run of several tokens; the first is the pass's token ``start``."""
+
+    start: int
+    run: Run
 
 
 class Pass:
@@ -83,7 +117,7 @@ class Pass:
         slots.reserve(max(run.end for run in runs))
         self._places = torch.tensor([run.place for run in runs for _ in run.ids])
         self._columns = torch.tensor([column for run in runs for column in range(run.past, run.end)])
-        self._masks: dict[tuple[int, int], Tensor] = {}
+        self._work = list(_planned(runs))
 
     @cached_property
     def ids(self) -> Tensor:
@@ -96,62 +130,126 @@ class Pass:
         return self._columns[None]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Keep ``key`` and ``value`` (1 x K x tokens x size) and return attention, 1 x tokens x H x size."""
+        """Keep ``key`` and ``value`` (tokens x K x size); return attention of ``query``, tokens x H x size."""
         self.calls += 1
         keys, values = self._slots.layer(layer, key, value)
-        keys[self._places, :, self._columns] = key[0].transpose(0, 1)
-        values[self._places, :, self._columns] = value[0].transpose(0, 1)
-        heads, tokens, size = query.shape[1:]
-        groups = heads // key.shape[1]
-        grouped = query[0].transpose(0, 1).reshape(tokens, key.shape[1], groups, size)
-        out = torch.empty(tokens, key.shape[1], groups, value.shape[3], dtype=value.dtype)
-        scaled = grouped * scale
-        start = 0
-        for run in self.runs:
+        keys[self._places, :, self._columns] = key
+        values[self._places, :, self._columns] = value
+        groups = query.shape[1] // key.shape[1]
+        grouped = (query * scale).unflatten(1, (-1, groups))
+        out = torch.empty(*grouped.shape[:3], value.shape[2], dtype=value.dtype)
+        for work in self._work:
+            if isinstance(work, _Together):
+                out[work.start : work.stop] = _together(work, grouped[work.start : work.stop], keys, values)
+                continue
+            run, own = work.run, slice(work.start, work.start + len(work.run.ids))
             if run.shared:
                 keys[run.place, :, : run.shared] = keys[run.source, :, : run.shared]
                 values[run.place, :, : run.shared] = values[run.source, :, : run.shared]
-            count, stop = len(run.ids), start + len(run.ids)
-            if count == 1:
-                scores = torch.bmm(scaled[start], keys[run.place, :, : run.end].transpose(1, 2))
-                odds = scores.softmax(2, dtype=torch.float32).to(values.dtype)
-                torch.bmm(odds, values[run.place, :, : run.end], out=out[start])
-            elif count * groups <= _FEW and run.past:
-                out[start:stop] = self._few(run, scaled[start:stop], keys, values)
+            if len(run.ids) * groups <= _FEW and run.past:
+                out[own] = _few(run, grouped[own], keys, values)
             else:
-                fused = self._many(run, query[:, :, start:stop], keys, values, scale)
-                out[start:stop] = fused[0].transpose(0, 1).unflatten(1, (-1, groups))
-            start = stop
-        return out.flatten(1, 2)[None]
+                out[own] = _many(run, query[own], keys, values, scale).unflatten(1, (-1, groups))
+        return out.flatten(1, 2)
 
-    def _few(self, run: Run, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Attention of ``query``, tokens x K x groups x size, already scaled."""
-        count, kinds, groups, size = query.shape
-        rows = query.transpose(0, 1).reshape(kinds, count * groups, size)
-        scores = torch.bmm(rows, keys[run.place, :, : run.end].transpose(1, 2)).view(kinds, count, groups, run.end)
-        scores[..., run.past :] += self._later(count, scores.dtype)
-        odds = scores.softmax(3, dtype=torch.float32).to(values.dtype).view(kinds, count * groups, run.end)
-        return torch.bmm(odds, values[run.place, :, : run.end]).view(kinds, count, groups, -1).transpose(0, 1)
 
-    def _many(self, run: Run, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        """Attention of ``query``, 1 x H x tokens x size, by torch's fused kernel."""
-        own = slice(run.place, run.place + 1)
-        count, mask = len(run.ids), None
-        if run.past:
-            mask = torch.ones(count, run.end, dtype=torch.bool).tril(run.past)
-        return functional.scaled_dot_product_attention(
-            query,
-            keys[own, :, : run.end],
-            values[own, :, : run.end],
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scale,
-            enable_gqa=True,
-        )
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """Return runs as a pass has them: those of single tokens by their places, then the others, which may copy from any
+    before them.
+    """
+    single = sorted((run for run in runs if run.single), key=lambda run: run.place)
+    return [*single, *(run for run in runs if not run.single)]
 
-    def _later(self, count: int, dtype: torch.dtype) -> Tensor:
-        """What hides later tokens from earlier ones, tokens x 1 x tokens."""
-        return torch.full((count, count), -torch.inf, dtype=dtype).triu(1)[:, None]
+
+def _planned(runs: Sequence[Run]) -> Iterator[_Together | _Alone]:
+    """Yield how a pass's attention is computed: single tokens together, other runs alone."""
+    single = [run for run in runs if run.single]
+    assert single == list(runs[: len(single)]), "runs are given as `in_order` has them"
+    yield from _grouped(single)
+    start = len(single)
+    for run in runs[len(single) :]:
+        yield _Alone(start, run)
+        start += len(run.ids)
+
+
+def _grouped(runs: Sequence[Run]) -> Iterator[_Together]:
+    """Cut runs of one token each, in the order of their places, so that reading their slots costs least.
+
+    A group reads as many columns of each slot between its first and its last as its longest uses, and ``_CALL`` more.
+    """
+    best = [(0, 0)]
+    """For the first n runs: the columns read, and where their last group begins."""
+    for stop in range(1, len(runs) + 1):
+        longest, cheapest = 0, (1 << 60, 0)
+        for first in range(stop - 1, max(stop - _TOGETHER, 0) - 1, -1):
+            longest = max(longest, runs[first].end)
+            span = runs[stop - 1].place - runs[first].place + 1
+            cheapest = min(cheapest, (best[first][0] + span * longest + _CALL, first))
+        best.append(cheapest)
+    cuts, stop = [], len(runs)
+    while stop:
+        cuts.append((best[stop][1], stop))
+        stop = best[stop][1]
+    for first, stop in reversed(cuts):
+        yield _group(runs[first:stop], first)
+
+
+def _group(runs: Sequence[Run], start: int) -> _Together:
+    low, high = runs[0].place, runs[-1].place + 1
+    ends = [0] * (high - low)
+    for run in runs:
+        ends[run.place - low] = run.end
+    columns, filled = max(ends), len(runs) == high - low
+    hidden = None
+    if min(ends) < columns:
+        hidden = torch.zeros(len(ends), 1, columns)
+        # A slot between them that no run is in is read as it is: what comes of it is thrown away.
+        for line, end in enumerate(ends):
+            hidden[line, :, end or columns :] = -torch.inf
+    places = None if filled else torch.tensor([run.place - low for run in runs])
+    return _Together(start, start + len(runs), slice(low, high), columns, places, hidden)
+
+
+def _together(work: _Together, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of ``query``, tokens x K x groups x size, already scaled."""
+    if work.places is not None:
+        wide = query.new_zeros(work.slots.stop - work.slots.start, *query.shape[1:])
+        query = wide.index_copy_(0, work.places, query)
+    kinds, groups = query.shape[1:3]
+    behind = keys[work.slots, :, : work.columns].flatten(0, 1)
+    scores = torch.bmm(query.flatten(0, 1), behind.transpose(1, 2))
+    if work.hidden is not None:
+        scores.view(len(query), kinds * groups, -1).add_(work.hidden)
+    odds = scores.softmax(2, dtype=torch.float32).to(values.dtype)
+    found = torch.bmm(odds, values[work.slots, :, : work.columns].flatten(0, 1))
+    found = found.view(len(query), kinds, groups, -1)
+    return found if work.places is None else found[work.places]
+
+
+def _few(run: Run, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of ``query``, tokens x K x groups x size, already scaled."""
+    count, kinds, groups, size = query.shape
+    rows = query.transpose(0, 1).reshape(kinds, count * groups, size)
+    scores = torch.bmm(rows, keys[run.place, :, : run.end].transpose(1, 2)).view(kinds, count, groups, run.end)
+    scores[..., run.past :] += torch.full((count, count), -torch.inf, dtype=scores.dtype).triu(1)[:, None]
+    odds = scores.softmax(3, dtype=torch.float32).to(values.dtype).view(kinds, count * groups, run.end)
+    return torch.bmm(odds, values[run.place, :, : run.end]).view(kinds, count, groups, -1).transpose(0, 1)
+
+
+def _many(run: Run, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Attention of ``query``, tokens x H x size, by torch's fused kernel."""
+    own = slice(run.place, run.place + 1)
+    mask = torch.ones(len(query), run.end, dtype=torch.bool).tril(run.past) if run.past else None
+    found: Tensor = functional.scaled_dot_product_attention(
+        query.transpose(0, 1)[None],
+        keys[own, :, : run.end],
+        values[own, :, : run.end],
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=True,
+    )
+    return found[0].transpose(0, 1)
 
 
 def attention(
@@ -172,7 +270,8 @@ def attention(
     if options.get("softcap") or options.get("s_aux") is not None:
         raise TypeError("scores that are capped, or sinks")
     layer: Any = module.layer_idx
-    return slots.attend(layer, query, key, value, scaling or query.shape[-1] ** -0.5), None
+    queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))
+    return slots.attend(layer, queries, keys, values, scaling or query.shape[-1] ** -0.5)[None], None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from honed.models.engine import Completion, LiveEngine, Sampling
 from honed.models.live import LiveLocalEngine
 from honed.models.load import LoadedModel
 from honed.models.local import LocalEngine
+from tests.models.passes import before_each
 from tests.models.test_local import Prompt, ask, tiny, unequal
 from tests.tiny import tiny_model
 
@@ -59,16 +60,11 @@ def live(loaded: LoadedModel, size: int) -> Iterator[LiveLocalEngine]:
 
 
 @contextmanager
-def steps(loaded: LoadedModel) -> Iterator[list[int]]:
+def steps() -> Iterator[list[int]]:
     """Record how many rows each pass through the model has."""
     seen: list[int] = []
-    hook = loaded.model.base_model.register_forward_pre_hook(
-        lambda _, __, values: seen.append(len(values["slots"].runs)), with_kwargs=True
-    )
-    try:
+    with before_each(lambda work: seen.append(len(work.runs))):
         yield seen
-    finally:
-        hook.remove()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +116,7 @@ def test_a_live_engine_is_one(loaded: LoadedModel) -> None:
 
 
 def test_requests_share_the_steps_of_the_model(endless: LoadedModel) -> None:
-    with live(endless, 4) as engine, steps(endless) as seen:
+    with live(endless, 4) as engine, steps() as seen:
         first, second = Client(), Client()
         engine.submit(ask("the first, alone for a while"), Sampling(max_tokens=600, temperature=1.0, top_p=0.3), first)
         assert first.began.wait(_WAIT)
@@ -136,7 +132,7 @@ def test_requests_share_the_steps_of_the_model(endless: LoadedModel) -> None:
 
 def test_the_batch_grows_to_its_size_and_no_further(endless: LoadedModel) -> None:
     clients = [Client() for _ in range(7)]
-    with live(endless, 3) as engine, steps(endless) as seen:
+    with live(endless, 3) as engine, steps() as seen:
         for client, prompt in zip(clients, unequal(7), strict=True):
             engine.submit(prompt, Sampling(max_tokens=30), client)
         for client in clients:
@@ -226,14 +222,13 @@ def test_a_model_that_fails_tells_every_request_and_answers_the_next(loaded: Loa
 
     clients: list[Client] = [Client() for _ in range(3)]
     with live(loaded, 2) as engine:
-        hook = loaded.model.base_model.register_forward_pre_hook(fail)
-        for client in clients:
-            engine.submit(ask("one"), Sampling(max_tokens=5), client)
-        for client in clients:
-            assert client.done.wait(_WAIT)
-            assert isinstance(client.ended[0], ModelError)
-            assert "out of memory" in client.ended[0].message
-        hook.remove()
+        with before_each(fail):
+            for client in clients:
+                engine.submit(ask("one"), Sampling(max_tokens=5), client)
+            for client in clients:
+                assert client.done.wait(_WAIT)
+                assert isinstance(client.ended[0], ModelError)
+                assert "out of memory" in client.ended[0].message
         client = Client()
         engine.submit(ask("two"), Sampling(max_tokens=5), client)
         assert client.completion().tokens > 0

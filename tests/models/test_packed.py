@@ -16,6 +16,7 @@ from honed.models.packed_forward import packed_forward
 from honed.models.padded import PaddedBatch
 from honed.models.row import Row, make_row
 from honed.records import Message
+from tests.models.passes import before_each
 from tests.models.test_local import Prompt, ask, one_by_one, reference, tiny, unequal
 from tests.tiny import tiny_model
 
@@ -57,16 +58,11 @@ def rows(loaded: LoadedModel, prompts: list[Prompt], sampling: Sampling = GREEDY
 
 
 @contextmanager
-def computed(loaded: LoadedModel) -> Iterator[list[int]]:
+def computed() -> Iterator[list[int]]:
     """Record how many tokens each pass computes."""
     seen: list[int] = []
-    hook = loaded.model.base_model.register_forward_pre_hook(
-        lambda _, __, values: seen.append(values["input_ids"].numel()), with_kwargs=True
-    )
-    try:
+    with before_each(lambda work: seen.append(work.ids.numel())):
         yield seen
-    finally:
-        hook.remove()
 
 
 def groups() -> list[Prompt]:
@@ -97,11 +93,11 @@ def test_beginnings_that_groups_of_rows_share_are_computed_once(loaded: LoadedMo
     prompts = groups()
     alone = one_by_one(loaded, prompts, GREEDY)
     given = rows(loaded, prompts)
-    with computed(loaded) as seen:
+    with computed() as seen:
         assert answers(packed(loaded, size, guess=False), given) == alone
     made = sum(completion.tokens for completion in alone) - len(alone)
     whole = sum(len(row.ids) for row in given)
-    prompt_tokens = sum(seen) - made - 2  # a trial of two tokens
+    prompt_tokens = sum(seen) - made
     if size > 2:  # fewer slots than audiences forget some
         audiences = 3 * 150
         assert prompt_tokens < audiences + len(given) * 50 < whole
@@ -112,7 +108,7 @@ def test_the_next_turn_of_a_chat_computes_what_is_new_only(loaded: LoadedModel) 
     opening = ask("What does a new chain cost, and how long does it take?" * 2)
     first = answers(running, rows(loaded, [opening]))[0]
     following = (*opening, Message(role="assistant", content="A week."), Message(role="user", content="And a tyre?"))
-    with computed(loaded) as seen:
+    with computed() as seen:
         second = answers(running, rows(loaded, [following]))[0]
     assert seen[0] < len(loaded.chat.prompt_ids(following)) - len(loaded.chat.prompt_ids(opening)) + 20
     assert [first, second] == one_by_one(loaded, [opening, following], GREEDY)
@@ -128,9 +124,9 @@ def test_a_prompt_longer_than_a_pass_is_computed_in_parts_beside_the_others(load
 
 def test_guesses_save_passes_and_change_no_answer(looping: LoadedModel) -> None:
     prompts, sampling = unequal(4), Sampling(max_tokens=120)
-    with computed(looping) as plain:
+    with computed() as plain:
         without = answers(packed(looping, 3, guess=False), rows(looping, prompts, sampling))
-    with computed(looping) as guessed:
+    with computed() as guessed:
         assert answers(packed(looping, 3), rows(looping, prompts, sampling)) == without
     assert len(guessed) < 0.7 * len(plain)
 
@@ -157,9 +153,7 @@ def test_after_a_failed_pass_the_rows_go_on_to_the_same_answers(loaded: LoadedMo
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    hook = loaded.model.base_model.register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with before_each(fail), pytest.raises(RuntimeError, match="out of memory"):
         running.step()
-    hook.remove()
     assert answers(running, []) == []
     assert [row.completion for row in given] == one_by_one(loaded, prompts, GREEDY)

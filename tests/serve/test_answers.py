@@ -18,6 +18,7 @@ from honed.records import Interaction, Message
 from honed.store.database import open_database
 from honed.store.interactions import Interactions
 from honed.store.workspace import Workspace
+from tests.models.passes import before_each
 from tests.serve.site import WAIT, Site, Stage, serve_tiny, serving, stages, tiny, until
 
 CHAT = "/v1/chat/completions"
@@ -155,10 +156,8 @@ def test_a_prompt_cant_forge_a_turn(site: Site) -> None:
 def test_requests_of_many_clients_share_the_steps(workspace: Workspace) -> None:
     loaded = tiny(context=8192, endless=True)
     seen: list[int] = []
-    loaded.model.model.register_forward_pre_hook(
-        lambda _, __, values: seen.append(len(values["slots"].runs)), with_kwargs=True
-    )
-    with serving(workspace, lambda _: serve_tiny(loaded, 4), ["tiny@v3"]) as site, ThreadPoolExecutor(6) as pool:
+    stages = serving(workspace, lambda _: serve_tiny(loaded, 4), ["tiny@v3"])
+    with before_each(lambda work: seen.append(len(work.runs))), stages as site, ThreadPoolExecutor(6) as pool:
         asked = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 300}
         asked |= {"temperature": 1.0, "seed": 1}  # a greedy answer repeats itself, and is guessed many tokens a step
         answers = list(pool.map(site.post, [asked] * 6))

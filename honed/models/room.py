@@ -1,0 +1,35 @@
+"""How many rows a running batch may have: those asked for, unless their keys and values need too much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import torch
+
+from honed.models.load import LoadedModel
+from honed.models.row import Row
+
+_SHARE = 0.5
+"""Part of the memory that is free when a batch begins which keys and values may take."""
+
+
+def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
+    """Return how many of ``rows`` are to be computed together: ``most``, or as many as half of the free memory holds.
+
+    Each is reckoned as long as the longest may become. One always fits: it is for the model to fail if it doesn't.
+    """
+    config = loaded.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = loaded.model.dtype.itemsize
+    longest = max(len(row.ids) + row.limit for row in rows)
+    each = 2 * config.num_hidden_layers * heads * size * width * longest
+    return max(1, min(most, len(rows), int(_SHARE * _free(loaded.model.device)) // each))
+
+
+def _free(device: Any) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
