@@ -140,7 +140,7 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
     gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32")
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
-    if head is not None and head.weight.requires_grad and not _at_once(run):
+    if head is not None and head.weight.requires_grad and not _at_once(run, ready):
         logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     held = max(1, run.config.ranks) if run.config.shard == "fsdp" else 1  # a rank holds a share of each weight
     small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
@@ -154,10 +154,10 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
     )
 
 
-def _at_once(run: Prepared) -> bool:
+def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
     plain = run.settings.device == "cpu" and run.settings.precision == "fp32" and run.config.shard == "none"
-    return plain and run.config.objective == "sft"
+    return plain and ready.layout.fused and run.config.objective == "sft"
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:

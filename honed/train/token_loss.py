@@ -18,7 +18,7 @@ from torch import Tensor
 
 from honed.train.kernels import room
 
-CHUNK_BYTES = 32 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024 * 1024
 """Bytes of fp32 logits held at a time, at most."""
 
 
