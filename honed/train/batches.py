@@ -46,6 +46,8 @@ class Pack:
     weights: Tensor
     row: Tensor
     rows: int
+    step_weight: float | None = None
+    """What the loss will be divided by before its gradients are made, where that is known (``Objective.ready``)."""
 
     @property
     def weight(self) -> float:

@@ -20,7 +20,8 @@ def nll(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
     ``fused`` says that the head is a plain matrix on the decoder's last hidden states (see ``head_is_plain``).
     """
     if fused:
-        return weighted_nll(_hidden(model, pack), _head(model), pack.targets, pack.weights)
+        factor = None if pack.step_weight is None else 1 / pack.step_weight
+        return weighted_nll(_hidden(model, pack), _head(model), pack.targets, pack.weights, factor)
     total = torch.zeros((), device=pack.ids.device)
     for part, losses in _nll_by_model(model, pack):
         total = total + (losses * pack.weights[part]).sum()

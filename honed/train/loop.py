@@ -61,8 +61,12 @@ class Objective(Protocol[E_contra, B]):
         """Lay examples end to end."""
         ...
 
-    def ready(self, model: PreTrainedModel, batches: Sequence[B], /) -> Sequence[B]:
-        """Return a step's batches with what each has to know of the others, before any of them is computed."""
+    def ready(self, model: PreTrainedModel, batches: Sequence[B], weight: float | None = None, /) -> Sequence[B]:
+        """Return a step's batches with what each has to know of the others, before any of them is computed.
+
+        ``weight`` is that of the whole step, by which each loss will be divided before its gradients are made; None if
+        that isn't certain.
+        """
         ...
 
     def sums(self, model: PreTrainedModel, batch: B) -> Mapping[str, Tensor]:
@@ -164,7 +168,12 @@ class Training(Generic[E, B]):
         turns = self.placed.turns([batch.tokens for batch in batches])
         # Shares are gathered from all ranks: what is computed of them must be the same everywhere.
         known = range(len(batches)) if self.placed.shares else [turn.index for turn in turns]
-        ready = self.placed.run(self.objective.ready, [batches[index] for index in known])
+        certain = weight if all(turn.counts for turn in turns) else None
+
+        def made_ready(model: PreTrainedModel, some: Sequence[B]) -> Sequence[B]:
+            return self.objective.ready(model, some, certain)
+
+        ready = self.placed.run(made_ready, [batches[index] for index in known])
         at_hand = dict(zip(known, ready, strict=True))
         for turn in turns:
             # A pass draws the same (dropout, noise) whoever computes it, and after a resume too.

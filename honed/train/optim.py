@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from honed.train.kernels import room
+
 
 class Optimizer:
     """AdamW over named parameters, with fp32 masters where the parameters are not fp32 themselves.
@@ -29,6 +31,7 @@ class Optimizer:
         both = list(zip(self.parameters, self.masters, strict=True))
         self._moved = [(p, m) for p, m in both if p is not m]
         self._copied = [(p, m) for p, m in self._moved if not isinstance(p, DTensor)]
+        room.give(parameter for parameter, master in both if parameter is master)
         decayed = [master for master in self.masters if master.ndim >= 2]
         plain = [master for master in self.masters if master.ndim < 2]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

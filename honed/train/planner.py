@@ -140,7 +140,7 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
     gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32")
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
-    if head is not None and head.weight.requires_grad:
+    if head is not None and head.weight.requires_grad and not _at_once(run, ready):
         logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     held = max(1, run.config.ranks) if run.config.shard == "fsdp" else 1  # a rank holds a share of each weight
     small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
@@ -152,6 +152,12 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
         activations=round(_saved(run, ready, small) * largest.tokens),
         logits=logits,
     )
+
+
+def _at_once(run: Prepared, ready: Setup) -> bool:
+    """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
+    plain = run.settings.device == "cpu" and run.settings.precision == "fp32" and run.config.shard == "none"
+    return plain and ready.layout.fused and run.config.objective == "sft"
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
@@ -215,7 +221,7 @@ def _busiest(step: Sequence[int], ranks: int) -> list[int]:
 
 def _pass(run: Prepared, ready: Setup, optimizer: Optimizer, batch: Batch) -> None:
     run.base.model.train()
-    (one,) = ready.placed.run(ready.objective.ready, [batch])
+    (one,) = ready.placed.run(lambda model, some: ready.objective.ready(model, some, batch.weight), [batch])
     sums = ready.placed.run(ready.objective.sums, one.to(run.settings.device))
     (sums["loss"] / batch.weight).backward()
     optimizer.accumulate()

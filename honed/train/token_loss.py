@@ -2,7 +2,8 @@
 
 The gradient with respect to the logits is (softmax - one-hot) x weight. Where the loss is their plain sum
 (``weighted_nll``), it is known as soon as the loss is: each chunk's share of the gradients is computed in the forward
-pass and its logits are dropped at once. Where what follows decides each token's weight (``token_logps``), a frozen
+pass and its logits are dropped at once; the head's goes straight to where it is summed, if it is known by then what the
+loss will be multiplied by. Where what follows decides each token's weight (``token_logps``), a frozen
 head allows the same, scaled afterwards; a head that learns has its chunks computed again in the backward pass.
 """
 
@@ -15,27 +16,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from honed.train.kernels import room
+
 CHUNK_BYTES = 64 * 1024 * 1024
 """Bytes of fp32 logits held at a time, at most."""
 
 
 class _WeightedNll(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        grad_hidden, grad_head = _gradients(hidden, head, ctx.needs_input_grad)
-        losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head)
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, factor: float | None
+    ) -> Tensor:
+        learns, head_learns = ctx.needs_input_grad[:2]
+        at_once = factor is not None and head_learns and room.has_room(head)
+        grad_hidden, grad_head = _gradients(hidden, head, (learns, head_learns and not at_once))
+        losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head, factor if at_once else None)
         ctx.save_for_backward(grad_hidden, grad_head)
-        ctx.head_dtype = head.dtype
+        ctx.head_dtype, ctx.factor = head.dtype, factor if at_once else None
         return losses
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         # The loss is always summed, so every element has the same upstream gradient.
         upstream = grads[0][0]
+        if ctx.factor is not None:
+            assert math.isclose(float(upstream), ctx.factor, rel_tol=1e-6), (
+                "the head's gradient is summed with it already"
+            )
         grad_hidden, grad_head = ctx.saved_tensors
         return (
             grad_hidden * upstream if grad_hidden is not None else None,
             (grad_head.mul_(upstream)).to(ctx.head_dtype) if grad_head is not None else None,
+            None,
             None,
             None,
         )
@@ -71,25 +83,37 @@ def _gradients(hidden: Tensor, head: Tensor, needed: tuple[bool, ...]) -> tuple[
     )
 
 
-def _sweep(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, grad_hidden: Tensor | None, grad_head: Tensor | None
+def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    grad_hidden: Tensor | None,
+    grad_head: Tensor | None,
+    factor: float | None = None,
 ) -> Tensor:
-    """Return the weighted losses (P,), chunk by chunk, and fill in the gradients of their sum where there is room."""
+    """Return the weighted losses (P,), chunk by chunk, and fill in the gradients of their sum where there is room.
+
+    With a ``factor``, the head's is multiplied by it and added to ``head.grad``.
+    """
     losses = torch.empty_like(weights)
     # Chunks of about one size: a product of the few rows that are left over would still read the whole head.
     chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0]))
     for part in _even(hidden.shape[0], chunks):
         logits = (hidden[part] @ head.T).to(_wide(hidden))
         losses[part] = _chunk(logits, targets[part], weights[part])  # logits become their gradient, in place
-        if grad_hidden is None and grad_head is None:
-            continue
-        gradient = logits.to(hidden.dtype)
-        if grad_hidden is not None:
-            grad_hidden[part] = gradient @ head
-        if grad_head is not None:
-            grad_head.addmm_(gradient.T, hidden[part]) if grad_head.dtype == hidden.dtype else grad_head.add_(
-                gradient.T @ hidden[part]
-            )
+        if grad_hidden is not None or grad_head is not None or factor is not None:
+            gradient = logits.to(hidden.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = gradient @ head
+            if factor is not None:
+                room.product(head, gradient, hidden[part], factor)
+            elif grad_head is not None and grad_head.dtype == hidden.dtype:
+                grad_head.addmm_(gradient.T, hidden[part])
+            elif grad_head is not None:
+                grad_head.add_(gradient.T @ hidden[part])
+            del gradient
+        del logits  # before the next ones are made
     return losses
 
 
@@ -111,14 +135,16 @@ def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return losses
 
 
-def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, factor: float | None = None) -> Tensor:
     """Return the sum of weights[p] x -log softmax(hidden[p] . head)[targets[p]] as a scalar.
 
-    Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32.
+    Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32. ``factor`` says what the
+    result's gradient will be, where that is known: a head with a room (``kernels.room``) has its own added to ``.grad``
+    in this call then, so that the backward pass must follow.
     """
     if not torch.is_grad_enabled():  # a leaf asks for its gradient even then, and the head's is the size of the head
         hidden, head = hidden.detach(), head.detach()
-    losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights)  # type: ignore[no-untyped-call]
+    losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights, factor)  # type: ignore[no-untyped-call]
     return losses.sum()
 
 

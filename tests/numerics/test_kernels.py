@@ -100,7 +100,7 @@ def test_a_model_with_our_kernels_has_the_same_gradients_and_says_what_was_insta
     fused = copy.deepcopy(plain)
     names = list(fused.state_dict())
     said = install(fused).describe()
-    assert said == {"rms_norm": "5 of 5", "rotary": "2 of 2", "swiglu": "2 of 2"}
+    assert said == {"embedding": "1 of 1", "rms_norm": "5 of 5", "rotary": "2 of 2", "swiglu": "2 of 2"}
     assert list(fused.state_dict()) == names
     if weights == "lora":
         for model in (plain, fused):
@@ -117,7 +117,7 @@ def test_gradients_in_fp64_agree_as_far_as_the_models_own_fp32_norm_allows() -> 
     for ours in (False, True):
         model = packed_model().double()
         if ours:
-            assert install(model).fused == {"rms_norm": 5, "rotary": 2, "swiglu": 2}
+            assert install(model).fused == {"embedding": 1, "rms_norm": 5, "rotary": 2, "swiglu": 2}
         ids = torch.arange(30)[None]
         segments = attention.Segments((18, 12))
         hidden = model.base_model(input_ids=ids, position_ids=ids, segments=segments).last_hidden_state

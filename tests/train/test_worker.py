@@ -24,7 +24,7 @@ def test_two_processes_with_one_seed_make_the_same_weights_and_result_names_what
     assert one["steps"] >= 10
     ran = one["ran"]
     assert (ran["weights"], ran["precision"], ran["device"], ran["packing"]) == ("lora", "fp32", "cpu", True)
-    assert ran["kernels"] == {"rms_norm": "5 of 5", "rotary": "2 of 2", "swiglu": "2 of 2"}
+    assert ran["kernels"] == {"embedding": "1 of 1", "rms_norm": "5 of 5", "rotary": "2 of 2", "swiglu": "2 of 2"}
     assert ran["activation_checkpointing"] is False and ran["freed_memory"]
     assert ran["head"].endswith("fused") and ran["adapters"] == 14
     assert one["supervised_tokens"] < one["dataset_tokens"]

@@ -1,4 +1,4 @@
-"""Our norm, MLP and rotary positions in a model's own modules, each only where it gives the same output there.
+"""Our embedding, norm, MLP and attention in a model's own modules, each only where it gives the same output there.
 
 A module keeps its class, its parameters and their names; only what its ``forward`` calls is replaced, on the instance.
 Adapters put in later are found, since the submodules are looked up at each call. Whether a module is what it looks
@@ -21,6 +21,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from honed.errors import ModelError
 from honed.train.attention import Segments
+from honed.train.kernels.embedding import embedding
+from honed.train.kernels.linear import linears, plain
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
 from honed.train.kernels.swiglu import swiglu, swiglu_down
@@ -102,6 +104,8 @@ def _candidate(module: nn.Module) -> tuple[str, Forward] | None:
         return "swiglu", _mlp
     if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
         return "rotary", _attention
+    if type(module) is nn.Embedding and not (module.max_norm or module.scale_grad_by_freq or module.sparse):
+        return "embedding", _embedding
     if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:
         return "rms_norm", _norm
     return None
@@ -143,9 +147,14 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     return rms_norm(x, module.weight, _epsilon(module) or 0.0)
 
 
+def _embedding(module: Any, ids: Tensor) -> Tensor:
+    return embedding(ids, module.weight, module.padding_idx)
+
+
 def _mlp(module: Any, x: Tensor) -> Tensor:
-    gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
-    if type(down) is nn.Linear and down.bias is None and not down._forward_hooks and not down._forward_pre_hooks:
+    gate, up = linears(x, (module.gate_proj, module.up_proj))
+    down = module.down_proj
+    if plain(down) and down.bias is None:
         return swiglu_down(gate, up, down.weight)
     result: Tensor = down(swiglu(gate, up))
     return result
@@ -161,14 +170,14 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     if past_key_values is not None or position_embeddings is None:
         options = {"position_embeddings": position_embeddings, "attention_mask": attention_mask, **kwargs}
-        result: tuple[Tensor, Tensor | None] = type(module).forward(
+        theirs: tuple[Tensor, Tensor | None] = type(module).forward(
             module, hidden_states, past_key_values=past_key_values, **options
         )
-        return result
+        return theirs
     shape = hidden_states.shape[:-1]
     query, key, value = (
-        projection(hidden_states).view(*shape, -1, module.head_dim).transpose(1, 2)
-        for projection in (module.q_proj, module.k_proj, module.v_proj)
+        projected.view(*shape, -1, module.head_dim).transpose(1, 2)
+        for projected in linears(hidden_states, (module.q_proj, module.k_proj, module.v_proj))
     )
     cos, sin = position_embeddings
     attend = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
@@ -182,4 +191,5 @@ def _attention(
         scaling=module.scaling,
         **kwargs,
     )
-    return module.o_proj(out.reshape(*shape, -1).contiguous()), weights
+    (result,) = linears(out.reshape(*shape, -1).contiguous(), (module.o_proj,))
+    return result, weights

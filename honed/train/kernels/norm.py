@@ -1,30 +1,43 @@
 """RMSNorm whose backward pass needs its input and one number a row, and no tensor more.
 
 Zhang & Sennrich 2019, "Root Mean Square Layer Normalization". autograd over the plain formula keeps the normalised
-rows as well, and the squares for as long as the forward pass lasts.
+rows as well, and the squares for as long as the forward pass lasts. A norm's output knows what it was made of, so that
+what comes behind it needn't keep it either (``linear``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from honed.train import heap
+
+_NAME = "honed_source"
+
+
+class Source(NamedTuple):
+    """What a norm's output is made of: its input ... x D, 1 / root mean square of each row (... x 1), weight (D,)."""
+
+    x: Tensor
+    inverse: Tensor
+    weight: Tensor
+
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(x.dtype, torch.float32)
         square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).square_()
         inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        normal: Tensor = x * inverse
-        return normal.to(x.dtype).mul_(weight)
+        ctx.mark_non_differentiable(inverse)
+        return again(Source(x, inverse, weight)), inverse
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        (upstream,) = grads
+        upstream = grads[0]
         x, weight, inverse = ctx.saved_tensors
         normal = x * inverse  # in fp32 at least, whatever x is
         product = normal * upstream
@@ -43,5 +56,23 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
     Shapes: x ... x D, weight (D,) of the same type.
     """
-    result: Tensor = _RmsNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    result: Tensor
+    result, inverse = _RmsNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
+    if result.requires_grad:
+        setattr(result, _NAME, Source(x.detach(), inverse, weight.detach()))
     return result
+
+
+def source(x: Tensor) -> Source | None:
+    """What ``x`` was made of, if it is a norm's output itself."""
+    found: Source | None = getattr(x, _NAME, None)
+    return found
+
+
+def again(made: Source) -> Tensor:
+    """Return the norm's output, the same to the last bit."""
+    if made.x.dtype == made.inverse.dtype:
+        room = heap.brief(made.x.shape, made.x)
+        return torch.mul(made.x, made.inverse, out=room).mul_(made.weight)
+    normal: Tensor = made.x * made.inverse
+    return normal.to(made.x.dtype).mul_(made.weight)

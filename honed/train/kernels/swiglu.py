@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from honed.train.kernels import room
+
 
 class _SwiGlu(torch.autograd.Function):
     """The product alone: whatever comes after it (an adapter, say) keeps what it needs."""
@@ -35,6 +37,7 @@ class _SwiGluDown(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up, down)
+        ctx.weight = down
         return functional.linear(functional.silu(gate).mul_(up), down)
 
     @staticmethod
@@ -45,7 +48,7 @@ class _SwiGluDown(torch.autograd.Function):
         activated = functional.silu(gate)
         product = activated * up
         if ctx.needs_input_grad[2]:
-            of_down = upstream.flatten(0, -2).T @ product.flatten(0, -2)
+            of_down = room.product(ctx.weight, upstream.flatten(0, -2), product.flatten(0, -2))
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             inner = upstream @ down
             of_gate = _of_gate(torch.mul(inner, up, out=product), gate)

@@ -76,7 +76,9 @@ class Kto:
         )
 
     @torch.no_grad()
-    def ready(self, model: PreTrainedModel, batches: Sequence[RatedPack]) -> Sequence[RatedPack]:
+    def ready(
+        self, model: PreTrainedModel, batches: Sequence[RatedPack], _weight: float | None = None
+    ) -> Sequence[RatedPack]:
         """Return a step's batches with the level of them all. Dropout and noise are off while it is measured."""
         training = model.training
         model.eval()

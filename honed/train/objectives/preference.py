@@ -64,7 +64,9 @@ class PairObjective:
         rows, reference = [pair.rows for pair in examples], [pair.reference for pair in examples]
         return answers.collate(rows, reference, packed=self.packed, share=self.share)
 
-    def ready(self, _model: PreTrainedModel, batches: Sequence[AnswerPack]) -> Sequence[AnswerPack]:
+    def ready(
+        self, _model: PreTrainedModel, batches: Sequence[AnswerPack], _weight: float | None = None
+    ) -> Sequence[AnswerPack]:
         """Return the batches as they are: a pair's loss depends on no other's."""
         return batches
 

@@ -6,7 +6,7 @@ Ouyang et al. 2022, "Training language models to follow instructions with human 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -31,9 +31,9 @@ class Sft:
         """Lay rows into one pack."""
         return batches.collate(rows, share=self.share)
 
-    def ready(self, _model: PreTrainedModel, packs: Sequence[Pack]) -> Sequence[Pack]:
-        """Return the packs as they are: a row's loss depends on no other's."""
-        return packs
+    def ready(self, _model: PreTrainedModel, packs: Sequence[Pack], weight: float | None = None) -> Sequence[Pack]:
+        """Return the packs with the weight of their step: a row's loss depends on no other's."""
+        return [replace(pack, step_weight=weight) for pack in packs]
 
     def loss(self, model: PreTrainedModel, pack: Pack) -> Tensor:
         """Return the weighted sum of negative log-likelihoods in nats, a scalar."""
