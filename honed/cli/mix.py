@@ -70,7 +70,7 @@ def mix(
         if dry_run:
             return
     # The job plans once more, from the same versions and rules, to the same rows (they are chosen by hashes): a job is
-    # its folder, to be resumed and copied, and a plan is flags for every row, read in less time than the mix is written.
+    # its folder, to be resumed and copied, and a plan is flags for every row, read faster than the mix is written.
     job = run.run(workspace, settings)
     result = follow(job, as_json)
     if as_json:

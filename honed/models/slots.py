@@ -61,18 +61,26 @@ class Slots:
     """The buffers: for each layer keys and values, slots x heads x columns x size, which grow when they must."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self._used = [0] * count
         self._columns = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def reserve(self, columns: int) -> None:
-        """Have room for ``columns`` tokens in each slot."""
+    def reserve(self, runs: Sequence[Run]) -> None:
+        """Have room for what ``runs`` compute."""
+        columns = max(run.end for run in runs)
         if columns > self._columns:
             self._columns = columns + columns // 4 + _SPARE
             for layer, pair in self._layers.items():  # one at a time exists twice
-                keys, values = (self._empty(old.transpose(1, 2)[0]) for old in pair)
-                keys[:, :, : pair[0].shape[2]], values[:, :, : pair[1].shape[2]] = pair
-                self._layers[layer] = (keys, values)
+                self._layers[layer] = (self._grown(pair[0]), self._grown(pair[1]))
+        for run in runs:
+            self._used[run.place] = max(self._used[run.place], run.end)
+
+    def _grown(self, old: Tensor) -> Tensor:
+        """Copy what is in use only: columns that nothing was written to take no memory."""
+        new = self._empty(old[0].transpose(0, 1))
+        for place, used in enumerate(self._used):
+            new[place, :, :used] = old[place, :, :used]
+        return new
 
     def layer(self, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return a layer's buffers, made like ``keys`` and ``values`` (tokens x heads x size) at its first pass."""
@@ -82,7 +90,7 @@ class Slots:
 
     def _empty(self, like: Tensor) -> Tensor:
         # Zeros, which cost nothing until they are written over: a product may read columns that nothing was kept in.
-        return like.new_zeros(self._count, like.shape[1], self._columns, like.shape[2])
+        return like.new_zeros(len(self._used), like.shape[1], self._columns, like.shape[2])
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class Pass:
         self.runs = runs
         self.calls = 0
         self._slots = slots
-        slots.reserve(max(run.end for run in runs))
+        slots.reserve(runs)
         self._places = torch.tensor([run.place for run in runs for _ in run.ids])
         self._columns = torch.tensor([column for run in runs for column in range(run.past, run.end)])
         self._work = list(_planned(runs))
