@@ -97,7 +97,7 @@ def test_a_reader_beside_a_job_sends_it_while_it_runs_and_to_its_end(workspace: 
         assert time.monotonic() < deadline, (job.path / "trackers" / "tensorboard.txt").read_text()
         time.sleep(0.05)
     assert reader.read(job, "tensorboard").steps == {"count": 20}
-    assert reader.track(job, "tensorboard").events == 0
+    assert reader.track(job, "tensorboard", wait=True).events == 0
 
 
 def test_mlflow_reads_the_values_back(job: Job) -> None:
