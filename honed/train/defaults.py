@@ -67,7 +67,7 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     rate, why_rate = _learning_rate(config, facts, weights)
     epochs, why_epochs = _epochs(config, facts)
     batch, why_batch = _batch_tokens(config, facts)
-    pack = config.pack_tokens or min(batch, 1024 if facts.device == "cpu" else 8192)
+    pack = config.pack_tokens or _pack_tokens(batch, facts)
     steps = max(1, round(epochs * max(1, round(facts.tokens / batch))))
     return Settings(
         weights=weights,
@@ -134,6 +134,16 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     rows = facts.rows
     epochs = 3.0 if rows < 1_000 else 2.0 if rows < 10_000 else 1.0
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
+
+
+def _pack_tokens(batch: int, facts: Facts) -> int:
+    """Tokens of a pass: on a CPU, products of some hundred rows are as fast as larger ones, and memory is what counts.
+
+    A batch that nearly fits isn't cut: a small rest would read all weights once more.
+    """
+    if facts.device != "cpu":
+        return min(batch, 8192)
+    return batch if batch <= 1024 else 896
 
 
 def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:
