@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from honed.models.slots import Pass
 
-MANY = 8
+_MANY = 8
 """Tokens from which laying out weights anew is worth their copy."""
 
 _COPIED = 2 * 1024**3
@@ -51,14 +51,18 @@ class Product:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
+def worth_copying(dtype: torch.dtype, tokens: int) -> bool:
+    """Whether products of about ``tokens`` rows are faster with weights of this type laid out anew."""
+    return tokens >= _MANY and dtype == torch.float32 and torch.backends.mkldnn.is_available()
+
+
 @dataclass(frozen=True)
 class _Layer:
     number: int
     before: nn.Module
     qkv: Product
-    heads: int
-    """Query heads and key heads together: those that are turned by position."""
     size: int
+    """Numbers a head."""
     of_query: nn.Module | None
     of_key: nn.Module | None
     scale: float
@@ -75,7 +79,7 @@ class LeanDecoder:
     def __init__(self, inner: Any, tokens: int) -> None:
         self._inner = inner
         weights = sum(weight.numel() * weight.element_size() for weight in inner.parameters())
-        copy = tokens >= MANY and weights <= _COPIED and torch.backends.mkldnn.is_available()
+        copy = weights <= _COPIED and worth_copying(torch.float32, tokens)
         self._layers = [_layer(layer, tokens, copy=copy) for layer in inner.layers]
 
     def __call__(self, work: Pass) -> Tensor:
@@ -111,6 +115,8 @@ def lean(model: Any, tokens: int) -> LeanDecoder | None:
     parts = {"embed_tokens", "layers", "norm", "rotary_emb"}
     if not parts <= {name for name, _ in inner.named_children()} or not all(map(_usual, inner.layers)):
         return None
+    if not hasattr(inner.norm, "variance_epsilon"):
+        return None
     if any(weight.dtype != torch.float32 for weight in inner.parameters()):
         return None
     return LeanDecoder(inner, tokens)
@@ -124,6 +130,8 @@ def _usual(layer: nn.Module) -> bool:
     if not children["self_attn"] >= _ATTENTION or extra not in (set(), {"q_norm", "k_norm"}):
         return False
     modules = dict(layer.named_modules())
+    if not all(hasattr(modules["self_attn"], name) for name in ("head_dim", "scaling", "layer_idx")):
+        return False
     linear = [f"self_attn.{name}" for name in _ATTENTION] + [f"mlp.{name}" for name in _MLP - {"act_fn"}]
     if not all(type(modules[name]) is nn.Linear for name in linear):
         return False
@@ -134,14 +142,11 @@ def _usual(layer: nn.Module) -> bool:
 
 def _layer(layer: Any, tokens: int, *, copy: bool) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    size = attention.head_dim
-    qkv = Product([attention.q_proj, attention.k_proj, attention.v_proj], tokens, copy=copy)
     return _Layer(
         number=attention.layer_idx,
         before=layer.input_layernorm,
-        qkv=qkv,
-        heads=sum(qkv.widths[:2]) // size,
-        size=size,
+        qkv=Product([attention.q_proj, attention.k_proj, attention.v_proj], tokens, copy=copy),
+        size=attention.head_dim,
         of_query=getattr(attention, "q_norm", None),
         of_key=getattr(attention, "k_norm", None),
         scale=attention.scaling,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from honed.models.columns import same_window
-from honed.models.lean import MANY, LeanDecoder, lean
+from honed.models.lean import LeanDecoder, Product, lean, worth_copying
 from honed.models.load import LoadedModel
 from honed.models.slots import Pass, Run, Slots, attending
 
@@ -26,9 +26,9 @@ class PackedForward:
 
     def __init__(self, model: Any, plain_head: bool, decoder: LeanDecoder | None, rows: int) -> None:
         self._model = model
-        self._plain = plain_head
         self._decoder = decoder
-        self._laid_out = _laid_out(model.get_output_embeddings().weight, rows) if plain_head else None
+        head = model.get_output_embeddings()
+        self._head = Product([head], rows, copy=worth_copying(head.weight.dtype, rows)) if plain_head else None
 
     @property
     def lean(self) -> bool:
@@ -38,21 +38,14 @@ class PackedForward:
     def __call__(self, work: Pass, wanted: Sequence[int]) -> Tensor:
         """Return the logits, in float32, of the tokens at the places ``wanted``: wanted x vocabulary."""
         at = torch.tensor(wanted, dtype=torch.long)
-        if self._decoder:
+        if self._decoder and self._head:
             return self._head(self._decoder(work)[at])
         given = {"input_ids": work.ids, "position_ids": work.positions, "use_cache": False, "slots": work}
         with attending(self._model):
-            if not self._plain:
+            if not self._head:
                 logits: Tensor = self._model(**given, logits_to_keep=at).logits[0]
                 return logits.float()
-            return self._head(self._model.base_model(**given).last_hidden_state[0, at])
-
-    def _head(self, states: Tensor) -> Tensor:
-        head = self._model.get_output_embeddings()
-        if self._laid_out is not None and len(states):
-            laid_out: Tensor = torch.ops.mkldnn._linear_pointwise(states, self._laid_out, head.bias, "none", [], "")
-            return laid_out
-        return functional.linear(states, head.weight, head.bias).float()
+            return self._head(self._model.base_model(**given).last_hidden_state[0, at]).float()
 
 
 def packed_forward(loaded: LoadedModel, rows: int) -> PackedForward | None:
@@ -93,15 +86,3 @@ def _decoder(model: Any, rows: int, states: Tensor) -> LeanDecoder | None:
 
 def _trial() -> Pass:
     return Pass(Slots(1), [Run(0, 0, (0, 1))])
-
-
-def _laid_out(weight: Tensor, rows: int) -> Tensor | None:
-    """Return the head's weights as oneDNN wants them, twice as fast for a few dozen rows and a large vocabulary.
-
-    It is a copy of the head; None where there is nothing to gain.
-    """
-    if rows < MANY or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
-        return None
-    with torch.inference_mode():
-        found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
-    return found
