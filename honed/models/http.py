@@ -77,7 +77,7 @@ class Http:
         """Return the failure of an answer that can't be read."""
         config = self._config
         error = EndpointError(
-            f"{config.url}: the endpoint's answer is {what}",
+            f"{config.url}: the endpoint's answer is {self._clean(what)}",
             "Check that base_url is an OpenAI-compatible API; if it is, start again later: what is there is kept.",
             status=200,
         )

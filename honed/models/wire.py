@@ -15,7 +15,6 @@ from honed.records import Message, Record
 
 _BYTES_A_TOKEN = 3
 _TOKENS_A_TURN = 8
-_SHOWN = 200
 
 
 class Request(Record):
@@ -108,7 +107,7 @@ def read(data: bytes, request: Request) -> Reply:
         what = "half a JSON document" if data.lstrip()[:1] in (b"{", b"[") else "no JSON"
         raise ValueError(f"{what} ({len(data):,} bytes)") from error
     if isinstance(plain, dict) and "choices" not in plain and "error" in plain:
-        raise ValueError(f"an error: {plain['error']}"[:_SHOWN])
+        raise ValueError(f"an error: {plain['error']}")
     try:
         choice = plain["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")

@@ -77,6 +77,8 @@ class SynthesizeConfig(Config):
             raise ValueError("the method 'asked' makes what an evaluation asks for: name its errors.json in wanted")
         if self.method != "asked" and (self.wanted is not None or self.against):
             raise ValueError(f"the method {self.method!r} reads neither wanted nor against: the method 'asked' does")
+        if self.system and self.method in ("paraphrase", "continue", "constrain"):
+            raise ValueError(f"the method {self.method!r} keeps the turns of its seeds: leave out system")
         if self.constraint and (self.method != "constrain" or len(self.families) > 1):
             raise ValueError("constraint goes with the method 'constrain' and one family")
         return self

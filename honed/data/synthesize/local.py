@@ -35,6 +35,7 @@ class LocalWriter:
         """Yield each reply as it ends (see ``RemoteEngine.each``); equal requests are answered once."""
         waiting: dict[Row, tuple[Request, list[int]]] = {}
         rows: dict[str, Row] = {}
+        refused: list[tuple[int, EndpointError]] = []  # told last: if it came first, the writer would look gone
         for place, request in enumerate(requests):
             key = self._key(request)
             if found := self._replies.get(key):
@@ -47,7 +48,7 @@ class LocalWriter:
                     rows[key] = make_row(self._loaded, request.messages, request.sampling)
                     waiting[rows[key]] = (request, [place])
                 except (ModelError, Unusable) as error:
-                    yield place, EndpointError(error.message, lasting=False)
+                    refused.append((place, EndpointError(error.message, lasting=False)))
         running = batch(self._loaded, min(_BATCH, max(1, len(waiting))))
         running.add(in_order(list(waiting)))
         while not running.over and not stopping():
@@ -56,6 +57,7 @@ class LocalWriter:
                     request, places = waiting.pop(row)
                     reply = self._kept(request, row)
                     yield from ((place, reply) for place in places)
+        yield from refused
 
     def estimate(self, requests: Iterable[Request]) -> Estimate:
         """Return how many tokens requests would take at most."""

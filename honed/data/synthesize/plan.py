@@ -37,8 +37,9 @@ class Part(NamedTuple):
 class Plan(NamedTuple):
     """What is made, one part after the other; all of it is compared with what ``novelty`` knows.
 
-    ``seeds`` is the dataset it starts from, ``notes`` what there is to say of it; ``unasked`` are the kinds of which no
-    rows can be asked for, with the suggested number and the reason.
+    New turns of a conversation (``Made.turns``) are compared with ``held``. ``seeds`` is the dataset it starts from,
+    ``notes`` what there is to say of it; ``unasked`` are the kinds of which no rows can be asked for, with the suggested
+    number and the reason.
     """
 
     parts: tuple[Part, ...]
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     seeds: Artifact | None
     notes: tuple[str, ...]
     unasked: tuple[tuple[str, int, str], ...] = ()
+    held: Novelty | None = None
 
 
 def made(workspace: Workspace, config: SynthesizeConfig) -> Plan:
@@ -66,7 +68,8 @@ def made(workspace: Workspace, config: SynthesizeConfig) -> Plan:
     note = f"{len(found.rows):,} seeds from the training rows of {dataset.ref}{unfit}"
     compared = config.method in ("self-instruct", "evolve", "paraphrase")
     novelty = seeds.known(dataset, config) if compared else Novelty(config.near)
-    return Plan((Part(make(config, found.rows, name), config),), novelty, dataset, (note,))
+    held = seeds.held_out(dataset, config) if config.method == "continue" else None
+    return Plan((Part(make(config, found.rows, name), config),), novelty, dataset, (note,), held=held)
 
 
 def _asked(workspace: Workspace, config: SynthesizeConfig, path: str) -> Plan:

@@ -17,7 +17,9 @@ from honed.store import artifacts
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 
-_SUITES = "suite "
+_SUITES = ("suite", "suites")
+_HARNESSES = ("lm-eval", "inspect")
+"""How an evaluation's ``data`` begins if it isn't a dataset; names follow, with commas between them."""
 
 
 class Screen:
@@ -51,7 +53,13 @@ def against(workspace: Workspace, document: RowsWanted, more: Sequence[str]) -> 
     Raises ``StoreError`` if the evaluation's dataset isn't here, ``DataError`` if it is another one of that name or
     its suite can't be found: rows that can't be compared are not made.
     """
-    if not document.data.startswith(_SUITES):
+    kind, _, named = document.data.partition(" ")
+    if named and kind in _HARNESSES:
+        raise DataError(
+            f"{document.evaluation} measured with {document.data}, whose text honed can't keep out of rows",
+            "Make rows for an evaluation on a dataset or a suite: its text is at hand.",
+        )
+    if not named or kind not in _SUITES:
         dataset = artifacts.resolve(workspace, "datasets", document.data)
         if dataset.manifest.hash != document.data_hash:
             raise DataError(
@@ -62,7 +70,7 @@ def against(workspace: Workspace, document: RowsWanted, more: Sequence[str]) -> 
         return tuple(dict.fromkeys([*own, *more]))
     folders = {_name(Path(str(folder))): str(folder) for folder in suites()}
     folders |= {_name(Path(one)): one for one in more if (Path(one) / "manifest.json").is_file()}
-    names = document.data.removeprefix(_SUITES).split(", ")
+    names = named.split(", ")
     if missing := [name for name in names if name not in folders]:
         raise DataError(
             f"{document.evaluation} measured with the suite {missing[0]!r}, which isn't one of ours",

@@ -78,6 +78,14 @@ def known(dataset: Artifact, config: SynthesizeConfig) -> Novelty:
     return found
 
 
+def held_out(dataset: Artifact, config: SynthesizeConfig) -> Novelty:
+    """Return the instructions of the held-out rows alone."""
+    found = Novelty(config.near)
+    for row in datasets.rows(dataset, "heldout"):
+        found.add(f"the held-out row {row.id}", request(row))
+    return found
+
+
 def _named(dataset: Artifact) -> Iterator[tuple[str, Conversation]]:
     yield from ((f"the held-out row {row.id}", row) for row in datasets.rows(dataset, "heldout"))
     yield from ((f"the seed {row.id}", row) for row in datasets.rows(dataset, "train"))

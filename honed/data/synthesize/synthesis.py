@@ -40,9 +40,10 @@ class Synthesis:
         *,
         novelty: Novelty,
         ids: set[str],
+        held: Novelty | None = None,
     ) -> None:
         self.part, self._job, self._settings, self._writer, self._stopping = part, job, part.settings, hand, stopping
-        self._novelty, self._ids, self._said = novelty, ids, time.monotonic()
+        self._novelty, self._held, self._ids, self._said = novelty, held, ids, time.monotonic()
         self.rows: list[Conversation] = []
         self.rejected: list[tuple[int, Rejected]] = []
         self.reasons: Counter[str] = Counter()
@@ -103,7 +104,7 @@ class Synthesis:
     def _judge(self, unit: int, result: Made | Rejected) -> None:
         """Keep a row that is new; count what is left out."""
         if isinstance(result, Made):
-            beside = self._novelty.beside(result.novel) if result.novel else None
+            beside = (self._novelty.beside(result.novel) if result.novel else None) or self._beside_held(result.turns)
             if beside is None and result.row.id not in self._ids:
                 if result.novel:
                     self._novelty.add(f"the new row {result.row.id}", result.novel)
@@ -116,15 +117,22 @@ class Synthesis:
         self.reasons[result.kind] += 1
         self.rejected.append((unit, result))
 
+    def _beside_held(self, turns: Sequence[str]) -> tuple[str, float] | None:
+        if self._held is None:
+            return None
+        return next((found for turn in turns if (found := self._held.beside(turn))), None)
+
     def _replies(self, stage: str, requests: Sequence[Request]) -> Mapping[int, Outcome]:
         """Return replies by the place of their request; those that the money was not enough for are missing."""
         found: dict[int, Outcome] = {}
-        answered = 0
         try:
             for place, outcome in self._writer.each(requests, self._stopping):
                 found[place] = outcome
-                answered += isinstance(outcome, Reply)
-                if isinstance(outcome, EndpointError) and not answered and len(found) >= min(_HOPELESS, len(requests)):
+                if (
+                    isinstance(outcome, EndpointError)
+                    and not self._answered
+                    and len(found) >= min(_HOPELESS, len(requests))
+                ):
                     raise outcome
                 self._tick(stage, len(found), len(requests))
         except BudgetError as error:
@@ -132,6 +140,11 @@ class Synthesis:
         if self._stopping():
             raise Stopped
         return found
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the writer has answered anything of this job, now or before."""
+        return bool(self._writer.spent.requests or self._writer.spent.cached)
 
     def _tick(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()

@@ -36,7 +36,10 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     try:
         job.log.note(plan.words(plan.estimate(planned, hand.estimate), planned, settings.attempts))
         ids: set[str] = set()
-        parts = [Synthesis(job, one, hand, stopping, novelty=planned.novelty, ids=ids) for one in planned.parts]
+        parts = [
+            Synthesis(job, one, hand, stopping, novelty=planned.novelty, ids=ids, held=planned.held)
+            for one in planned.parts
+        ]
         for place, one in enumerate(parts):
             if place and parts[place - 1].broke:
                 one.ended, one.broke = parts[place - 1].ended, True  # no money is left for it

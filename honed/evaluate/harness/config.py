@@ -24,4 +24,9 @@ class HarnessConfig(Config):
         default=None,
         description="the harness's metric that says which rows pass (acc_norm, say); its first when not given",
     )
+    floors: bool | None = Field(
+        default=None,
+        description="whether an inspect task is run again with constant answers and the echoed prompt, nine times at "
+        "most; when not given, unless another model grades: each run would ask it anew",
+    )
     args: Mapping[str, Any] = Field(default={}, description="arguments of an inspect task, by name")

@@ -77,7 +77,8 @@ def run(names: Sequence[str], config: HarnessConfig, asking: Asking, limit: int 
             found, values = _samples(task, log), _metrics(task, log)
             if passing := values.passing(config.metric) or "":
                 passed_by[task] = passing
-                floors[task] = _floors(name, task, passing, found, how)
+                if how.config.floors if how.config.floors is not None else not _graded_elsewhere(log):
+                    floors[task] = _floors(name, task, passing, found, how)
             answers |= _answers(task, found, values, passing, floors.get(task), asking)
             metrics += _numbers(task, log)
     scores = HarnessScores(
@@ -106,8 +107,14 @@ def _logs(name: str, how: Run) -> list[Any]:
     return logs
 
 
+def _graded_elsewhere(log: Any) -> bool:
+    """Whether another model than the measured one was asked as well: each floor would ask it anew, and may cost."""
+    return any(model != log.eval.model for sample in log.samples for model in sample.model_usage)
+
+
 def _floors(name: str, task: str, metric: str, samples: Mapping[str, Any], how: Run) -> TaskFloors:
     def passed(api: ModelAPI) -> dict[str, bool]:
+        how.asking.check()
         for log in how.logs(name, api, FLOORS):
             if log.eval.task == task and log.samples:
                 values = _metrics(task, log).values.get(metric, {})

@@ -27,7 +27,6 @@ class Answers(Record):
 
     name: str
     job: str
-    hash: str
     repeated: int
     by_prompt: Mapping[str, Answered]
 
@@ -158,5 +157,4 @@ def _by_prompt(name: str, job: str, given: Sequence[Answered]) -> Answers:
     found: dict[str, Answered] = {}
     for one in given:
         found.setdefault(turns_id(one.prompt), one)
-    content = digest([[id_, found[id_].answer] for id_ in sorted(found)])
-    return Answers(name=name, job=job, hash=content, repeated=len(given) - len(found), by_prompt=found)
+    return Answers(name=name, job=job, repeated=len(given) - len(found), by_prompt=found)

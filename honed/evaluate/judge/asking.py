@@ -133,6 +133,11 @@ class Asking:
         self.replies[key, attempt] = reply
 
 
+def begun(job: Job) -> bool:
+    """Return whether an earlier attempt of the job got a reply."""
+    return any(not reply.refused for reply in _kept(job.path / FILE).values())
+
+
 def schema(criteria: Mapping[str, str]) -> dict[str, object]:
     """Return the JSON schema of a reply, for servers that can hold a model to one."""
     score = {"type": "integer", "minimum": 1, "maximum": 5}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from honed.errors import EndpointError
-from honed.evaluate.judge import prompts
+from honed.evaluate.judge import asking, prompts
 from honed.evaluate.judge.config import JudgeConfig
 from honed.evaluate.judge.outcome import JudgeFacts
 from honed.jobs.job import Job
@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 
 Told = Callable[[int, Completion | str], None]
 
+_HOPELESS = 8
+"""Questions refused one by one, and none answered: the others would fare the same."""
+
 
 class EndpointJudge:
-    """A ``Judge`` behind an endpoint: what was paid for once, by any job of the workspace, isn't paid for again."""
+    """A ``Judge`` behind an endpoint: what was paid for once, by any job of the workspace, isn't paid for again.
 
-    def __init__(self, engine: RemoteEngine, settings: JudgeConfig, stopping: Callable[[], bool]) -> None:
+    ``answered``: it has replied to a question of this job before.
+    """
+
+    def __init__(
+        self, engine: RemoteEngine, settings: JudgeConfig, stopping: Callable[[], bool], *, answered: bool = False
+    ) -> None:
         self.engine = engine
-        self._settings, self._stopping = settings, stopping
+        self._settings, self._stopping, self._answered = settings, stopping, answered
         self.cached = 0
         config = engine.config
         self.facts = JudgeFacts(
@@ -39,13 +47,29 @@ class EndpointJudge:
         )
 
     def ask(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object], told: Told) -> None:
-        """Tell each reply as it comes (see ``Judge.ask``). Raises ``EndpointError`` when the endpoint is gone."""
+        """Tell each reply as it comes (see ``Judge.ask``).
+
+        Raises ``EndpointError`` when the endpoint is gone, or refuses all it is asked at first: those are then asked
+        again when the job is resumed, with other settings perhaps.
+        """
+        refused: list[tuple[int, EndpointError]] = []
+
+        def tell_refused() -> None:
+            while refused:
+                place, error = refused.pop(0)
+                told(place, f"the endpoint refused it: {error.message}")
+
         for place, reply in self.engine.each(self.requests(questions, schema), self._stopping):
             if isinstance(reply, EndpointError):
-                told(place, f"the endpoint refused it: {reply.message}")
-                continue
-            self.cached += reply.cached
-            told(place, reply.completion)
+                refused.append((place, reply))
+                if not self._answered and len(refused) >= min(_HOPELESS, len(questions)):
+                    raise reply
+            else:
+                self._answered = True
+                self.cached += reply.cached
+                told(place, reply.completion)
+            if self._answered:
+                tell_refused()
 
     def requests(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object]) -> Iterator[Request]:
         """Yield the questions as the engine takes them."""
@@ -90,7 +114,7 @@ def opened(job: Job, settings: JudgeConfig, stopping: Callable[[], bool]) -> Ite
         yield _local(job, settings)
         return
     with engine(job.workspace, settings, work=job.id, say=job.log.note) as remote:
-        yield EndpointJudge(remote, settings, stopping)
+        yield EndpointJudge(remote, settings, stopping, answered=asking.begun(job))
 
 
 def engine(

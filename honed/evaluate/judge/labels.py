@@ -83,8 +83,8 @@ def kept(path: Path) -> list[Label]:
 
 
 def newest(labels: Iterable[Label]) -> list[Label]:
-    """Return each rater's last word on each pair: a person may change their mind."""
-    last = {(label.rater, label.id): label for label in labels}
+    """Return each rater's last word on each pair: a person may change their mind. Lines without a name are all kept."""
+    last = {(label.rater or place, label.id): label for place, label in enumerate(labels)}
     return list(last.values())
 
 
@@ -117,8 +117,14 @@ def chosen(path: Path, rows: int | None, seed: int) -> tuple[list[Labelled], int
     given = read(path)
     labelled = by_pair(given)
     wanted = set(answers.chosen([one.pair.id for one in labelled], rows, seed))
-    raters = {label.rater for label in given if label.choice != "skip"}
-    return [one for one in labelled if one.pair.id in wanted], len(raters)
+    return [one for one in labelled if one.pair.id in wanted], _people(given)
+
+
+def _people(labels: Iterable[Label]) -> int:
+    """Return how many people chose: by their names, and of those without one as many as the most on one pair."""
+    chose = [label for label in labels if label.choice != "skip"]
+    unnamed = Counter(label.id for label in chose if not label.rater)
+    return len({label.rater for label in chose if label.rater}) + max(unnamed.values(), default=0)
 
 
 def majority(said: Sequence[Choice]) -> Choice:

@@ -11,7 +11,7 @@ from honed.evaluate.judge.asking import Question
 from honed.evaluate.judge.contest import Choice
 from honed.evaluate.judge.reply import Said
 from honed.evaluate.rates import Rate, rate
-from honed.records import Message, Record
+from honed.records import Message, Record, digest
 
 VERDICTS = "verdicts.jsonl"
 
@@ -90,7 +90,8 @@ def order(found: Sequence[Verdict]) -> Order:
 
 
 def _key(pair: Pair, first: Side) -> str:
-    return f"{pair.id}/{first} first"
+    answers = digest([pair.base, pair.tuned])  # a file may have changed since an earlier attempt of the job
+    return f"{pair.id}/{answers}/{first} first"
 
 
 def _verdict(pair: Pair, said: Mapping[str, Said]) -> Verdict:

@@ -55,7 +55,8 @@ def scores(text: str, criteria: Sequence[str]) -> Said:
 
 
 def _reason(found: Mapping[str, Any]) -> str:
-    return str(found.get("reason", "")).strip()
+    text = str(found.get("reason", "")).strip()
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a pair can't be written to a file
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

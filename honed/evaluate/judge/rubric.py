@@ -13,7 +13,7 @@ from honed.evaluate.judge.answers import Answered
 from honed.evaluate.judge.asking import Question
 from honed.evaluate.judge.reply import LOWEST, Said
 from honed.evaluate.stats import SMALLEST, Interval
-from honed.records import Message, Record
+from honed.records import Message, Record, digest
 
 SCORES = "scores.jsonl"
 
@@ -84,10 +84,14 @@ def read(path: Path) -> RubricFile:
 def questions(side: str, answers: Mapping[str, Answered], criteria: Mapping[str, str], guide: str) -> list[Question]:
     """Return a question for each answer that isn't empty."""
     return [
-        Question(f"{id_}/{side}", prompts.rubric(one.prompt, one.answer, criteria, guide))
+        Question(_key(id_, side, one), prompts.rubric(one.prompt, one.answer, criteria, guide))
         for id_, one in answers.items()
         if one.answer.strip()
     ]
+
+
+def _key(id_: str, side: str, one: Answered) -> str:
+    return f"{id_}/{digest([one.answer])}/{side}"  # a file may have changed since an earlier attempt of the job
 
 
 def side_names(count: int) -> tuple[str, ...]:
@@ -107,7 +111,9 @@ def scored(
     """Return each answer with its scores; an empty one gets the lowest of all without being asked about."""
     found = []
     for id_, one in answers.items():
-        reply = said.get(f"{id_}/{side}", Said(scores=dict.fromkeys(criteria, LOWEST), reason="the answer is empty"))
+        reply = said.get(
+            _key(id_, side, one), Said(scores=dict.fromkeys(criteria, LOWEST), reason="the answer is empty")
+        )
         found.append(
             Scored(
                 id=id_,

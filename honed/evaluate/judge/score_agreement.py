@@ -17,7 +17,11 @@ from honed.evaluate.judge.answers import Answered
 from honed.evaluate.judge.reply import HIGHEST, LOWEST
 from honed.evaluate.judge.rubric import Scored
 from honed.evaluate.rates import rate
-from honed.records import Message, Record, digest, turns_id
+from honed.evaluate.suites.suite import summary
+from honed.records import Fault, Message, Record, digest, turns_id
+
+UNUSABLE = 0.05
+"""The largest share of unusable replies with which a judge of scores may still be trusted."""
 
 HINT = f'Each line is {{"prompt": ..., "response": ..., "scores": {{criterion: {LOWEST} to {HIGHEST}}}}}.'
 
@@ -49,10 +53,14 @@ def read(path: Path, criteria: Sequence[str]) -> dict[str, tuple[Answered, dict[
     Raises ``DataError`` that names every line which is no label, or lacks a criterion.
     """
     groups: dict[str, list[ScoreLabel]] = {}
+    faults: list[Fault] = []
     for number, label in lines.read(path, ScoreLabel, "label", HINT):
         if lacking := [name for name in criteria if name not in label.scores]:
-            raise DataError(f"{path}:{number}: scores: there is none for {', '.join(lacking)}", HINT)
+            what = f"there is none for {', '.join(lacking)}"
+            faults.append(Fault(file=str(path), line=number, field="scores", kind="label", message=what))
         groups.setdefault(digest([turns_id(label.prompt), label.response]), []).append(label)
+    if faults:
+        raise DataError(summary(faults), HINT)
     return {
         id_: (
             Answered(prompt=group[0].prompt, answer=group[0].response),
@@ -104,8 +112,9 @@ def trust(found: ScoreAgreement, least_kappa: float, least_labels: int, job: str
         why = f"{found.n} labelled answers, and {least_labels} are asked for"
         return Trust(state="no", why=why, job=job, scores=found)
     low = [name for name, one in found.criteria.items() if one.kappa is None or one.kappa_interval.low < least_kappa]
-    if low or found.unusable or not found.criteria:
-        what = f"{found.unusable} replies are unusable" if found.unusable else f"of {', '.join(low)} it isn't"
+    mute = found.unusable > UNUSABLE * found.n
+    if low or mute or not found.criteria:
+        what = f"{found.unusable} replies of {found.n} are unusable" if mute else f"of {', '.join(low)} it isn't"
         why = f"kappa with people is to be shown to be {least_kappa:g} or more for every criterion; {what}"
         return Trust(state="no", why=why, job=job, scores=found)
     kappas = ", ".join(f"{name} {one.kappa:.2f}" for name, one in found.criteria.items())

@@ -64,7 +64,8 @@ class Converse:
             sound(turns[-2:])
         tags = seeds.tags(self.config, self.generator, seed, keep=True)
         row = Conversation(messages=tuple(turns), tags=tags, declared=seed.declared)
-        return Made(row, "\n".join([seeds.request(seed), *(turn.user for turn in new)]), mended)
+        users = tuple(turn.user for turn in new)
+        return Made(row, "\n".join([seeds.request(seed), *users]), mended, users)
 
     def guess(self, _unit: int) -> Sequence[Request]:
         """Guess nothing: one request is all."""

@@ -48,9 +48,10 @@ class Invent:
         """Ask for an instruction."""
         config, rng = self.config, draws(self.config, unit)
         if config.method == "evolve":
-            both = config.direction == "both"
-            direction = ("deeper", "broader")[(unit // len(self.rows) + unit) % 2] if both else config.direction
-            return asked(config, template(_EVOLVED[direction], task=seeds.request(self._seed(unit))), Written)
+            lap, place = divmod(unit, len(self.rows))
+            turn = ("deeper", "broader")[(lap + place) % 2]  # neighbours differ, and so do a seed's laps
+            text = _EVOLVED[turn if config.direction == "both" else config.direction]
+            return asked(config, template(text, task=seeds.request(self._seed(unit))), Written, seed=lap)
         shown = rng.sample(self.rows, min(config.shown, len(self.rows)))
         tasks = "\n\n".join(f"Task {place}: {seeds.request(row)}" for place, row in enumerate(shown, 1))
         return asked(config, template("self_instruct", tasks=tasks), Written, seed=unit)

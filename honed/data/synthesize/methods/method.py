@@ -25,11 +25,15 @@ _SERIOUS = frozenset({"placeholder", "refusal", "prompt in answer", "cut answer"
 
 
 class Made(NamedTuple):
-    """A row, what of it must be new among all rows, and which repairs its JSON needed."""
+    """A row, what of it must be new among all rows, and which repairs its JSON needed.
+
+    ``turns`` are instructions that must be new beside what was there before the job, but may be alike among made rows.
+    """
 
     row: Conversation
     novel: str = ""
     mended: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
 
 
 class Rejected(NamedTuple):
