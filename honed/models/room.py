@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
+from honed.models import devices
 from honed.models.load import LoadedModel
 from honed.models.row import Row
 
@@ -33,4 +34,4 @@ def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
 def _free(device: Any) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return devices.hardware(Path.cwd()).memory_free  # a container's limit counts

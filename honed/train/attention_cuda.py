@@ -20,6 +20,8 @@ from honed.train.attention import PARTS, Path, Segments
 FLEX, VARLEN = "honed_flex", "honed_varlen"
 
 _ROUNDS = 3
+_COMPARED = 256
+"""Tokens of a segment, at most, on which paths are compared."""
 
 
 def visible(below: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
@@ -52,6 +54,7 @@ def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -
 
 def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
     """FlashAttention over rows end to end, where none shares a prefix; 16 bits only."""
+    assert all(parent < 0 for parent in segments.parents), "rows that share a prefix can't be told apart here"
     from torch.nn.attention.varlen import varlen_attn
 
     if VARLEN not in segments.made:
@@ -66,41 +69,54 @@ def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float)
     return out.transpose(0, 1)[None]
 
 
-def fastest(config: Any, segments: Segments, dtype: torch.dtype) -> tuple[str, str]:
+def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool) -> tuple[str, str]:
     """Time the paths on CUDA over ``segments``, forward and backward; return the fastest one's name, and the times.
 
-    ``config`` is the model's text configuration. A path that fails here, or disagrees with plain torch, is left out.
+    ``config`` is the model's text configuration; ``shared`` says that some pass of the run, if not this one, has rows
+    that share a prefix. A path that fails here, or disagrees with plain torch, is left out.
     """
     paths: dict[str, Path] = {PARTS: attention.by_parts, FLEX: by_flex}
-    if not any(parent >= 0 for parent in segments.parents) and dtype != torch.float32:
+    if not shared and dtype != torch.float32:
         paths[VARLEN] = by_varlen
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = (config.num_attention_heads, *(config.num_key_value_heads,) * 2)
-    start = [torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads]
-    expected = attention.by_parts(start[0], start[1], start[2], segments, width**-0.5)
+    # Plain torch holds the scores of whole rows: paths are compared on short ones, and timed on those of the run.
+    short = Segments(tuple(min(length, _COMPARED) for length in segments.lengths), segments.parents)
     times: dict[str, float] = {}
     for name, path in paths.items():
         try:
-            times[name] = _timed(path, start, segments, width**-0.5, expected)
+            _agrees(path, _drawn(heads, short, width, dtype), short, width**-0.5)
+            times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5)
         except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card, or not right on it
             continue
+    if not times:
+        return PARTS, "attention by parts: no other path runs here"
     best = min(times, key=times.__getitem__)
     said = ", ".join(f"{name.removeprefix('honed_')} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
     attention.register({name: paths[name] for name in times})
     return best, f"attention by {best.removeprefix('honed_')}: measured a layer: {said}"
 
 
-def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float, expected: Tensor) -> float:
+def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> list[Tensor]:
+    return [torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads]
+
+
+def _agrees(path: Path, start: list[Tensor], segments: Segments, scale: float) -> None:
+    q, k, v = start
+    expected = attention.by_parts(q, k, v, segments, scale)
+    same = torch.allclose(path(q, k, v, segments, scale), expected, rtol=2e-2, atol=2e-2)
+    assert same, "a path must agree with plain torch"
+
+
+def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float) -> float:
     seconds = float("inf")
     for _ in range(_ROUNDS):
         q, k, v = (tensor.detach().requires_grad_() for tensor in start)
         torch.cuda.synchronize()
         begun = time.perf_counter()
-        out = path(q, k, v, segments, scale)
-        out.sum().backward()
+        path(q, k, v, segments, scale).sum().backward()
         torch.cuda.synchronize()
         seconds = min(seconds, time.perf_counter() - begun)
-        assert torch.allclose(out, expected, rtol=2e-2, atol=2e-2), "a path must agree with plain torch"
     return seconds
 
 

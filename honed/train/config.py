@@ -92,5 +92,5 @@ class TrainConfig(Config):
             known = ", ".join(KINDS[self.objective].defaults) or "none of them"
             raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
         if self.weights == "full" and self.lora.named:
-            raise ValueError("lora.targets, rslora and dora say how adapters are made, and weights: full makes none")
+            raise ValueError("settings of lora say how adapters are made, and weights: full makes none")
         return self

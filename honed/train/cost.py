@@ -72,7 +72,14 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[st
     pack = int(str(settings["pack_tokens"]))
     if pack > 256:
         ways.append((memory.activations // 2, f"halve a pass: --set pack_tokens={pack // 2}"))
-    if settings["precision"] == "fp32":
-        ways.append(((memory.weights + memory.activations) // 2, "compute in 16 bits: --set precision=bf16"))
+    # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
+    halved = (memory.weights + memory.activations - gone) // 2
+    if settings["precision"] == "fp32" and halved > 0:
+        ways.append((halved, "compute in 16 bits: --set precision=bf16"))
+    if not settings.get("activation_checkpointing"):
+        ways.append((memory.activations // 2, "keep less of a pass: --set activation_checkpointing=true"))
+    if settings["weights"] == "lora":
+        part = 0.86 if settings["precision"] == "fp32" else 0.72  # of 32 or 16 bits, 4.5 are left
+        ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True)]
     return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -104,7 +103,7 @@ def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
     if config.weights != "auto":
         return config.weights, ""
     if config.lora.named:
-        return "lora", "weights lora: lora.targets, rslora or dora is set"
+        return "lora", "weights lora: something is set of lora"
     need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
     among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
     size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
@@ -152,17 +151,6 @@ def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:
     total = facts.tokens
     batch = max(1024, min(32_768, total // 60 // 1024 * 1024))
     return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
-
-
-def fitting(lengths: Sequence[int], limit: int) -> list[bool]:
-    """Return which rows fit into ``limit`` tokens. Raises ``ConfigError`` if none does."""
-    fits = [length <= limit for length in lengths]
-    if lengths and not any(fits):
-        raise ConfigError(
-            f"every row is longer than max_length = {limit} tokens (the shortest has {min(lengths)})",
-            "Raise max_length, up to the model's context, or shorten the rows.",
-        )
-    return fits
 
 
 def check_installed(weights: str) -> None:

@@ -19,6 +19,9 @@ was taken before any update."""
 WINDOW = 20
 """Steps over which a loss is compared to the lowest mean over as many steps, and to the first such mean."""
 RISE, ABOVE_START = 1.5, 1.2
+ABOVE_FIRST = 3.0
+"""A run that climbed before its first window was full has no low mean to be compared to: its first loss tells then. A
+single step's rows may be easy ones, so that it takes more."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Watch:
         if self._start is None:
             self._start = now
         self._lowest = min(self._lowest, now)
+        if self._first and now > ABOVE_FIRST * self._first:
+            return f"the loss rose to {now:.3g} (mean of {WINDOW} steps), {now / self._first:.1f} times that of step 1"
         if now <= RISE * self._lowest or now <= ABOVE_START * self._start:
             return ""
         return f"the loss rose to {now:.3g} (mean of {WINDOW} steps), {now / self._lowest:.1f} times its lowest"

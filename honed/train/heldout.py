@@ -10,19 +10,21 @@ import torch
 from honed.models.chat import Encoded
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Placement
-
-_TOGETHER = 8
-"""Rows in one forward pass."""
+from honed.train.prefixes import first_fit
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that aren't trained on. ``packed`` says that they may share a pass (``likelihood.packing_is_exact``)."""
+    """Rows that aren't trained on. ``packed`` says that they may share a pass (``likelihood.packing_is_exact``).
+
+    A pass has ``pack_tokens`` tokens at most; a longer row goes alone.
+    """
 
     rows: Sequence[Encoded]
     sft: Sft
     packed: bool
     device: str
+    pack_tokens: int
 
     @torch.no_grad()
     def loss(self, placed: Placement) -> float | None:
@@ -34,8 +36,8 @@ class HeldOut:
             return None
         placed.model.eval()
         rows = [row.unweighted for row in self.rows]
-        size = _TOGETHER if self.packed else 1
-        together = [rows[start : start + size] for start in range(0, len(rows), size)]
+        passes = first_fit([len(row.ids) for row in rows], self.pack_tokens if self.packed else 0)
+        together = [[rows[place] for place in one] for one in passes]
         sums = {"loss": 0.0, "weight": 0.0}
         for turn in placed.turns([sum(len(row.ids) for row in some) for some in together]):
             pack = self.sft.collate(together[turn.index]).to(self.device)

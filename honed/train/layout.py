@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from honed.models.chat import Encoded
 from honed.train import attention_cuda, batches, likelihood, prefixes
 from honed.train.attention import Segments
 from honed.train.batches import StepRows
@@ -16,6 +17,13 @@ from honed.train.prefixes import Example, Prefixes
 
 _WORTH = 0.01
 """Sharing must save this part of the tokens: for less, passes that are filled better are worth more."""
+
+
+_PROBED = 64
+"""Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
+
+_DROPOUTS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "resid_dropout")
+"""What configurations call dropout. A prefix that is computed once would be dropped alike for all its rows."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Layout:
 
 def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, settings: Settings) -> Layout:
     """Find out by a pass over two rows what the model allows, and plan the steps so that the least is computed."""
-    rows = [row for example in examples[:2] for row in example.rows]
+    rows = [_probed(row) for example in examples[:2] for row in example.rows]
     probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
     packed = config.packing and exact
@@ -65,6 +73,12 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
     return Layout(fused, packed, table is not None, path, steps, said, settings)
+
+
+def _probed(row: Encoded) -> Encoded:
+    """The end of a row, every token of it supervised: as much as shows how a model treats rows."""
+    ids = row.ids[-_PROBED:]
+    return Encoded(ids, (0.0, *[1.0] * (len(ids) - 1)))
 
 
 def _planned(
@@ -97,8 +111,9 @@ def _worth(
     planned: Callable[[Prefixes | None], Sequence[StepRows]],
 ) -> tuple[Prefixes | None, str]:
     """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
-    if getattr(model.config.get_text_config(), "attention_dropout", 0.0):
-        return None, "sharing is off: this model's attention has dropout, which each row must draw for itself"
+    text = model.config.get_text_config()
+    if any(getattr(text, name, None) for name in _DROPOUTS):
+        return None, "sharing is off: this model has dropout, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
     every = sum(_length(examples[index]) for one in packs for index in one)
@@ -113,6 +128,6 @@ def _attention(model: PreTrainedModel, examples: Sequence[Example], steps: Seque
     passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
     pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
     segments = Segments(pack.lengths, pack.parents)
-    name, why = attention_cuda.fastest(model.config.get_text_config(), segments, model.dtype)
+    name, why = attention_cuda.fastest(model.config.get_text_config(), segments, model.dtype, shared=shared)
     model.set_attn_implementation(name)
     return why

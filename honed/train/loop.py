@@ -30,6 +30,9 @@ from honed.train.steps import Planned, Position, Steps, count
 
 CHECKPOINT_SECONDS = 300.0
 
+NOT_FINITE = "not_finite.txt"
+"""The rows, by their ids, whose loss or gradient was no number and ended the run; in the job's folder."""
+
 
 class Batch(Protocol):
     """Examples that share one forward and backward pass."""
@@ -132,9 +135,10 @@ class Training(Generic[E, B]):
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191), and
         # whichever rank computes them.
         weight = sum(batch.weight for batch in batches)
-        means = {name: value / weight for name, value in self._passes(step.number, batches, weight, optimizer).items()}
+        sums, bad = self._passes(step.number, batches, weight, optimizer)
+        means = {name: value / weight for name, value in sums.items()}
         if not math.isfinite(means["loss"]):
-            self._not_finite(step)
+            self._not_finite(step, bad)
         self.placed.add_up(optimizer.masters)
         rate = learning_rate(
             step.passed,
@@ -145,7 +149,7 @@ class Training(Generic[E, B]):
         )
         norm = optimizer.step(rate, self.settings.clip_norm, self.placed.norm)
         if not math.isfinite(norm):
-            self._not_finite(step, "gradient")
+            self._not_finite(step, what="gradient")
         seconds = time.perf_counter() - start
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
         tokens, _ = count([step.rows], step.examples)
@@ -161,10 +165,15 @@ class Training(Generic[E, B]):
         self.job.log.write(Step(stage="train", step=step.number, total=step.total, values=values))
         self._note_divergence(step.number, means["loss"])
 
-    def _passes(self, number: int, batches: Sequence[B], weight: float, optimizer: Optimizer) -> dict[str, float]:
-        """Compute this rank's passes of a step, gradients included; return the sums of all ranks."""
+    def _passes(
+        self, number: int, batches: Sequence[B], weight: float, optimizer: Optimizer
+    ) -> tuple[dict[str, float], list[int]]:
+        """Compute this rank's passes of a step, gradients included.
+
+        Return the sums of all ranks, and the passes of this one whose loss isn't a number.
+        """
         self.placed.model.train()
-        seen: list[dict[str, Tensor]] = []
+        seen: dict[int, dict[str, Tensor]] = {}
         turns = self.placed.turns([batch.tokens for batch in batches])
         # Shares are gathered from all ranks: what is computed of them must be the same everywhere.
         known = range(len(batches)) if self.placed.shares else [turn.index for turn in turns]
@@ -183,12 +192,15 @@ class Training(Generic[E, B]):
             (sums["loss"] / (weight if turn.counts else math.inf)).backward()
             optimizer.accumulate()
             if turn.counts:
-                seen.append({name: value.detach() for name, value in sums.items()})
+                seen[turn.index] = {name: value.detach() for name, value in sums.items()}
         mine: defaultdict[str, float] = defaultdict(float)
-        for sums in seen:
+        bad = []
+        for index, sums in seen.items():
             for name, value in sums.items():
                 mine[name] += value.item()
-        return self.placed.ranks.total(mine)
+            if not math.isfinite(sums["loss"].item()):
+                bad.append(index)
+        return self.placed.ranks.total(mine), bad
 
     def _measure(self, optimizer: Optimizer) -> float | None:
         """The held-out loss now; its weights are kept if it is the lowest so far, and that was asked for."""
@@ -200,6 +212,12 @@ class Training(Generic[E, B]):
 
     def _evaluate(self) -> float | None:
         loss = self.heldout.loss(self.placed)
+        if loss is not None and not math.isfinite(loss):
+            raise HonedError(
+                f"the held-out loss after step {self.done} is not a number: the weights aren't fit for use",
+                "Resume from the last checkpoint with precision fp32, or train again with a lower learning_rate "
+                f"(now {self.settings.learning_rate:g}).",
+            )
         if loss is not None:
             self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
         return loss
@@ -250,9 +268,15 @@ class Training(Generic[E, B]):
     def _folder(self) -> Path:
         return self.job.path / "checkpoints"
 
-    def _not_finite(self, step: Planned[E], what: str = "loss") -> None:
-        rows = step.row_names
-        listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+    def _not_finite(self, step: Planned[E], passes: Sequence[int] = (), what: str = "loss") -> None:
+        """Stop, naming the rows of the passes whose loss isn't a number, on any rank; all of the step if none is known."""
+        packs = sorted({index for some in self.placed.ranks.exchange(list(passes)) for index in some})
+        named = [step.names[index] for one in packs for index in step.rows.packs[one]]
+        rows = named or step.row_names
+        path = self.job.path / NOT_FINITE
+        if self.placed.ranks.first:
+            path.write_text("".join(f"{row}\n" for row in rows))
+        listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more (all in {path})" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",

@@ -24,5 +24,5 @@ class LoraConfig(Config):
 
     @property
     def named(self) -> bool:
-        """Whether a kind of adapter, or where they go, was asked for."""
-        return bool(self.targets or self.rslora or self.dora)
+        """Whether anything about adapters was asked for."""
+        return self != LoraConfig()

@@ -97,7 +97,7 @@ class Optimizer:
             if f"step.{name}" not in tensors:  # it never had a gradient
                 continue
             self._adamw.state[master] = {
-                key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu").clone()
+                key: tensors[f"{key}.{name}"].to(master.device).clone()  # fused AdamW wants its step there as well
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
 

@@ -57,24 +57,56 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
 def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
-    runtime = _held(run.settings.device) - _bytes(run.base.model.parameters())
+    runtime = _held(run.settings.device) - _bytes(_there(run))
     passes = _passes(run, ready)
     memory = _memory(run, ready, passes.batches, runtime)
     result = {
         **_what(run, ready, passes),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
         "fits": memory.total <= free,
-        "advice": cost.advice(memory, free, asdict(run.settings)),
+        "advice": cost.advice(memory, free, _set(run)),
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(run.settings),
-        "reasons": list(ready.reasons),
+        "reasons": [*ready.reasons, *_of_host(run, ready)],
     }
-    if result["fits"]:
+    ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
+    if result["fits"] and _alone(run, memory) > free * ranks_here:
+        result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
+    elif result["fits"]:
         result["time"] = _seconds(run, ready, passes, stopping)
-        result["memory"]["measured"] = _peak(run.settings.device)
+        if _held_by(run) == 1:
+            result["memory"]["measured"] = _peak(run.settings.device)
         result["tokens_per_second"] = result["dataset_tokens"] / result["time"]["steps"]
     return result
+
+
+def _set(run: Prepared) -> dict[str, object]:
+    return {**asdict(run.settings), "activation_checkpointing": run.config.activation_checkpointing}
+
+
+def _there(run: Prepared) -> list[Tensor]:
+    """Parameters and buffers on the device (4-bit weights are buffers): with ``cpu_offload`` none are on a GPU."""
+    model, device = run.base.model, torch.device(run.settings.device).type
+    return [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == device]
+
+
+def _held_by(run: Prepared) -> int:
+    """How many ranks hold a share of each weight; 1 where each holds all."""
+    return max(1, run.config.ranks) if run.config.shard == "fsdp" else 1
+
+
+def _alone(run: Prepared, memory: Memory) -> int:
+    """Bytes that this process needs to time what the ranks divide among them."""
+    return memory.total + (_held_by(run) - 1) * (memory.weights + memory.gradients + memory.optimizer)
+
+
+def _of_host(run: Prepared, ready: Setup) -> list[str]:
+    """What is to be said of the host's memory where the weights lie there and not on the GPU."""
+    if not (run.config.cpu_offload and run.settings.device == "cuda"):
+        return []
+    each = (_bytes(run.base.model.parameters()) + sum(cost.trained(ready.trainable, wide=True))) // _held_by(run)
+    return [f"cpu_offload: each rank holds {each / 1e9:.1f} GB of weights, gradients and moments in the host's memory"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +131,8 @@ def _passes(run: Prepared, ready: Setup) -> _Passes:
         if one not in made:
             made[one] = ready.objective.collate([examples[index] for index in one])
     steps = [[made[one].tokens for one in step.packs] for step in ready.layout.steps]
-    times = run.train.rows / len(examples) if isinstance(run.train, Stream) else 1.0
+    seen = len(examples) + len(train.left_out)
+    times = run.train.rows / seen if isinstance(run.train, Stream) else 1.0
     return _Passes(steps, list(made.values()), times)
 
 
@@ -137,16 +170,19 @@ def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
 
 def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int) -> Memory:
     model = run.base.model
-    gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32")
+    sharded = run.config.shard == "fsdp"  # its shares are the fp32 masters, whatever it computes in
+    gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32" or sharded)
+    if run.config.cpu_offload and run.settings.device == "cuda":
+        gradients = optimizer = 0
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
     if head is not None and head.weight.requires_grad and not _at_once(run, ready):
         logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
-    held = max(1, run.config.ranks) if run.config.shard == "fsdp" else 1  # a rank holds a share of each weight
+    held = _held_by(run)
     small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
     return Memory(
         runtime=runtime,
-        weights=_bytes(model.parameters()) // held,
+        weights=_bytes(_there(run)) // held,
         gradients=gradients // held,
         optimizer=optimizer // held,
         activations=round(_saved(run, ready, small) * largest.tokens),

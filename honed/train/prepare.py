@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from honed import config as settings_file
+from honed.errors import ConfigError
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.models import load as models
@@ -60,7 +61,9 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
 
     Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
     """
-    config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=_chosen(job))
+    chosen = _chosen(job)
+    found = {name: value for name, value in chosen.items() if name != "reasons"}
+    config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=found)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
     sharded = config.shard == "fsdp"
@@ -78,7 +81,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         template=config.template,
     )
     limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    memory = ranks.agreed(_free_memory(ranks))
+    memory = ranks.agreed(_free_memory(config))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
     streams = isinstance(train, Stream)
     if calls := datasets.tool_turns(dataset):
@@ -94,14 +97,20 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         device=device,
         precision=precision,
         precision_reason=why,
-        shares=ranks.size if sharded else 1,
+        shares=max(1, config.ranks) if sharded else 1,  # of the run, also where one process plans it
     )
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
+    if config.keep_best and not heldout.encoded:
+        raise ConfigError(
+            f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",
+            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
+        )
     settings = resolve(config, facts)
-    settings = replace(settings, reasons=(*settings.reasons, *([why_stream] if why_stream else [])))
+    reasons = chosen.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
+    settings = replace(settings, reasons=tuple(reasons))
     choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     if ranks.first:
-        write_whole(job.path / CHOSEN, json.dumps(choice))
+        write_whole(job.path / CHOSEN, json.dumps({**choice, "reasons": reasons}))
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
@@ -140,7 +149,7 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
     return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
 
 
-def _free_memory(ranks: Ranks) -> int:
-    """Bytes of this machine that are free for each of its ranks."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks.size)))
+def _free_memory(config: TrainConfig) -> int:
+    """Bytes of this machine that are free for each of the run's ranks on it, also where one process plans it."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1" if config.on else str(max(1, config.ranks))))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

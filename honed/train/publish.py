@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
+from honed import config as settings_file
 from honed.jobs.events import ArtifactMade, Step
 from honed.jobs.job import Job
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
 from honed.train import adapters
+from honed.train.config import TrainConfig
 from honed.train.layout import Layout
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES
@@ -40,7 +42,7 @@ def publish(run: Prepared) -> Artifact:
             scratch,
             "models",
             parents={base.ref: base.hash, f"datasets/{run.dataset.ref}": run.dataset.manifest.hash},
-            config=config.model_dump(mode="json"),
+            config=settings_file.read(TrainConfig, job.path / "config.yaml").model_dump(mode="json"),  # as it was asked
             facts={
                 "job": job.id,
                 "template_hash": base.chat.hash,

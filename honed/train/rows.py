@@ -50,7 +50,8 @@ def encode_row(row: Conversation, chat: ChatFormat, limit: int) -> Encoded:
     """Return a row's ids and loss weights. Raises ``Unusable`` as ``ChatFormat.encode``, or if it is too long."""
     encoded = chat.encode(row)
     if len(encoded.ids) > limit:
-        raise Unusable("too long", f"{len(encoded.ids)} tokens, and at most {limit} fit", "Raise max_length.")
+        hint = "Raise max_length, up to the model's context, or shorten the row."
+        raise Unusable("too long", f"{len(encoded.ids)} tokens, and at most {limit} fit", hint)
     return encoded
 
 
@@ -92,6 +93,14 @@ def note_left_out(job: Job, kinds: Mapping[str, int], unit: str) -> None:
     if kinds:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         job.log.note(f"{sum(kinds.values())} {unit} are left out ({counts}); each is listed in {job.path / LEFT_OUT}")
+
+
+def note_unmeasured(job: Job, heldout: Rows[E]) -> None:
+    """Say which held-out rows have no part in the loss during the run, if any."""
+    if first := heldout.left_out[:1]:
+        of = len(heldout.left_out) + len(heldout.encoded)
+        why = f"row {first[0]['row']}: {first[0]['message']}"
+        job.log.note(f"{len(heldout.left_out)} of {of} held-out rows have no part in the loss of this run; {why}")
 
 
 def none_usable(

@@ -20,7 +20,7 @@ from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.prepare import DTYPES, Prepared
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
-from honed.train.rows import LEFT_OUT, Rows, left_out_list
+from honed.train.rows import LEFT_OUT, Rows, left_out_list, note_unmeasured
 from honed.train.source import Stream
 from honed.train.steps import InMemory, Steps
 from honed.train.stream import Streamed
@@ -57,6 +57,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if to_train and run.job.status().attempt == 1:
         for reason in reasons:
             run.job.log.note(reason)
+        note_unmeasured(run.job, run.heldout)
     entry = OBJECTIVES[config.objective]
     train = run.train
     refer = to_train and entry.reference
@@ -73,7 +74,9 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     return Setup(
         placed=placed,
         objective=entry.make(given, layout.fused, layout.packed, layout.shared),
-        heldout=HeldOut(run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device),
+        heldout=HeldOut(
+            run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device, settings.pack_tokens
+        ),
         steps=_steps(run, train, layout),
         layout=layout,
         kernels=kernels,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
+from honed.models import room
 from honed.models.engine import Sampling
 from honed.models.room import rows_that_fit
 from honed.models.row import make_row
@@ -21,5 +21,5 @@ def test_rows_are_as_many_as_half_of_the_free_memory_holds(
     token = 2 * 4 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
     if free == "three":
         free = 2 * 3 * token * max(len(row.ids) + 20 for row in rows)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": free}))
+    monkeypatch.setattr(room, "_free", lambda _device: free)
     assert rows_that_fit(loaded, rows, most) == fit

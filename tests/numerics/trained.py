@@ -103,7 +103,7 @@ def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> 
     settings = resolve(given, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
-    heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu")
+    heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu", pack_tokens=60)
     names = tuple(str(number) for number in range(23))
     objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
     steps = InMemory(Rows(tuple(examples), names, ()), STEPS[:until])

@@ -44,6 +44,12 @@ def test_a_loss_that_climbs_at_once_is_found_even_in_a_short_run() -> None:
     assert found == Diverged(5, "the loss rose to 8.4 (mean of 5 steps), 4.2 times that of step 1")
 
 
+def test_a_run_that_climbed_before_its_first_window_was_full_is_found_by_its_first_loss() -> None:
+    found = judged([2.2, 2.4, 4.0, 6.5, 7.5, *[7.6] * 40])
+    assert found is not None and found.step <= 25
+    assert "times that of step 1" in found.why
+
+
 def test_one_bad_batch_is_no_divergence() -> None:
     assert judged([1.0] * 30 + [9.0] + [1.0] * 60) is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from honed.jobs import launch
+from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import cost, run
 from honed.train.cost import Memory
@@ -56,7 +57,27 @@ def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first(
     assert "--weights lora" in said[0] and "11.4 GB" in said[0]
     assert any("pack_tokens=512" in way for way in said) and "7.1 GB more" in said[-1]
     assert cost.advice(memory, 20 * GB, settings) == []
-    assert not any("lora" in way for way in cost.advice(memory, 12 * GB, {**settings, "weights": "lora"}))
+    assert not any("weights lora" in way for way in cost.advice(memory, 12 * GB, {**settings, "weights": "lora"}))
+
+
+def test_sixteen_bits_are_advised_only_where_they_save_memory_and_other_ways_only_where_they_are_open() -> None:
+    full = Memory(GB, 4 * GB, 4 * GB, 8 * GB, 2 * GB, GB // 10)  # masters and wider gradients would take 6 GB more
+    settings: dict[str, object] = {"weights": "full", "pack_tokens": 1024, "precision": "fp32"}
+    assert not any("bf16" in way for way in cost.advice(full, 12 * GB, settings))
+    assert any("activation_checkpointing" in way for way in cost.advice(full, 12 * GB, settings))
+    lora = Memory(GB, 4 * GB, GB // 10, GB // 5, 2 * GB, GB // 10)
+    said = cost.advice(lora, 4 * GB, {**settings, "weights": "lora", "activation_checkpointing": True})
+    assert any("--set precision=bf16" in way for way in said)
+    assert any("--weights qlora" in way and "3.4 GB" in way for way in said)
+    assert not any("activation_checkpointing" in way for way in said)
+
+
+def test_a_streamed_plan_counts_the_rows_that_are_left_out_once(home: Workspace) -> None:
+    given = {"stream": True, "max_length": 50}
+    planned = launch.wait(run.plan(home, settings(home, **given)))
+    rows = len(list(datasets.rows(artifacts.resolve(home, "datasets", "numbers"), "train")))
+    assert planned["left_out"] > 0
+    assert planned["rows"] + planned["left_out"] == rows and planned["estimated"] is False
 
 
 @pytest.mark.parametrize(("each", "token"), [(0.5, 0.01), (0.0, 0.02)])

@@ -1,0 +1,95 @@
+"""What a run chooses by looking at model, machine and data, and that it chooses the same when it is resumed or planned."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, LlamaConfig
+
+from honed.errors import ConfigError
+from honed.jobs import launch
+from honed.store import artifacts
+from honed.store.workspace import Workspace
+from honed.train import attention_cuda, layout, prepare, run
+from honed.train.attention import Segments
+from honed.train.config import TrainConfig
+from tests.train.jobs import finish, settings, start
+
+
+def _worth(config: Any) -> tuple[Any, str]:
+    return layout._worth(SimpleNamespace(config=config), [], lambda _table: [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["attn_pdrop", "resid_pdrop", "embd_pdrop"])
+def test_a_model_with_dropout_of_any_name_shares_no_prefix(name: str) -> None:
+    none = {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
+    assert "has dropout" in _worth(GPT2Config(**{**none, name: 0.1}))[1]
+    assert "has dropout" in _worth(LlamaConfig(attention_dropout=0.1))[1]
+
+
+def test_flash_attention_for_rows_of_varying_length_refuses_rows_that_share_a_prefix() -> None:
+    q = torch.zeros(1, 1, 6, 4)
+    with pytest.raises(AssertionError, match="share a prefix"):
+        attention_cuda.by_varlen(q, q, q, Segments((2, 2, 2), (-1, 0, 0)), 1.0)
+
+
+def test_memory_and_shares_are_those_of_the_runs_ranks_also_where_one_process_plans_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prepare.devices, "hardware", lambda _path: SimpleNamespace(memory_free=1200))
+    given: dict[str, Any] = {"base": "b", "data": "d"}
+    assert prepare._free_memory(TrainConfig(**given)) == 1200
+    assert prepare._free_memory(TrainConfig(**given, ranks=3)) == 400
+    assert prepare._free_memory(TrainConfig(**given, ranks=3, on="ray")) == 1200
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert prepare._free_memory(TrainConfig(**given, ranks=4)) == 600
+
+
+def test_whatever_is_set_of_adapters_asks_for_adapters(home: Workspace) -> None:
+    assert finish(start(home, name="set", weights="auto", lora={"rank": 3}, epochs=0.2))["ran"]["weights"] == "lora"
+    with pytest.raises(ConfigError, match="weights: full makes none"):
+        settings(home, weights="full", lora={"rank": 3})
+
+
+def test_keep_best_without_a_held_out_row_that_can_be_measured_is_refused(home: Workspace) -> None:
+    job = start(home, name="no-heldout", data="liked-in-part", objective="dpo", keep_best=True)
+    for _ in launch.follow(job):
+        pass
+    assert job.status().state == "failed" and "no held-out row that can be measured" in job.status().message
+
+
+def test_held_out_rows_that_have_no_part_in_the_loss_are_said(home: Workspace) -> None:
+    job = start(home, name="short", max_length=50, epochs=0.2, eval_rows=10)
+    finish(job)
+    said = [event.text for event in job.events() if hasattr(event, "text")]
+    assert any("of 10 held-out rows have no part in the loss of this run; row " in text for text in said)
+
+
+def test_a_held_out_loss_that_is_not_a_number_ends_the_run_before_it_is_saved(home: Workspace) -> None:
+    job = start(home, name="nan", learning_rate=1e30, eval_every=1, checkpoint_every=1, epochs=20)
+    for _ in launch.follow(job):
+        pass
+    status = job.status()
+    assert status.state == "failed" and "the held-out loss after step 1 is not a number" in status.message
+    assert not list((job.path / "checkpoints").glob("step-*"))
+
+
+def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_settings_as_asked(
+    home: Workspace,
+) -> None:
+    job = start(home, name="reasons", weights="auto", precision="auto", epochs=2, checkpoint_every=2)
+    for event in launch.follow(job):
+        if getattr(event, "stage", "") == "train":
+            break
+    launch.stop(job)
+    assert job.status().state == "stopped"
+    first = json.loads((job.path / prepare.CHOSEN).read_text())["reasons"]
+    run.resume(job)
+    result = finish(job)
+    assert result["reasons"][: len(first)] == first and not any("as it was set" in reason for reason in first)
+    made = artifacts.resolve(home, "models", result["model"])
+    assert (made.manifest.config["weights"], made.manifest.config["precision"]) == ("auto", "auto")
