@@ -1,4 +1,4 @@
-"""What a run chooses by looking at model, machine and data, and that it chooses the same when it is resumed or planned."""
+"""What a run chooses by looking at model, machine and data; it chooses the same when it is resumed or planned."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_held_out_loss_that_is_not_a_number_ends_the_run_before_it_is_saved(ho
 def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_settings_as_asked(
     home: Workspace,
 ) -> None:
-    job = start(home, name="reasons", weights="auto", precision="auto", epochs=2, checkpoint_every=2)
+    job = start(home, name="reasons", weights="auto", precision="auto", epochs=40, checkpoint_every=2)
     for event in launch.follow(job):
         if getattr(event, "stage", "") == "train":
             break

@@ -38,8 +38,8 @@ class Plan(NamedTuple):
     """What is made, one part after the other; all of it is compared with what ``novelty`` knows.
 
     New turns of a conversation (``Made.turns``) are compared with ``held``. ``seeds`` is the dataset it starts from,
-    ``notes`` what there is to say of it; ``unasked`` are the kinds of which no rows can be asked for, with the suggested
-    number and the reason.
+    ``notes`` what there is to say of it; ``unasked`` are the kinds of which no rows can be asked for, with their
+    suggested numbers and the reasons.
     """
 
     parts: tuple[Part, ...]

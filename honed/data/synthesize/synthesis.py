@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from honed.data.synthesize import plan
 from honed.data.synthesize.methods.method import Made, Rejected, RejectedError
@@ -25,25 +26,21 @@ _HOPELESS = 8
 Outcome = Reply | EndpointError
 
 
+@dataclass
+class Known:
+    """What new rows are compared with, those of all parts: instructions, held-out ones alone, the new rows' ids."""
+
+    novelty: Novelty
+    held: Novelty | None
+    ids: set[str] = field(default_factory=set)
+
+
 class Synthesis:
-    """A part under way: waves of units, judged in the order of their numbers, whatever order replies come in.
+    """A part under way: waves of units, judged in the order of their numbers, whatever order replies come in."""
 
-    ``novelty`` and ``ids`` are of all parts: each is compared with the rows of those before it.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        part: Part,
-        hand: Writer,
-        stopping: Callable[[], bool],
-        *,
-        novelty: Novelty,
-        ids: set[str],
-        held: Novelty | None = None,
-    ) -> None:
+    def __init__(self, job: Job, part: Part, hand: Writer, stopping: Callable[[], bool], known: Known) -> None:
         self.part, self._job, self._settings, self._writer, self._stopping = part, job, part.settings, hand, stopping
-        self._novelty, self._held, self._ids, self._said = novelty, held, ids, time.monotonic()
+        self._known, self._said = known, time.monotonic()
         self.rows: list[Conversation] = []
         self.rejected: list[tuple[int, Rejected]] = []
         self.reasons: Counter[str] = Counter()
@@ -104,11 +101,13 @@ class Synthesis:
     def _judge(self, unit: int, result: Made | Rejected) -> None:
         """Keep a row that is new; count what is left out."""
         if isinstance(result, Made):
-            beside = (self._novelty.beside(result.novel) if result.novel else None) or self._beside_held(result.turns)
-            if beside is None and result.row.id not in self._ids:
+            beside = (self._known.novelty.beside(result.novel) if result.novel else None) or self._beside_held(
+                result.turns
+            )
+            if beside is None and result.row.id not in self._known.ids:
                 if result.novel:
-                    self._novelty.add(f"the new row {result.row.id}", result.novel)
-                self._ids.add(result.row.id)
+                    self._known.novelty.add(f"the new row {result.row.id}", result.novel)
+                self._known.ids.add(result.row.id)
                 self.rows.append(result.row)
                 self.mended.update(result.mended)
                 return
@@ -118,9 +117,8 @@ class Synthesis:
         self.rejected.append((unit, result))
 
     def _beside_held(self, turns: Sequence[str]) -> tuple[str, float] | None:
-        if self._held is None:
-            return None
-        return next((found for turn in turns if (found := self._held.beside(turn))), None)
+        held = self._known.held
+        return next((found for turn in turns if held and (found := held.beside(turn))), None)
 
     def _replies(self, stage: str, requests: Sequence[Request]) -> Mapping[int, Outcome]:
         """Return replies by the place of their request; those that the money was not enough for are missing."""

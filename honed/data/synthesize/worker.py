@@ -13,7 +13,7 @@ from honed.data.licences import carried
 from honed.data.synthesize import plan, writer
 from honed.data.synthesize.config import SynthesizeConfig
 from honed.data.synthesize.plan import Plan
-from honed.data.synthesize.synthesis import Synthesis
+from honed.data.synthesize.synthesis import Known, Synthesis
 from honed.errors import DataError
 from honed.jobs.job import Job
 from honed.jobs.worker import main
@@ -35,11 +35,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     hand = writer.opened(job.workspace, settings, job.id, job.log.note)
     try:
         job.log.note(plan.words(plan.estimate(planned, hand.estimate), planned, settings.attempts))
-        ids: set[str] = set()
-        parts = [
-            Synthesis(job, one, hand, stopping, novelty=planned.novelty, ids=ids, held=planned.held)
-            for one in planned.parts
-        ]
+        known = Known(planned.novelty, planned.held)
+        parts = [Synthesis(job, one, hand, stopping, known) for one in planned.parts]
         for place, one in enumerate(parts):
             if place and parts[place - 1].broke:
                 one.ended, one.broke = parts[place - 1].ended, True  # no money is left for it
