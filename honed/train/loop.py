@@ -269,7 +269,7 @@ class Training(Generic[E, B]):
         return self.job.path / "checkpoints"
 
     def _not_finite(self, step: Planned[E], passes: Sequence[int] = (), what: str = "loss") -> None:
-        """Stop, naming the rows of the passes whose loss is no number, on any rank; all of the step if there is none."""
+        """Stop, naming the rows of the passes whose loss is no number, on any rank; or all of the step."""
         packs = sorted({index for some in self.placed.ranks.exchange(list(passes)) for index in some})
         named = [step.names[index] for one in packs for index in step.rows.packs[one]]
         rows = named or step.row_names
