@@ -2,14 +2,14 @@
 
     python benchmarks/data_speed.py [--rows 10000] [--no-curate] [--no-peer] [--datatrove PYTHON] [--json] [--out FILE]
 
-Rows are synthetic, of the words of the embedded set, with planted faults (0.2 %), exact (2 %) and near (5 %)
-duplicates, and runs of 8 and 13 words of a made-up evaluation set (1 %). Everything runs as a user would run it, in
-processes of its own whose peak memory and processor time are read. ``near``: recall over the planted pairs that are
-near duplicates by the step's own definition, worked out here a second time; precision over the dropped rows. Beside it
-run datasketch, where it is installed, and a script in the manner of text-dedup (``peers``), with the same runs of words
-and threshold and 128 (125) permutations, in this process; and datatrove's MinHash pipeline, where an interpreter that
-has it is named. ``--no-curate`` leaves out curation, and the peers. Personal data is planted in sentences, 1,000 of
-each kind, beside sentences with numbers that are nobody's.
+Rows are synthetic, of the words of the embedded set, with planted faults (0.2 %, each kind of ``measure.faults`` in its
+turn; more below 9,000 rows), exact (2 %) and near (5 %) duplicates, and runs of 8 and 13 words of a made-up evaluation
+set (1 %). Everything runs as a user would run it, in processes of its own whose peak memory and processor time are
+read. ``near``: recall over the planted pairs that are near duplicates by the step's own definition, worked out here a
+second time; precision over the dropped rows. Beside it run datasketch, where it is installed, and a script in the
+manner of text-dedup (``peers``), with the same runs of words and threshold and 128 (125) permutations, in this process;
+and datatrove's MinHash pipeline, where an interpreter that has it is named. ``--no-curate`` leaves out curation, and
+the peers. Personal data is planted in sentences, 1,000 of each kind, beside sentences with numbers that are nobody's.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from honed.jobs.job import Job
 from honed.records import Message, turns_id
 from honed.store import artifacts, workspace
 from honed.store.workspace import Workspace
+from measure.faults import FAULTS
 from measure.planted import DECOYS, PERSONAL, Planted, drawn, evaluation_prompts, personal
 from measure.surroundings import say, surroundings
 from peers.text_dedup_style import clusters
@@ -58,7 +60,7 @@ STEPS = (
 )
 _EVALUATION = 500
 _FAULTY = 500
-"""One row in so many has an empty answer."""
+"""One faulty row is written to so many others."""
 _PERSONAL = 1000
 _DATATROVE = Path(__file__).parent / "peers" / "datatrove_dedup.py"
 
@@ -112,22 +114,24 @@ def measure(rows: int, datatrove: str | None = None, *, curation: bool = True, p
     return {**document, **surroundings(), "load_average": os.getloadavg()}
 
 
-def _write(file: Path, planted: Planted) -> list[int]:
-    """Write the rows as JSON lines, with faulty ones between, and return the lines of these."""
-    faulty = []
-    with file.open("w") as out:
+def _write(file: Path, planted: Planted) -> dict[int, str]:
+    """Write the rows as JSON lines, with faulty ones between; return the lines of these, and what is wrong there."""
+    faulty: dict[int, str] = {}
+    each = min(_FAULTY, len(planted.rows) // len(FAULTS))
+    ways = cycle(FAULTS)
+    with file.open("wb") as out:
         line = 0
         for place, (prompt, answer) in enumerate(planted.rows):
             line += 1
-            out.write(json.dumps({"prompt": prompt, "response": answer}) + "\n")
-            if place % _FAULTY == 0:
+            out.write(json.dumps({"prompt": prompt, "response": answer}).encode() + b"\n")
+            if place % each == 0:
                 line += 1
-                faulty.append(line)
-                out.write(json.dumps({"prompt": f"{prompt} {place}", "response": ""}) + "\n")
+                faulty[line] = next(ways)
+                out.write(FAULTS[faulty[line]][1](f"{prompt} {place}", answer) + b"\n")
     return faulty
 
 
-def _check(file: Path, faulty: Sequence[int]) -> dict[str, Any]:
+def _check(file: Path, faulty: Mapping[int, str]) -> dict[str, Any]:
     code = "import sys; from honed.cli.main import main; sys.exit(main())"
     start = time.monotonic()
     with tempfile.TemporaryFile() as out:
@@ -137,7 +141,8 @@ def _check(file: Path, faulty: Sequence[int]) -> dict[str, Any]:
         process.returncode = 0  # it was waited for here
         out.seek(0)
         found = json.loads(out.read())
-    lines = {fault["line"] for fault in found["faults"] if fault["severity"] == "fault"}
+    told = {(fault["line"], fault["kind"]) for fault in found["faults"] if fault["severity"] == "fault"}
+    lines = {line for line, _ in told}
     return {
         "rows_per_second": found["rows"] / seconds,
         "rows_per_cpu_second": found["rows"] / (usage.ru_utime + usage.ru_stime),
@@ -146,6 +151,18 @@ def _check(file: Path, faulty: Sequence[int]) -> dict[str, Any]:
         "planted_faults": len(faulty),
         "found_at_their_line": len(lines & set(faulty)),
         "others": len(lines - set(faulty)),
+        "by_kind": {
+            way: _found([line for line in faulty if faulty[line] == way], FAULTS[way][0], told) for way in FAULTS
+        },
+    }
+
+
+def _found(planted: Sequence[int], kind: str, told: Set[tuple[int, str]]) -> dict[str, int]:
+    """Count the lines of one way to be faulty: in all, those with a fault, and those whose fault has the right name."""
+    return {
+        "planted": len(planted),
+        "found_at_their_line": len({line for line, _ in told} & set(planted)),
+        "called_right": sum((line, kind) in told for line in planted),
     }
 
 

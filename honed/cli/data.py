@@ -44,7 +44,22 @@ _SHAPES = (
     "label-studio",
     "argilla",
 )
-_FORMATS = ("alpaca", "messages", "sharegpt", "prompt-response", "dpo", "kto", "label-studio", "argilla")
+_FORMATS = (
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "dolly",
+    "prompt-response",
+    "prompt-completion",
+    "oasst",
+    "seed-tasks",
+    "dpo",
+    "llama-factory",
+    "hh-rlhf",
+    "kto",
+    "label-studio",
+    "argilla",
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -220,10 +235,12 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
     """Write a dataset as a file for other tools, and say what the format can't hold.
 
     JSON lines; one array if FILE is named .json, or the tool reads arrays. `honed data import` reads all of them again,
-    label-studio and argilla with what people answered there.
+    label-studio and argilla with what people answered there. Of preferences, dpo is TRL's shape, llama-factory and
+    hh-rlhf those of LLaMA-Factory and Anthropic. oasst makes one tree of rows that share turns.
 
     \b
     honed data export support --as sharegpt --to support.jsonl
+    honed data export pairs --as hh-rlhf --to pairs.jsonl
     """
     from honed.data.export import export as write
     from honed.store import artifacts
@@ -231,10 +248,11 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
     dataset = artifacts.resolve(workspace, "datasets", name)
     done = write(dataset, form, path, split)
     if as_json:
-        counts = {"written": done.written, "left_out": done.left_out, "lost": done.lost}
+        counts = {"written": done.written, "rows": done.rows, "left_out": done.left_out, "lost": done.lost}
         emit_json({"dataset": dataset.ref, "format": form, "file": path, **counts})
         return
-    click.echo(f"{path}: {done.written:,} records of {dataset.ref} as {form}")
+    trees = "" if done.rows == done.written else f", in {done.rows:,} {'tree' if done.rows == 1 else 'trees'}"
+    click.echo(f"{path}: {done.written:,} records of {dataset.ref} as {form}{trees}")
     if split == "train" and dataset.manifest.facts["heldout"]:
         say(f"{dataset.manifest.facts['heldout']:,} held-out rows are not in it: --split all")
     if done.left_out:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,13 +16,21 @@ from honed.store.workspace import Workspace
 if TYPE_CHECKING:
     from honed.rounds.trial.outcome import TrialOutcome
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def training_options(function: F) -> F:
+    """Add what says how both sides are trained: ``--base``, ``--weights``, ``--epochs``; each may be None."""
+    base = click.option("--base", metavar="MODEL", help="Model that both are trained from.")
+    weights = click.option("--weights", type=click.Choice(["auto", "full", "lora", "qlora"]), help="As in honed train.")
+    epochs = click.option("--epochs", type=float, help="Passes over the training rows.")
+    return base(weights(epochs(function)))
+
 
 @click.command()
 @click.argument("name")
-@click.option("--base", metavar="MODEL", help="Model that both are trained from.")
 @click.option("--against", metavar="NAME", help="What it is compared with.  [default: the random rows beside NAME]")
-@click.option("--weights", type=click.Choice(["auto", "full", "lora", "qlora"]), help="As in honed train.")
-@click.option("--epochs", type=float, help="Passes over the training rows.")
+@training_options
 @config_options
 @workspace_option
 @json_option
@@ -39,7 +48,6 @@ def trial(
     """
     from honed.cli.progress import follow
     from honed.config import load
-    from honed.rounds.trial.outcome import TrialOutcome
     from honed.rounds.trial.run import run
     from honed.train.config import TrainConfig
 
@@ -51,6 +59,13 @@ def trial(
     if as_json:
         emit_json({"job": job.id, **result})
         return
+    tell(result)
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Print a trial's table and what it shows."""
+    from honed.rounds.trial.outcome import TrialOutcome
+
     found = TrialOutcome.model_validate(result)
     click.echo(_table(found))
     for sentence in found.words:

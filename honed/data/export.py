@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -12,21 +11,42 @@ from typing import Any, Literal
 
 import orjson
 
-from honed.data.forms import annotation, chat, pairs
-from honed.data.forms.held import Form, Record, UnheldError
+from honed.data.forms import annotation, chat, pairs, single, trees
+from honed.data.forms.held import Form, Record, Tally
 from honed.errors import DataError, StoreError
 from honed.records import Split
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import writing
 
-Format = Literal["alpaca", "messages", "sharegpt", "prompt-response", "dpo", "kto", "label-studio", "argilla"]
+Format = Literal[
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "dolly",
+    "prompt-response",
+    "prompt-completion",
+    "oasst",
+    "seed-tasks",
+    "dpo",
+    "llama-factory",
+    "hh-rlhf",
+    "kto",
+    "label-studio",
+    "argilla",
+]
 FORMATS: Mapping[Format, Form] = {
-    "alpaca": chat.ALPACA,
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,
-    "prompt-response": chat.PROMPT_RESPONSE,
+    "alpaca": single.ALPACA,
+    "dolly": single.DOLLY,
+    "prompt-response": single.PROMPT_RESPONSE,
+    "prompt-completion": single.PROMPT_COMPLETION,
+    "oasst": trees.OASST,
+    "seed-tasks": single.SEED_TASKS,
     "dpo": pairs.DPO,
+    "llama-factory": pairs.LLAMA_FACTORY,
+    "hh-rlhf": pairs.HH,
     "kto": pairs.KTO,
     "label-studio": annotation.LABEL_STUDIO,
     "argilla": annotation.ARGILLA,
@@ -35,9 +55,10 @@ FORMATS: Mapping[Format, Form] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """How many records were written, how often what was left out for which reason, and what the rest lost."""
+    """How many records were written in how many rows, how often what was left out why, and what the rest lost."""
 
     written: int
+    rows: int
     left_out: Mapping[str, int]
     lost: Mapping[str, int]
 
@@ -47,26 +68,15 @@ def export(dataset: Artifact, form: Format, path: Path, split: Split | Literal["
 
     Raises ``DataError`` if there is none, ``StoreError`` if the file is there already or can't be written.
     """
-    left_out: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-
-    def rows() -> Iterator[Mapping[str, Any]]:
-        for record in _records(dataset, split):
-            try:
-                row, without = FORMATS[form].write(record)
-            except UnheldError as error:
-                left_out[error.reason] += 1
-            else:
-                lost.update(without)
-                yield row
-
+    tally = Tally()
     array = path.suffix == ".json" or (FORMATS[form].array and path.suffix != ".jsonl")
-    stream = rows()
+    stream = FORMATS[form].rows(_records(dataset, split), tally)
     first = next(stream, None)
     if first is None:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or f"no {split} rows"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.items()) or f"no {split} rows"
         raise DataError(f"{dataset.ref}: nothing can be written as {form}: {reasons}", _instead(dataset))
-    return Exported(written(path, chain([first], stream), array=array), left_out, lost)
+    rows = written(path, chain([first], stream), array=array)
+    return Exported(tally.written, rows, tally.left_out, tally.lost)
 
 
 def _instead(dataset: Artifact) -> str:

@@ -8,7 +8,10 @@ from measure.planted import PERSONAL, luhn_digit, personal
 
 def test_what_was_planted_is_found_and_the_costs_are_told() -> None:
     document = data_speed.measure(400, peer=False)
-    assert document["check"]["found_at_their_line"] == document["check"]["planted_faults"] == 1
+    check = document["check"]
+    assert check["found_at_their_line"] == check["planted_faults"] == 19 and check["others"] == 0
+    for way, found in check["by_kind"].items():
+        assert found["found_at_their_line"] == found["called_right"] == found["planted"] >= 1, way
     assert document["import"]["rows_per_second"] > 0 and document["curate"]["peak_bytes"] > 0
     found = document["curate"]
     assert found["near"]["planted_pairs"] > 5 and found["near"]["recall"] >= 0.95 and found["near"]["precision"] == 1

@@ -66,14 +66,14 @@ def conversations(
     return st.builds(Conversation, messages=turns, tags=tags, check=checks)
 
 
-def _prompts(with_tools: bool) -> Any:
-    turns: Any = _turns(many=True, weights=False, with_tools=with_tools, ids=True)
+def _prompts(with_tools: bool, ids: bool = True) -> Any:
+    turns: Any = _turns(many=True, weights=False, with_tools=with_tools, ids=ids)
     return turns.map(lambda said: said[:-1])
 
 
-def preferences(*, with_tools: bool = True) -> st.SearchStrategy[Preference]:
+def preferences(*, with_tools: bool = True, ids: bool = True) -> st.SearchStrategy[Preference]:
     """Pairs whose answers differ."""
-    made = st.builds(Preference, prompt=_prompts(with_tools), chosen=words, rejected=words, tags=tags)
+    made = st.builds(Preference, prompt=_prompts(with_tools, ids), chosen=words, rejected=words, tags=tags)
     return made.filter(lambda pair: pair.chosen != pair.rejected)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +77,66 @@ def test_the_command_prints_the_table_and_the_verdict(quick: Workspace, capsys: 
     out = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in out[1:4]] == ["base", "picked-random@v1", "picked@v1"]
     assert out[4].startswith("No difference is shown between picked@v1 and picked-random@v1")
+
+
+def selecting(workspace: Workspace, *more: str) -> list[str]:
+    source = ["data", "select", "all", "--by", "length", "--count", "20", "--as", "new"]
+    return [*source, *more, "--workspace", str(workspace.path)]
+
+
+def test_a_selection_is_tried_at_once_if_that_is_asked_for(
+    quick: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(quick, "all", 60)
+    assert honed(selecting(quick, "--trial", "--base", "first", "--epochs", "2")) == 0
+    out, err = capsys.readouterr()
+    assert "isn't known yet" not in err
+    assert any(line.startswith("No difference is shown between new@v1 and new-random@v1") for line in out.splitlines())
+    (trial,) = [one for one in jobs.listing(quick) if one.status().stage == "trial"]
+    config = settings_file.read(TrialConfig, trial.path / "config.yaml")
+    assert (config.data, config.against, config.train["epochs"]) == ("new@v1", "new-random@v1", 2)
+    assert honed(selecting(quick, "--trial", "--base", "first", "--json")) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["random"]["dataset"] == document["trial"]["against"]
+    assert document["trial"]["verdict"] == "not shown" and document["trial"]["job"] != document["job"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--trial"], "--trial needs a model to train from"),
+        (["--base", "first"], "--base says how a trial trains"),
+        (["--trial", "--base", "first", "--by", "random"], "no others beside them"),
+        (["--trial", "--base", "first", "--as", "bare"], "no held-out rows"),
+    ],
+)
+def test_a_trial_that_cannot_be_held_is_refused_before_rows_are_selected(
+    more: list[str], said: str, quick: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(quick, "all", 60, heldout=0 if "bare" in more else 20)
+    args = selecting(quick, *more)
+    if "random" in more:
+        args.remove("--by")
+        args.remove("length")
+    assert honed(args) == 1
+    assert said in capsys.readouterr().err
+    assert jobs.listing(quick) == []
+
+
+def test_the_card_of_a_selection_says_what_its_trial_showed_or_that_none_was_held(
+    quick: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(quick, "all", 60)
+    assert honed(selecting(quick)) == 0
+    card = ["data", "card", "new", "--out", str(tmp_path), "--workspace", str(quick.path)]
+    assert honed(card) == 0
+    assert "Whether its rows beat random ones isn't known: honed data trial new@v1" in capsys.readouterr().out
+    assert honed(["data", "trial", "new", "--base", "first", "--workspace", str(quick.path)]) == 0
+    assert honed(card) == 0
+    out = capsys.readouterr().out
+    assert "Trial, trained from first@v1: No difference is shown between new@v1 and new-random@v1" in out
+    assert "isn't known: honed data trial" not in out
+    assert "No difference is shown" in (tmp_path / "card.md").read_text()
 
 
 def test_what_the_user_set_stands_and_the_rest_is_shared() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from honed.data.forms.held import Form, Record, Row, Written, lost, more, plain, spoken, tools
+from honed.data.forms.held import Record, Row, Written, each, lost, more, plain, spoken, tools
 from honed.data.shapes.annotated import BAD, GOOD
 from honed.records import Conversation, Preference
 
@@ -66,5 +66,5 @@ def _argilla(record: Record) -> Written:
     return {**row, "responses": {}, "vectors": {}}, lacks
 
 
-LABEL_STUDIO = Form(_label_studio, array=True)
-ARGILLA = Form(_argilla, array=True)
+LABEL_STUDIO = each(_label_studio, array=True)
+ARGILLA = each(_argilla, array=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,12 +25,58 @@ class UnheldError(Exception):
         self.reason = reason
 
 
+@dataclass
+class Tally:
+    """How many records were written, how often what was left out for which reason, and what the rest lost."""
+
+    written: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True)
 class Form:
-    """How records are written in a shape. ``array``: its tools read one JSON array, not lines."""
+    """How records are written in a shape, and counted. ``array``: its tools read one JSON array, not lines."""
 
-    write: Callable[[Record], Written]
+    rows: Callable[[Iterable[Record], Tally], Iterator[Row]]
     array: bool = False
+
+
+def each(write: Callable[[Record], Written], *, array: bool = False) -> Form:
+    """Return the form that makes a row of every record. ``write`` raises ``UnheldError`` where it can't."""
+
+    def rows(records: Iterable[Record], tally: Tally) -> Iterator[Row]:
+        for record in records:
+            try:
+                row, without = write(record)
+            except UnheldError as error:
+                tally.left_out[error.reason] += 1
+            else:
+                tally.written += 1
+                tally.lost.update(without)
+                yield row
+
+    return Form(rows, array)
+
+
+def conversation(record: Record) -> Conversation:
+    """Return a record that is a conversation. Raises ``UnheldError`` for others."""
+    if not isinstance(record, Conversation):
+        raise UnheldError("preferences or ratings")
+    return record
+
+
+def opening(turns: Sequence[Message]) -> tuple[Row, Sequence[Message]]:
+    """Return the field ``system``, if there is a system turn, and the other turns.
+
+    Raises ``UnheldError`` if there are tools, or no prompt to begin with.
+    """
+    if turns[0].tools:
+        raise UnheldError("with tools")
+    own, others = ({"system": turns[0].content}, turns[1:]) if turns[0].role == "system" else ({}, turns)
+    if not others or others[0].role != "user":
+        raise UnheldError("that don't begin with a prompt")
+    return own, others
 
 
 def more(record: Record, *names: str) -> Row:

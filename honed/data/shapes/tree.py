@@ -23,12 +23,13 @@ def read(reading: Reading) -> None:
     if not isinstance(root, dict):
         reading.wrong(("prompt",), "wrong type", "a message with 'text' and 'replies' is needed here", "Write a tree.")
         return
+    system = reading.system()
     said: list[list[Turn]] = []
     learned: set[Path] = set()
     for path in _paths(reading, root, ("prompt",), best=reading.paths == "best"):
         turns = [turn._replace(weight=0.0) if turn.path in learned else turn for turn in path]
         learned.update(turn.path for turn in path if turn.role == "assistant")
-        said.append(turns)
+        said.append([*system, *turns])
     if not said and not reading.problems:
         reading.wrong(("prompt", "replies"), "no answer", "nobody answered this prompt", "Remove the tree.")
     reading.conversations(*said)

@@ -17,6 +17,8 @@ from honed.data.language import language
 from honed.data.mix import lots
 from honed.errors import StoreError
 from honed.records import ATTRIBUTES, Conversation
+from honed.rounds.trial import kept as trials
+from honed.rounds.trial.outcome import TrialOutcome
 from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
@@ -57,7 +59,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Card:
-    """All that the page and the Markdown say. ``licences`` are by source, ``unknown`` what nobody checked or said."""
+    """All that the page and the Markdown say. ``licences`` are by source, ``unknown`` what nobody checked or said.
+
+    ``trials`` are of a selection: whether training on it beat training on other rows.
+    """
 
     dataset: Artifact
     scan: Scan
@@ -65,6 +70,7 @@ class Card:
     licences: Mapping[str, str]
     conflicts: Sequence[Mapping[str, str]]
     unknown: Sequence[str]
+    trials: Sequence[TrialOutcome] = ()
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -81,13 +87,15 @@ def card(workspace: Workspace, dataset: Artifact) -> Card:
     """Read a dataset once and return what there is to say of it."""
     scan = _scan(dataset)
     carried = licences.carried([dataset])
+    tried = trials.of(workspace, dataset.ref)
     return Card(
         dataset=dataset,
         scan=scan,
         ancestors=list(_ancestors(workspace, dataset, 0, set())),
         licences=carried,
         conflicts=dataset.manifest.facts.get("licence_conflicts", ()),
-        unknown=list(_unknown(workspace, dataset, scan, carried)),
+        unknown=[*_untried(dataset, tried), *_unknown(workspace, dataset, scan, carried)],
+        trials=tried,
     )
 
 
@@ -192,6 +200,12 @@ def _ancestors(workspace: Workspace, dataset: Artifact, depth: int, seen: set[st
             yield Ancestor(depth + 1, ref, "not in this workspace", {})
             continue
         yield from _ancestors(workspace, parent, depth + 1, seen)
+
+
+def _untried(dataset: Artifact, tried: Sequence[TrialOutcome]) -> Iterator[str]:
+    """Yield what isn't known of a selection (the setting ``by``) that nobody has tried."""
+    if not tried and dataset.manifest.config.get("by", ["random"]) != ["random"]:
+        yield f"Whether its rows beat random ones isn't known: honed data trial {dataset.ref} --base MODEL."
 
 
 def _unknown(workspace: Workspace, dataset: Artifact, scan: Scan, carried: Mapping[str, str]) -> Iterator[str]:

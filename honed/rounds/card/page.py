@@ -46,7 +46,7 @@ def sentences(card: Card) -> list[str]:
     said.append("Licence: " + "; ".join(f"{licence} ({', '.join(names)})" for licence, names in by.items()) + ".")
     if left := sum(found.get("dropped", {}).values()):
         said.append(f"{left:,} rows were left out on the way here, each with its reason.")
-    return said
+    return [*said, *(f"Trial, trained from {one.base}: {one.words[0]}" for one in card.trials)]
 
 
 def _lengths(card: Card) -> dict[str, dict[str, int]]:

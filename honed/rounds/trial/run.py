@@ -36,6 +36,13 @@ def run(
     return job
 
 
+def check(workspace: Workspace, training: TrainConfig) -> None:
+    """Check that a selection of the rows ``training.data`` could be tried, before it is made. Raises as ``run``."""
+    data = artifacts.resolve(workspace, "datasets", training.data)
+    _check_measurable(data, data.manifest.facts["heldout"])
+    check_installed(training.weights)
+
+
 def resolved(
     workspace: Workspace, training: TrainConfig, against: str | None, evaluation: Mapping[str, Any]
 ) -> TrialConfig:
@@ -46,9 +53,7 @@ def resolved(
     if held[0] != held[1]:
         hint = "Compare two selections of one dataset: honed data select keeps its held-out rows."
         raise DataError(f"{data.ref} and {other.ref} hold out other rows, so nothing can be compared", hint)
-    if not held[0]:
-        hint = "Hold some out: import the data again with --heldout, then select."
-        raise DataError(f"{data.ref} has no held-out rows, so nothing can be measured", hint)
+    _check_measurable(data, len(held[0]))
     own = training.model_dump(mode="json", exclude={"data", "base", "name"}, exclude_defaults=True)
     config = TrialConfig(
         data=data.ref,
@@ -61,6 +66,12 @@ def resolved(
     plan.training(config, data.ref, {})
     plan.evaluation(config, config.base)
     return config
+
+
+def _check_measurable(data: Artifact, heldout: int) -> None:
+    if not heldout:
+        hint = "Hold some out: import the data again with --heldout, then select."
+        raise DataError(f"{data.ref} has no held-out rows, so nothing can be measured", hint)
 
 
 def _beside(workspace: Workspace, data: Artifact) -> Artifact:
