@@ -138,11 +138,13 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
 def _pack_tokens(batch: int, facts: Facts) -> int:
     """Tokens of a pass: on a CPU, products of some hundred rows are as fast as larger ones, and memory is what counts.
 
-    A batch that nearly fits isn't cut: a small rest would read all weights once more.
+    A batch that nearly fits isn't cut: a small rest would read all weights once more. In 16 bits what a pass keeps is
+    half as much, and what each pass costs once (weights laid out, gradients summed) weighs more beside its products.
     """
     if facts.device != "cpu":
         return min(batch, 8192)
-    return batch if batch <= 1024 else 896
+    whole, part = (2048, 2048) if facts.precision == "bf16" else (1024, 896)
+    return batch if batch <= whole else part
 
 
 def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:

@@ -31,7 +31,7 @@ class Optimizer:
         both = list(zip(self.parameters, self.masters, strict=True))
         self._moved = [(p, m) for p, m in both if p is not m]
         self._copied = [(p, m) for p, m in self._moved if not isinstance(p, DTensor)]
-        room.give(parameter for parameter, master in both if parameter is master)
+        room.give(both)
         decayed = [master for master in self.masters if master.ndim >= 2]
         plain = [master for master in self.masters if master.ndim < 2]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

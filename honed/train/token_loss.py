@@ -28,7 +28,7 @@ class _WeightedNll(torch.autograd.Function):
         ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, factor: float | None
     ) -> Tensor:
         learns, head_learns = ctx.needs_input_grad[:2]
-        at_once = factor is not None and head_learns and room.has_room(head)
+        at_once = factor is not None and head_learns and room.of(head) is not None
         grad_hidden, grad_head = _gradients(hidden, head, (learns, head_learns and not at_once))
         losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head, factor if at_once else None)
         ctx.save_for_backward(grad_hidden, grad_head)

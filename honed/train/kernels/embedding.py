@@ -26,7 +26,7 @@ class _Embedding(torch.autograd.Function):
         (upstream,) = grads
         (ids,) = ctx.saved_tensors
         weight: Tensor = ctx.weight
-        if not room.has_room(weight):
+        if room.of(weight) is None:
             dense = torch.ops.aten.embedding_dense_backward
             return None, dense(upstream, ids, weight.shape[0], ctx.padding, False), None
         ids, upstream = ids.flatten(), upstream.flatten(0, -2)
