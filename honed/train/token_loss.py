@@ -21,6 +21,9 @@ from honed.train.kernels import room
 CHUNK_BYTES = 64 * 1024 * 1024
 """Bytes of fp32 logits held at a time, at most."""
 
+_CACHE_BYTES = 8 * 1024 * 1024
+"""Bytes of fp32 logits that a CPU's caches are likely to hold between one pass over them and the next."""
+
 
 class _WeightedNll(torch.autograd.Function):
     @staticmethod
@@ -100,10 +103,10 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     # Chunks of about one size: a product of the few rows that are left over would still read the whole head.
     chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0]))
     for part in _even(hidden.shape[0], chunks):
-        logits = (hidden[part] @ head.T).to(_wide(hidden))
-        losses[part] = _chunk(logits, targets[part], weights[part])  # logits become their gradient, in place
+        logits = hidden[part] @ head.T
+        losses[part] = _in_cache(logits, targets[part], weights[part])  # logits become their gradient, in place
         if grad_hidden is not None or grad_head is not None or factor is not None:
-            gradient = logits.to(hidden.dtype)
+            gradient = logits
             if grad_hidden is not None:
                 grad_hidden[part] = gradient @ head
             if factor is not None:
@@ -114,6 +117,19 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
                 grad_head.add_(gradient.T @ hidden[part])
             del gradient
         del logits  # before the next ones are made
+    return losses
+
+
+def _in_cache(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return what ``_chunk`` does, a few rows at a time, each time in fp32 at least: a softmax goes over them often."""
+    losses = torch.empty_like(weights)
+    rows = max(1, _CACHE_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else logits.shape[0]
+    for start in range(0, logits.shape[0], rows):
+        few = slice(start, start + rows)
+        wide = logits[few].to(_wide(logits))  # the same memory if it is wide already
+        losses[few] = _chunk(wide, targets[few], weights[few])
+        if wide.dtype != logits.dtype:
+            logits[few] = wide
     return losses
 
 
