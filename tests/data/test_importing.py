@@ -130,6 +130,26 @@ def test_held_out_rows_of_a_file_are_taken_as_they_are_and_leaks_left_out(worksp
     assert [(fault.line, fault.kind) for fault, _ in left] == [(2, "leak"), (3, "leak")]
 
 
+def test_a_conversation_that_begins_with_a_held_out_row_is_a_leak(workspace: Workspace, tmp_path: Path) -> None:
+    begun = chat(("user", "question 2"), ("assistant", "answer 2"), ("user", "and 3?"), ("assistant", "answer 3"))
+    other = chat(("user", "question 4"), ("assistant", "answer 4"), ("user", "question 2"), ("assistant", "answer 2"))
+    train = saved(tmp_path, "train.jsonl", lines([begun, other]))
+    test = saved(tmp_path, "test.jsonl", lines([alpaca(2)]))
+    result = work(queued(workspace, [train], heldout_file=str(test)), never)
+    assert (result["train"], result["heldout"], result["dropped"]) == (1, 1, {"leak": 1})
+
+
+def test_equal_rows_are_kept_once_wherever_they_stand(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [alpaca(number) for number in range(64)]
+    path = saved(tmp_path, "rows.json", json.dumps([*rows, *rows, rows[5]]))  # json.dump writes a list on one line
+    again = saved(tmp_path, "again.jsonl", lines(rows[:3]))
+    result = work(queued(workspace, [path, path, again], heldout=0.0), never)
+    assert (result["train"], result["dropped"]) == (64, {"duplicate": 64 + 1 + 129 + 3})
+    left = [fault for fault, _ in dropped.read(artifacts.resolve(workspace, "datasets", "set").path)]
+    assert str(left[5]) == f"{left[5].file}:1: row 70: the same as {left[5].file}: row 6"
+    assert str(left[-1]) == f"{left[-1].file}:3: row: the same as {left[5].file}: row 3"
+
+
 def test_the_embedded_set_comes_with_its_own_split(workspace: Workspace) -> None:
     from honed.builtin.load import load
 
