@@ -68,6 +68,15 @@ def test_another_import_is_the_next_version_and_the_same_one_is_none(workspace: 
     assert work(queued(workspace, [path, other]), never)["dataset"] == "set@v2"
 
 
+def test_a_licence_declared_for_the_same_data_is_a_new_version(workspace: Workspace, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", lines([alpaca(1), alpaca(2)]))
+    found = [work(queued(workspace, [path], licence=licence), never) for licence in (None, "mit", "mit", "cc0-1.0")]
+    assert [one["dataset"] for one in found] == ["set@v1", "set@v2", "set@v2", "set@v3"]
+    assert found[1]["licences"] == {"set": "mit"}
+    one, two = (artifacts.resolve(workspace, "datasets", ref).manifest for ref in ("set@v1", "set@v2"))
+    assert one.hash == two.hash  # what is trained on is the same
+
+
 def test_files_of_different_shapes_are_one_dataset(workspace: Workspace, tmp_path: Path) -> None:
     first = saved(tmp_path, "a.jsonl", lines([alpaca(1)]))
     second = saved(tmp_path, "b.jsonl", lines([chat(("user", "q"), ("assistant", "a"))]))
