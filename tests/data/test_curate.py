@@ -82,6 +82,22 @@ def test_other_numbers_answers_or_systems_make_no_duplicates(
     assert len(curated(workspace, "near")[1]) == 2
 
 
+def test_rows_with_other_tools_are_neither_duplicates_nor_contradictions(workspace: Workspace) -> None:
+    def row(answer: str, *names: str) -> Conversation:
+        first, last = said("Hi there, what can you do for me today?", answer).messages
+        return Conversation(messages=(first.model_copy(update={"tools": tuple({"name": one} for one in names)}), last))
+
+    rows = [row("Hello!", "get_weather"), row("Hello!", "send_mail"), row("Good day", "read_mail"), row("hello!")]
+    stored(workspace, rows)
+    result, kept = curated(
+        workspace, "exact", "near", "contradictions", contradictions={"action": "drop"}, near={"answers": 0.0}
+    )
+    assert (result["dropped"], kept) == ({}, rows)
+    stored(workspace, [*rows, row("HELLO!", "send_mail"), row("Bye", "read_mail")])
+    result, kept = curated(workspace, "exact", "contradictions", contradictions={"action": "drop"})
+    assert result["dropped"] == {"contradiction": 2, "exact duplicate": 1}
+
+
 def test_a_near_duplicate_of_a_held_out_row_is_reported(workspace: Workspace) -> None:
     row, held = said(text(40, 1), text(40, 2)), said(text(40, 1), text(39, 2))
     stored(workspace, [row], [held])
@@ -234,12 +250,14 @@ def test_rows_of_the_same_meaning_are_reported_or_dropped(workspace: Workspace, 
     folder = str(tiny_folder(tmp_path / "tiny"))
     rows = [said(text(6, n), text(9, n + 50)) for n in range(20)]
     twin = said(rows[4].prompt[0].content, rows[4].answer + ".")
-    stored(workspace, [*rows, twin])
+    asked, answer = twin.messages
+    tooled = Conversation(messages=(asked.model_copy(update={"tools": ({"name": "search"},)}), answer))
+    stored(workspace, [*rows, twin, tooled])
     _, left = curated(workspace, "semantic", semantic={"model": folder, "threshold": 0.99})
-    assert len(left) == 21
+    assert len(left) == 22
     assert [(one["row"], one["other"]) for one in findings(workspace)] == [(twin.id, rows[4].id)]
     _, left = curated(workspace, "semantic", semantic={"model": folder, "threshold": 0.99, "action": "drop"})
-    assert [row.id for row in left] == [row.id for row in rows]
+    assert [row.id for row in left] == [row.id for row in (*rows, tooled)]
 
 
 def test_pooled_states_do_not_depend_on_the_batch() -> None:
