@@ -18,7 +18,8 @@ class Turn(NamedTuple):
 class Row(NamedTuple):
     """A row: its place among those of its split (from 0), its id, its turns, and whether it has a verifier.
 
-    ``tools`` are those that may be called, as JSON, or "": the same words with other tools are another row. The id is that of the stored row, also when a step before has changed its words.
+    ``tools`` are those that may be called, as JSON, or "": the same words with other tools are another row. The id is
+    that of the stored row, also when a step before has changed its words.
     """
 
     number: int
