@@ -76,6 +76,7 @@ def test_each_attribute_says_where_it_was_declared(workspace: Workspace, tmp_pat
     facts = artifacts.resolve(workspace, "datasets", "set").manifest.facts
     assert facts["declared"]["locale"] == {"operator": 2, "column country": 1}
     assert facts["counts"]["locale"] == {"de": {"train": 2}, "at": {"train": 1}}
+    assert facts["counts"]["profession"] == {"nurse": {"train": 3}}  # any attribute that was declared
 
 
 @pytest.mark.parametrize("form", ["alpaca", "messages", "sharegpt", "prompt-response", "label-studio", "argilla"])
