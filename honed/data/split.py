@@ -63,8 +63,8 @@ class Sorter:
     ) -> list[Verdict]:
         """Return what ``place`` gives for each of many records, one after another; ``before`` by their index."""
         if given is not None or self._given:
-            others = [before.get(at, ()) for at in range(len(ids))]
-            return list(map(self.place, ids, prompts, here, repeat(given), others))
+            each = [before.get(at, ()) for at in range(len(ids))]
+            return list(map(self.place, ids, prompts, here, repeat(given), each))
         firsts, known, share = self._first, self._prompts, self._share
         openings = list(prompts)
         for at, others in before.items():
