@@ -52,15 +52,6 @@ def imported(workspace: Workspace, tmp_path: Path, rows: list[dict[str, Any]], *
     return of(workspace, "set")
 
 
-def test_numbers_of_authors_sources_and_people_are_read_as_texts(workspace: Workspace, tmp_path: Path) -> None:
-    numbered = {"author": 42, "source": 7, "age_band": 12, "category": 3, "language": 1}
-    (row,) = imported(workspace, tmp_path, [{"instruction": "one", "output": "a", **numbered}])
-    assert row.tags == {"author": "42", "source": "7", "age_band": "12"}
-    assert row.declared == {"age_band": "column age_band"}
-    (source,) = artifacts.resolve(workspace, "datasets", "set").manifest.facts["sources"]
-    assert source["ignored"] == {"category": 1, "language": 1}
-
-
 def test_each_attribute_says_where_it_was_declared(workspace: Workspace, tmp_path: Path) -> None:
     rows = [
         {"instruction": "one", "output": "a", "audience": "child", "country": "at"},

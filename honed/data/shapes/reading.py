@@ -22,8 +22,8 @@ Record = Drawn | Preference | Rating
 TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUTES)
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
-_NUMBERED = frozenset({"author", "source", *ATTRIBUTES})
-"""Fields among ``TAGS`` in which a whole number is read as a text: authors and people often have no other name."""
+_NUMBERED = frozenset({"author", "source"})
+"""Fields among ``TAGS`` in which a whole number is read as a text: it names them. Elsewhere it is a code of something."""
 
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
