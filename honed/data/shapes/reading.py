@@ -23,7 +23,7 @@ TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUT
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
 _NUMBERED = frozenset({"author", "source"})
-"""Fields among ``TAGS`` in which a whole number is read as a text: it names them. Elsewhere it is a code of something."""
+"""Fields among ``TAGS`` in which a whole number is read as a text: it names them. Others would be codes."""
 
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
