@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -274,7 +274,9 @@ class RowsWanted(Record):
 class Fault(Record):
     """What is wrong with one row of a file. Printed as ``file:line: field: message``.
 
-    A ``fault`` makes the row unusable; a ``warning`` is only suspicious, and the row is used.
+    A ``fault`` makes the row unusable; a ``warning`` is only suspicious, and the row is used. ``row`` is the row's
+    number in the file, from 1, where several rows stand on one line and the line doesn't tell it; it is None, and left
+    out when the fault is written, elsewhere.
     """
 
     file: str
@@ -284,9 +286,18 @@ class Fault(Record):
     message: str
     hint: str = ""
     severity: Severity = "fault"
+    row: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = write(self)
+        return {key: value for key, value in plain.items() if key != "row" or value is not None}
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field}: {self.message}"
+        places = [] if self.row is None else [f"row {self.row}"]
+        if self.row is None or self.field != "row":
+            places.append(self.field)
+        return ": ".join([f"{self.file}:{self.line}", *places, self.message])
 
 
 class Said(Protocol):
@@ -310,11 +321,28 @@ def turns_id(turns: Iterable[Said]) -> str:
     return digest(_said(turns))
 
 
-def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Sequence[int], *, prompts: bool) -> tuple[bytes, bytes]:
-    """Return the ids of many rows of turns without tools, and (``prompts``) those of their prompts, 8 bytes each.
+def prompt_ids(turns: Sequence[Said]) -> list[str]:
+    """Return the ids of the prompts that the assistant turns among ``turns`` answer, the last one's last."""
+    return [turns_id(turns[:at]) for at, turn in enumerate(turns) if turn.role == "assistant"]
+
+
+class Ids(NamedTuple):
+    """Ids of many rows and of their prompts, 8 bytes each.
+
+    ``before`` has by index, of each row that answers several prompts, the ids of all but the last, as numbers.
+    """
+
+    rows: bytes
+    prompts: bytes
+    before: dict[int, tuple[int, ...]]
+
+
+def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Sequence[int], *, prompts: bool) -> Ids:
+    """Return the ids of many rows of turns without tools, and (``prompts``) those of the prompts that they answer.
 
     In hex they are what ``turns_id`` gives; the turns of row i are ``texts[ends[i - 1]:ends[i]]``.
     """
+    before = {}
     said = [_OPENED[role] + orjson.dumps(text) + b"]" for role, text in zip(roles, texts, strict=True)]
     if isinstance(ends, range) and ends.step == 2:  # a prompt and an answer each: most rows
         asked = said[::2]
@@ -323,10 +351,26 @@ def plain_ids(roles: Iterable[str], texts: Iterable[str], ends: Sequence[int], *
         starts = [0, *ends][:-1]
         asked = [b",".join(said[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
         answers = [said[end - 1] for end in ends]
+        if prompts:
+            found = [_answered_before(said[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
+            before = {at: some for at, some in enumerate(found) if some}
     both = zip(asked, answers, strict=True)
     whole = [hashlib.sha256(b"[" + prompt + b"," + answer + b"]").digest()[:8] for prompt, answer in both]
     ids = [hashlib.sha256(b"[" + prompt + b"]").digest()[:8] for prompt in asked] if prompts else []
-    return b"".join(whole), b"".join(ids)
+    return Ids(b"".join(whole), b"".join(ids), before)
+
+
+def _answered_before(prompt: Sequence[bytes]) -> tuple[int, ...]:
+    """Return the ids of the prompts that the answers within a prompt are to; the hash is carried along the turns."""
+    found = []
+    said = hashlib.sha256(b"[")
+    for at, turn in enumerate(prompt):
+        if turn.startswith(_OPENED["assistant"]):
+            here = said.copy()
+            here.update(b"]")
+            found.append(int.from_bytes(here.digest()[:8]))
+        said.update(b"," + turn if at else turn)
+    return tuple(found)
 
 
 _OPENED = {role: b'["%s",' % role.encode() for role in ("system", "user", "assistant")}

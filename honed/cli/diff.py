@@ -26,7 +26,8 @@ _MOST = 12
 def diff(one: str, other: str, rows: int, workspace: Workspace, as_json: bool) -> None:
     """Say what B has that A has not, and the other way round: rows, answers, tags, splits, origins.
 
-    Rows are equal if their turns are; a prompt that both have with another answer is a changed answer.
+    Rows are equal if their turns are; a prompt that both have with another answer is a changed answer. Preferences and
+    ratings are counted too.
 
     \b
     honed data diff support@v1 support@v2
@@ -61,6 +62,10 @@ def _document(found: Diff, before: Artifact, after: Artifact) -> dict[str, Any]:
         "moved": ids(found.moved),
         "retagged": ids(found.retagged),
         "tags": found.tags,
+        **{
+            part: {"same": some.same, "added": ids(some.added), "removed": ids(some.removed)}
+            for part, some in found.others.items()
+        },
         "counts": {
             "before": differ.counts(found.one),
             "after": differ.counts(found.other),
@@ -85,6 +90,9 @@ def _shown(found: Diff, before: Artifact, after: Artifact) -> str:
         ("other split", f"{len(found.moved):,}"),
         ("other tags", f"{len(found.retagged):,}"),
     ]
+    for part, some in found.others.items():
+        numbers = (("in both", some.same), ("added", len(some.added)), ("removed", len(some.removed)))
+        lines += [(f"{part} {what}", f"{number:,}") for what, number in numbers]
     said = [f"{before.ref} -> {after.ref}", facts(lines)]
     if found.tags:
         header = ("tag", "rows that got it", "lost it", "other value")

@@ -26,12 +26,17 @@ from honed.store import columns
 
 
 class Plain(NamedTuple):
-    """Ordinary rows: their places in the block, lines and ids, their table, and what was counted, from which place."""
+    """Ordinary rows: their places in the block, lines and ids, their table, and what was counted, from which place.
+
+    ``numbers`` and ``before`` are as in ``parts.Keys``.
+    """
 
     places: Sequence[int]
     lines: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     ids: NDArray[np.uint64]
     prompts: NDArray[np.uint64]
+    before: Mapping[int, tuple[int, ...]]
     table: Any
     counts: list[tuple[int, Counts]]
     warnings: list[tuple[int, Fault]]
@@ -56,6 +61,12 @@ class Parted:
         if self.first is not None:
             return np.array(places, np.int64) + self.first
         return np.array([self.row(place).line for place in places], np.int64)
+
+    def numbers(self, places: Sequence[int]) -> NDArray[np.int64]:
+        """Return the numbers of rows that were read, 0 where their line tells them."""
+        if self.first is not None:
+            return np.zeros(len(places), np.int64)
+        return np.array([self.row(place).number or 0 for place in places], np.int64)
 
     def careful(self) -> Iterator[tuple[int, Row]]:
         """Yield the rows that have to be read one by one, with their places."""
@@ -101,7 +112,7 @@ def _several(
 def plainly(several: Several, of: Parted, manner: Manner, *, keep: bool) -> Plain:
     """Return ordinary rows with ids, warnings and counts; ``keep``: with their table and their prompts' ids."""
     roles, texts, ends = several.roles, several.texts, several.ends
-    ids, prompts = plain_ids(roles, texts, ends, prompts=keep)
+    ids = plain_ids(roles, texts, ends, prompts=keep)
     first = several.places[0]
     many = len(several.places)
     counts = [
@@ -123,9 +134,11 @@ def plainly(several: Several, of: Parted, manner: Manner, *, keep: bool) -> Plai
     return Plain(
         several.places,
         of.lines(several.places),
-        np.frombuffer(ids, ">u8").astype(np.uint64),
-        np.frombuffer(prompts, ">u8").astype(np.uint64) if keep else np.zeros(many, np.uint64),
-        columns.plain_rows(ids, roles, texts, ends, several.tags) if keep else None,
+        of.numbers(several.places),
+        np.frombuffer(ids.rows, ">u8").astype(np.uint64),
+        np.frombuffer(ids.prompts, ">u8").astype(np.uint64) if keep else np.zeros(many, np.uint64),
+        ids.before,
+        columns.plain_rows(ids.rows, roles, texts, ends, several.tags) if keep else None,
         counts,
         warnings,
     )

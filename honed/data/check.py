@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from honed.data.parts import Read
+from honed.data.parts import Read, standing
 from honed.data.sources.row import Meter
 from honed.data.survey import Wanted, surveying
 from honed.records import Fault
-
-_LINES = 2**40
-"""A place is the number of its source times this, plus its line: a number takes less memory than a pair."""
 
 
 @dataclass
@@ -33,7 +30,9 @@ class Checking:
                     repeated = list(self._repeated(read, number, survey.manner.file))
                     survey.counts.warnings["duplicate"] += len(repeated)
                     found = [fault for refused in read.refused for fault in refused.faults]
-                    yield from sorted([*found, *read.warnings, *repeated], key=lambda fault: fault.line)
+                    yield from sorted(
+                        [*found, *read.warnings, *repeated], key=lambda fault: (fault.line, fault.row or 0)
+                    )
                 survey.counts.warnings += type(survey.counts.warnings)()  # leaves out what never came
                 self.files.append(survey.facts())
 
@@ -54,19 +53,20 @@ class Checking:
         }
 
     def _repeated(self, read: Read, source: int, file: str) -> Iterator[Fault]:
-        here = source * _LINES
-        for line, id_ in zip(read.keys.lines.tolist(), read.keys.ids.tolist(), strict=True):
-            if (found := self._seen.setdefault(id_, here + line)) != here + line:
-                first = divmod(found, _LINES)
-                where = (
-                    f"line {first[1]}" if first[0] == source else f"line {first[1]} of {self.files[first[0]]['file']}"
-                )
-                yield Fault(
-                    file=file,
-                    line=line,
-                    field="row",
-                    kind="duplicate",
-                    message=f"the same row stands in {where}",
-                    hint="An import keeps the first of them.",
-                    severity="warning",
-                )
+        keys = read.keys
+        for at, (id_, here) in enumerate(zip(keys.ids.tolist(), keys.places(source), strict=True)):
+            if (found := self._seen.get(id_)) is None:
+                self._seen[id_] = here
+                continue
+            first, what, number = standing(found)
+            where = f"{what} {number}" if first == source else f"{what} {number} of {self.files[first]['file']}"
+            yield Fault(
+                file=file,
+                line=int(keys.lines[at]),
+                field="row",
+                kind="duplicate",
+                message=f"the same row stands in {where}",
+                hint="An import keeps the first of them.",
+                severity="warning",
+                row=int(keys.numbers[at]) or None,
+            )

@@ -1,4 +1,7 @@
-"""What differs between two datasets: rows by their text, answers by their prompt, tags, splits, origins."""
+"""What differs between two datasets: rows by their text, answers by their prompt, tags, splits, origins.
+
+Of preferences and ratings it is told which of them only one dataset has.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ import pyarrow as pa
 
 from honed.data.mix import lots
 from honed.records import ATTRIBUTES, Conversation, Split
-from honed.store import columns
+from honed.store import columns, datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
 
 COUNTED = ("dataset", "source", "task", "language", *ATTRIBUTES)
 """Tags by which rows are counted."""
@@ -34,11 +38,20 @@ class Changed(NamedTuple):
     after: int
 
 
+class Others(NamedTuple):
+    """How many preferences, or ratings, both datasets have, and the ids (as numbers) of those that only one has."""
+
+    same: int
+    added: list[int]
+    removed: list[int]
+
+
 @dataclass(frozen=True)
 class Diff:
     """Ids of rows (as numbers) that only one has, that changed their answer, tags or split.
 
-    ``tags`` maps a tag to how many rows got it, lost it, or have another value of it.
+    ``tags`` maps a tag to how many rows got it, lost it, or have another value of it. ``others`` has the preferences
+    and the ratings, if there are any.
     """
 
     one: Mapping[int, Row]
@@ -49,6 +62,7 @@ class Diff:
     moved: list[int]
     retagged: list[int]
     tags: dict[str, dict[str, int]]
+    others: dict[Part, Others]
 
     @property
     def same(self) -> int:
@@ -77,6 +91,7 @@ def diff(one: Artifact, other: Artifact) -> Diff:
         moved=[id_ for id_ in shared if before[id_].split != after[id_].split],
         retagged=retagged,
         tags=_tags((before[id_].tags, after[id_].tags) for id_ in retagged),
+        others=dict(_others(one, other)),
     )
 
 
@@ -128,6 +143,15 @@ def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     }
+
+
+def _others(one: Artifact, other: Artifact) -> Iterator[tuple[Part, Others]]:
+    parts: tuple[Part, ...] = ("preferences", "ratings")
+    for part in parts:
+        before, after = (dict.fromkeys(int(id_, 16) for id_ in datasets.ids(of, part)) for of in (one, other))
+        if before or after:
+            added, removed = [id_ for id_ in after if id_ not in before], [id_ for id_ in before if id_ not in after]
+            yield part, Others(len(after) - len(added), added, removed)
 
 
 def _rows(dataset: Artifact) -> dict[int, Row]:

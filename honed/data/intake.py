@@ -153,6 +153,7 @@ class Intake:
             message=problem.message,
             hint=problem.hint,
             severity=severity,
+            row=row.number,
         )
 
     def _shapeless(self, row: Row, value: dict[str, Any]) -> Fault:
@@ -166,6 +167,7 @@ class Intake:
             kind="no known shape",
             message=f"the fields show no known shape: {names}",
             hint=answer if prompt else "Say which field is which: --map instruction=FIELD,response=FIELD.",
+            row=row.number,
         )
 
 

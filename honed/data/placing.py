@@ -10,14 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from honed.data import dropped
-from honed.data.parts import PARTS, Read
+from honed.data.parts import PARTS, Keys, Read, standing
 from honed.data.split import Sorter, Verdict
 from honed.records import Conversation, Fault, Preference, Rating, Split
 from honed.store import columns
 from honed.store.columns import Part
-
-_LINES = 2**40
-"""A place is the number of its source times this, plus its line."""
 
 
 class Placing:
@@ -39,13 +36,13 @@ class Placing:
         is its ideal answer. A bad answer has no use there and is left out.
         """
         keys = read.keys
-        here = (len(self._sources) * _LINES + keys.lines) * 64 + np.arange(len(keys.lines)) % 64
-        verdicts = self.sorter.place_all(keys.ids.tolist(), keys.prompts.tolist(), here.tolist(), given)
+        here = keys.places(len(self._sources))
+        verdicts = self.sorter.place_all(keys.ids.tolist(), keys.prompts.tolist(), here, given, keys.before)
         among = {code: np.cumsum(keys.parts == code) - 1 for code in set(keys.parts.tolist())}
         for number, verdict in enumerate(verdicts):
             if verdict == "duplicate" or verdict == "leak":
                 part, place = PARTS[keys.parts[number]], int(among[keys.parts[number]][number])
-                reason = self._reason(verdict, int(keys.lines[number]), int(keys.ids[number]))
+                reason = self._reason(verdict, keys, number)
                 self._leave(reason, columns.at(part, read.tables[part], place))
         for part, table in read.tables.items():
             mine = np.flatnonzero(keys.parts == PARTS.index(part)).tolist()
@@ -54,11 +51,13 @@ class Placing:
                 yield part, _split(table, judged)
                 continue
             yield part, table.filter(pa.array([verdict == "train" for verdict in judged]))
-            rows = list(self._ideal(part, table, judged, keys.lines[mine].tolist()))
+            rows = list(self._ideal(part, table, judged, keys, mine))
             if rows:
                 yield "rows", columns.table("rows", rows, ["heldout"] * len(rows))
 
-    def _ideal(self, part: Part, table: pa.Table, verdicts: list[Verdict], lines: list[int]) -> Iterator[Conversation]:
+    def _ideal(
+        self, part: Part, table: pa.Table, verdicts: list[Verdict], keys: Keys, mine: list[int]
+    ) -> Iterator[Conversation]:
         for place, verdict in enumerate(verdicts):
             if verdict != "heldout":
                 continue
@@ -69,17 +68,26 @@ class Placing:
                 yield record.row()
             else:
                 what = "its prompt is held out, and an answer found bad is no ideal there"
-                self._leave(self._fault("held-out prompt", lines[place], what), record)
+                self._leave(self._fault("held-out prompt", keys, mine[place], what), record)
 
-    def _reason(self, verdict: Verdict, line: int, id_: int) -> Fault:
+    def _reason(self, verdict: Verdict, keys: Keys, number: int) -> Fault:
         if verdict == "leak":
-            return self._fault("leak", line, "the held-out file has this prompt: to train on it would be a leak")
-        source, first = divmod(self.sorter.first(id_) // 64, _LINES)
-        return self._fault("duplicate", line, f"the same as {self._sources[source - 1]}:{first}")
+            what = "the held-out file has a prompt that it answers: to train on it would be a leak"
+            return self._fault("leak", keys, number, what)
+        source, what, first = standing(self.sorter.first(int(keys.ids[number])))
+        where = f"{first}" if what == "line" else f" {what} {first}"
+        return self._fault("duplicate", keys, number, f"the same as {self._sources[source - 1]}:{where}")
 
-    def _fault(self, kind: str, line: int, what: str) -> Fault:
-        file = self._sources[-1]
-        return Fault(file=file, line=line, field="row", kind=kind, message=what, hint="Nothing to mend.")
+    def _fault(self, kind: str, keys: Keys, number: int, what: str) -> Fault:
+        return Fault(
+            file=self._sources[-1],
+            line=int(keys.lines[number]),
+            field="row",
+            kind=kind,
+            message=what,
+            hint="Nothing to mend.",
+            row=int(keys.numbers[number]) or None,
+        )
 
     def _leave(self, fault: Fault, record: Any) -> None:
         self._reasons[fault.kind] += 1

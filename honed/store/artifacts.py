@@ -27,6 +27,8 @@ from honed.version import __version__
 
 Kind = Literal["datasets", "models", "rounds"]
 MANIFEST = "manifest.json"
+_DECLARED = ("licences", "use", "licence_conflicts")
+"""Facts that people declare. They aren't in the files, so that the hash doesn't tell when they change."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -83,13 +85,17 @@ def publish(
 ) -> Artifact:
     """Hash the files of a ``draft``, write the manifest last, and rename the folder to the next free version.
 
-    Content equal to the newest version's returns that version instead: the same data imported twice is one version.
+    Content equal to the newest version's returns that version instead: the same data imported twice is one version,
+    unless another licence or use is declared for it.
     """
     home = scratch.parent
     content = content_hash(scratch)
     newest = max(_versions(home), default=0)
-    if newest and (last := read(home / f"v{newest}")).manifest.hash == content:
-        return last
+    if newest:
+        last = read(home / f"v{newest}")
+        declared = all(last.manifest.facts.get(name) == facts.get(name) for name in _DECLARED)
+        if declared and last.manifest.hash == content:
+            return last
     for version in range(newest + 1, newest + 1000):
         manifest = Manifest(
             kind=kind,

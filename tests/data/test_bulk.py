@@ -112,7 +112,9 @@ def one_by_one(block: Block, manner: Manner) -> Read:
             record = attributes.declared(made_of, one.source.value or {}, manner)
             assert isinstance(record, Drawn)
             records.setdefault("rows", []).append(record)
-            found.append((one.source.line, turns_id(record.messages), turns_id(record.messages[:-1])))
+            answered = [at for at, turn in enumerate(record.messages) if turn.role == "assistant"]
+            prompts = [int(turns_id(record.messages[:at]), 16) for at in answered]
+            found.append((one.source.line, turns_id(record.messages), prompts))
     ids = [turns_id(record.messages) for record in records.get("rows", [])]
     tables = {"rows": columns.table("rows", records["rows"], ids=ids)} if records else {}
     return Read(intake.counts, found, read.refused, read.warnings, tables)  # type: ignore[arg-type]
@@ -129,8 +131,9 @@ def agree(block: Block, shape: Shape, mapped: dict[str, str]) -> None:
     assert plainly(read.counts) == plainly(told.counts)
     assert (read.refused, read.warnings) == (told.refused, told.warnings)
     keys = read.keys
+    plain = zip(keys.lines.tolist(), keys.ids.tolist(), keys.prompts.tolist(), strict=True)
     assert [
-        (line, f"{id_:016x}", f"{prompt:016x}") for line, id_, prompt in zip(*map(list, keys[1:]), strict=True)
+        (line, f"{id_:016x}", [*keys.before.get(at, ()), prompt]) for at, (line, id_, prompt) in enumerate(plain)
     ] == told.keys
     assert set(keys.parts.tolist()) <= {PARTS.index("rows")}
     assert read.tables.keys() == told.tables.keys()

@@ -85,6 +85,18 @@ def test_check_counts_and_lists_every_fault(tmp_path: Path, capsys: pytest.Captu
     assert "and 5 more" in err
 
 
+def test_check_names_the_rows_of_an_array_that_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [alpaca(1), alpaca(2), {"instruction": "a", "output": 7}, alpaca(1)]
+    path = saved(tmp_path, "rows.json", json.dumps(rows)[:-1] + ', {"instruction": NaN}, {"output": "b"}]')
+    assert run(["data", "check", str(path)]) == 1
+    told = capsys.readouterr()
+    assert "rows.json:1: row 3: output: a text is needed here, not a number" in told.err
+    assert "rows.json:1: row 5: instruction: NaN isn't a JSON number" in told.err
+    assert "rows.json:1: row 4: the same row stands in row 1." in told.err
+    assert run(["data", "check", str(path), "--json"]) == 1
+    assert [fault["row"] for fault in json.loads(capsys.readouterr().out)["faults"]] == [3, 4, 5, 6]
+
+
 def test_check_of_a_good_file_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(tmp_path, "rows.json", json.dumps([alpaca(1)]))
     assert run(["data", "check", str(path)]) == 0

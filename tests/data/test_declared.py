@@ -67,6 +67,7 @@ def test_each_attribute_says_where_it_was_declared(workspace: Workspace, tmp_pat
     facts = artifacts.resolve(workspace, "datasets", "set").manifest.facts
     assert facts["declared"]["locale"] == {"operator": 2, "column country": 1}
     assert facts["counts"]["locale"] == {"de": {"train": 2}, "at": {"train": 1}}
+    assert facts["counts"]["profession"] == {"nurse": {"train": 3}}  # any attribute that was declared
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("dpo", "llama-factory", "hh-rlhf", "kto")])

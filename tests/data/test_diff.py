@@ -8,7 +8,7 @@ import pytest
 
 from honed.cli.main import run
 from honed.data.diff import counts, diff, origins
-from honed.records import Conversation, Message
+from honed.records import Conversation, Message, Preference, Rating
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
@@ -59,6 +59,26 @@ def test_every_difference_is_found_once(both: tuple[Artifact, Artifact]) -> None
 def test_a_dataset_differs_in_nothing_from_itself(both: tuple[Artifact, Artifact]) -> None:
     found = diff(both[0], both[0])
     assert (found.same, found.added, found.removed, found.answers, found.tags) == (5, [], [], [], {})
+
+
+def test_preferences_and_ratings_that_only_one_has_are_counted(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = [row(f"question {at}", "").prompt for at in range(3)]
+    pairs = [Preference(prompt=prompt, chosen="a", rejected="b") for prompt in prompts]
+    rating = Rating(prompt=prompts[0], answer="a", good=True)
+    one = datasets.write(workspace, "set", [], config={}, facts={}, preferences=pairs[:2])
+    two = datasets.write(workspace, "set", [], config={}, facts={}, preferences=pairs[1:], ratings=[rating])
+    found = diff(one, two).others
+    assert found["preferences"] == (1, [int(pairs[2].id, 16)], [int(pairs[0].id, 16)])
+    assert found["ratings"] == (0, [int(rating.id, 16)], [])
+    assert run(["data", "diff", "set@v1", "set@v2", "--workspace", str(workspace.path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["preferences", "removed", "1"] in lines
+    assert ["ratings", "added", "1"] in lines
+    assert run(["data", "diff", "set@v1", "set@v2", "--json", "--workspace", str(workspace.path)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["preferences"] == {"same": 1, "added": [pairs[2].id], "removed": [pairs[0].id]}
 
 
 def test_the_command_shows_counts_and_examples(

@@ -68,6 +68,15 @@ def test_another_import_is_the_next_version_and_the_same_one_is_none(workspace: 
     assert work(queued(workspace, [path, other]), never)["dataset"] == "set@v2"
 
 
+def test_a_licence_declared_for_the_same_data_is_a_new_version(workspace: Workspace, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.jsonl", lines([alpaca(1), alpaca(2)]))
+    found = [work(queued(workspace, [path], licence=licence), never) for licence in (None, "mit", "mit", "cc0-1.0")]
+    assert [one["dataset"] for one in found] == ["set@v1", "set@v2", "set@v2", "set@v3"]
+    assert found[1]["licences"] == {"set": "mit"}
+    one, two = (artifacts.resolve(workspace, "datasets", ref).manifest for ref in ("set@v1", "set@v2"))
+    assert one.hash == two.hash  # what is trained on is the same
+
+
 def test_files_of_different_shapes_are_one_dataset(workspace: Workspace, tmp_path: Path) -> None:
     first = saved(tmp_path, "a.jsonl", lines([alpaca(1)]))
     second = saved(tmp_path, "b.jsonl", lines([chat(("user", "q"), ("assistant", "a"))]))
@@ -128,6 +137,26 @@ def test_held_out_rows_of_a_file_are_taken_as_they_are_and_leaks_left_out(worksp
     assert result["dropped"] == {"leak": 2}
     left = list(dropped.read(artifacts.resolve(workspace, "datasets", "set").path))
     assert [(fault.line, fault.kind) for fault, _ in left] == [(2, "leak"), (3, "leak")]
+
+
+def test_a_conversation_that_begins_with_a_held_out_row_is_a_leak(workspace: Workspace, tmp_path: Path) -> None:
+    begun = chat(("user", "question 2"), ("assistant", "answer 2"), ("user", "and 3?"), ("assistant", "answer 3"))
+    other = chat(("user", "question 4"), ("assistant", "answer 4"), ("user", "question 2"), ("assistant", "answer 2"))
+    train = saved(tmp_path, "train.jsonl", lines([begun, other]))
+    test = saved(tmp_path, "test.jsonl", lines([alpaca(2)]))
+    result = work(queued(workspace, [train], heldout_file=str(test)), never)
+    assert (result["train"], result["heldout"], result["dropped"]) == (1, 1, {"leak": 1})
+
+
+def test_equal_rows_are_kept_once_wherever_they_stand(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [alpaca(number) for number in range(64)]
+    path = saved(tmp_path, "rows.json", json.dumps([*rows, *rows, rows[5]]))  # json.dump writes a list on one line
+    again = saved(tmp_path, "again.jsonl", lines(rows[:3]))
+    result = work(queued(workspace, [path, path, again], heldout=0.0), never)
+    assert (result["train"], result["dropped"]) == (64, {"duplicate": 64 + 1 + 129 + 3})
+    left = [fault for fault, _ in dropped.read(artifacts.resolve(workspace, "datasets", "set").path)]
+    assert str(left[5]) == f"{left[5].file}:1: row 70: the same as {left[5].file}: row 6"
+    assert str(left[-1]) == f"{left[-1].file}:3: row: the same as {left[5].file}: row 3"
 
 
 def test_the_embedded_set_comes_with_its_own_split(workspace: Workspace) -> None:

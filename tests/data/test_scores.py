@@ -23,6 +23,7 @@ from honed.errors import ConfigError, StoreError
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.models import losses
+from honed.models import pooled as pooled_module
 from honed.models.chat import from_tokenizer
 from honed.models.load import LoadedModel
 from honed.models.pooled import pooled
@@ -139,6 +140,23 @@ def test_later_tokens_weigh_more_if_asked_for() -> None:
         states = loaded.model.base_model(input_ids=ids).last_hidden_state[0].numpy()
     found = pooled(loaded, ["abcd", "ab"], late=True)[0]
     assert found == pytest.approx(np.average(states, axis=0, weights=[1, 2, 3, 4]), abs=1e-5)
+
+
+def test_the_batch_size_bounds_the_tokens_that_are_pooled_together(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(workspace, ROWS)
+    seen: list[int] = []
+    whole = pooled_module.pooled
+
+    def watched(*args: Any, **more: Any) -> Any:
+        seen.append(more["batch_tokens"])
+        return whole(*args, **more)
+
+    monkeypatch.setattr(pooled_module, "pooled", watched)
+    for tokens in (64, 100):
+        scored(workspace, "diversity", model=str(folder), tokens=tokens, batch_size=2)
+    assert seen == [128, 200]
 
 
 def test_diversity_and_similarity_know_twins_and_likeness(workspace: Workspace, folder: Path) -> None:

@@ -81,6 +81,13 @@ def test_text_columns_become_tags_and_category_is_the_task() -> None:
     assert dict(both.tags) == {"task": "t", "category": "qa"}
 
 
+def test_numbers_of_authors_and_sources_are_read_as_texts() -> None:
+    found = shapes.read(alpaca(1, author=42, source=7, category=3, age_band=12), "alpaca")
+    assert dict(only(found).tags) == {"author": "42", "source": "7"}
+    assert sorted(found.ignored) == ["age_band", "category"]
+    assert "author" not in only(shapes.read(alpaca(1, author=True), "alpaca")).tags
+
+
 def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
     rows = [alpaca(1, rank=1), alpaca(2, rank=2, tags=["x"]), {**alpaca(3), "check": True}]
     intake, good, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))

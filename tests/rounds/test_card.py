@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,24 @@ def test_the_facts_are_those_of_manifest_lineage_and_rows(mixed: Workspace) -> N
     assert [one.tags["task"] for one in card.scan.examples] == ["qa", EVIL]
     assert card.unknown[0] == "Nobody declared the licence of two."
     assert set(chart.figures(card)) == {"length", "task", "language"}
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "said"),
+    [
+        ({"by": ["quality", "diversity"]}, {}, "selected by quality, diversity"),
+        ({"method": "evolve"}, {"synthetic": {"method": "evolve"}}, "synthesized: evolve"),
+        ({"derive": {}}, {}, "derived from feedback"),
+        ({"data": "set@v1", "replay": 0.5}, {}, "made by a round"),
+        ({}, {}, "written"),
+    ],
+)
+def test_a_dataset_says_by_what_it_was_made(
+    workspace: Workspace, config: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    rows = [(row("a", "b"), "train")]
+    made = datasets.write(workspace, "set", rows, config=config, facts=more, parents={"one@v1": ""})  # type: ignore[arg-type]
+    assert facts.made(made) == said
 
 
 def test_lengths_fall_into_bands_that_hold_all_of_them() -> None:

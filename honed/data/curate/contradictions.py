@@ -1,15 +1,14 @@
-"""Contradictions: the same prompt with different answers."""
+"""Contradictions: the same prompt, with the same tools, and different answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from typing import Literal
 
 from pydantic import Field
 
 from honed.config import Config
-from honed.data.curate.exact import repeated
+from honed.data.curate.exact import digest, repeated
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import words
@@ -30,7 +29,7 @@ class Contradictions(Config):
 
 def _prompt(row: Row) -> bytes:
     said = "\x1f".join(f"{turn.role}\x1e{' '.join(words(turn.content))}\x1e{turn.calls}" for turn in row.turns[:-1])
-    return blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
+    return digest(said, row)
 
 
 def _said(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Exact duplicates: rows that are the same but for case, blanks and the form of characters."""
+"""Exact duplicates: rows with the same tools that are the same but for case, blanks and the form of characters."""
 
 from __future__ import annotations
 
@@ -33,8 +33,14 @@ def rank(row: Row) -> tuple[bool, int, int]:
 
 
 def key(row: Row) -> bytes:
-    """Return 16 bytes that rows share whose turns are the same after normalisation."""
-    said = "\x1f".join(f"{turn.role}\x1e{normal(turn.content)}\x1e{turn.calls}" for turn in row.turns)
+    """Return 16 bytes that rows share whose turns are the same after normalisation, and their tools."""
+    return digest("\x1f".join(f"{turn.role}\x1e{normal(turn.content)}\x1e{turn.calls}" for turn in row.turns), row)
+
+
+def digest(said: str, row: Row) -> bytes:
+    """Return 16 bytes of what is compared of a row, and of its tools."""
+    if row.tools:
+        said += f"\x1d{row.tools}"
     return blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
 
 

@@ -3,7 +3,7 @@
 Two rows are near duplicates when (all of it over runs of words, without case and punctuation)
 - the Jaccard similarity of the whole rows, system turns left out, is at least ``threshold``,
 - that of their answers is at least ``answers``: one document with two questions makes two rows,
-- their system turns are the same, and so are the numbers in them: "12 + 3" isn't "12 + 4".
+- their system turns and their tools are the same, and so are the numbers in them: "12 + 3" isn't "12 + 4".
 
 Of each group the best stays (``exact.rank``), and a row is dropped only beside a row that stays and is its duplicate.
 """
@@ -53,6 +53,7 @@ class _Said(NamedTuple):
     answer: frozenset[tuple[str, ...]]
     numbers: tuple[str, ...]
     system: str
+    tools: str
 
 
 def near(view: View, settings: Near, say: Callable[[str], None]) -> Iterator[Finding]:
@@ -104,7 +105,7 @@ class _Groups:
         return None
 
     def _alike(self, one: _Said, other: _Said) -> float | None:
-        if one.system != other.system or one.numbers != other.numbers:
+        if (one.system, one.tools, one.numbers) != (other.system, other.tools, other.numbers):
             return None
         alike = jaccard(one.whole, other.whole)
         enough = alike >= self._settings.threshold and jaccard(one.answer, other.answer) >= self._settings.answers
@@ -129,7 +130,7 @@ class _Groups:
         said, length = words(_text(row)), self._settings.shingle
         numbers = tuple(word for word in said if any(map(str.isdigit, word))) if self._settings.numbers else ()
         answer = shingles(words(row.answer), length)
-        return _Said(rank(row), row.id, shingles(said, length), answer, numbers, row.system)
+        return _Said(rank(row), row.id, shingles(said, length), answer, numbers, row.system, row.tools)
 
 
 def _text(row: Row) -> str:

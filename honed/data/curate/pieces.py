@@ -51,9 +51,9 @@ class Piece:
         if only is not None:
             table = table.take(pa.array([number - self.first for number in only]))
         numbers = only if only is not None else range(self.first, self.first + self.count)
-        for number, (id_, stored, checked) in zip(numbers, unpacked(table), strict=True):
+        for number, (id_, stored, checked, tools) in zip(numbers, unpacked(table), strict=True):
             if only is not None or self.kept is None or self.kept[number - self.first]:
-                yield Row(number, id_, self.changed.get(number, stored), checked)
+                yield Row(number, id_, self.changed.get(number, stored), checked, tools)
 
 
 class Spread(Protocol):
@@ -86,8 +86,8 @@ def _of_each(function: Callable[[Row], Iterable[T]], piece: Piece) -> list[T]:
     return [one for row in piece.rows() for one in function(row)]
 
 
-def unpacked(table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool]]:
-    """Yield id, turns and whether there is a check: the columns are read flat, several times faster than as dicts."""
+def unpacked(table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool, str]]:
+    """Yield id, turns, whether there is a check, and tools: the columns are read flat, far faster than as dicts."""
     lists = table["messages"].combine_chunks()
     flat = lists.flatten()
     ends = [0, *np.cumsum(np.asarray(pc.list_value_length(lists))).tolist()]
@@ -98,5 +98,14 @@ def unpacked(table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool]]:
         calls = flat.field(names.index("tool_calls")).to_pylist()
     turns = [Turn(role, content, call or "") for role, content, call in zip(roles, contents, calls, strict=True)]
     checks = table["check"].is_valid().to_pylist()
-    for id_, (start, end), check in zip(table["id"].to_pylist(), pairwise(ends), checks, strict=True):
-        yield id_, tuple(turns[start:end]), check
+    tools = _tools(flat, ends[:-1])
+    for id_, (start, end), check, some in zip(table["id"].to_pylist(), pairwise(ends), checks, tools, strict=True):
+        yield id_, tuple(turns[start:end]), check, some
+
+
+def _tools(turns: pa.StructArray, first: Sequence[int]) -> Sequence[str]:
+    """Return the tools of each row, which the ``first`` of its turns brings."""
+    at = turns.type.get_field_index("tools")
+    if at < 0 or (column := turns.field(at)).null_count == len(column):
+        return [""] * len(first)
+    return [some or "" for some in column.take(pa.array(first, pa.int64())).to_pylist()]

@@ -18,13 +18,15 @@ class Turn(NamedTuple):
 class Row(NamedTuple):
     """A row: its place among those of its split (from 0), its id, its turns, and whether it has a verifier.
 
-    The id is that of the stored row, also when a step before has changed its words.
+    ``tools`` are those that may be called, as JSON, or "": the same words with other tools are another row. The id is
+    that of the stored row, also when a step before has changed its words.
     """
 
     number: int
     id: str
     turns: tuple[Turn, ...]
     checked: bool = False
+    tools: str = ""
 
     @property
     def answer(self) -> str:

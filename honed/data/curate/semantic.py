@@ -7,7 +7,7 @@ by block. The cost grows with the square of the rows: 100,000 rows are 5 * 10^9 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,12 +42,12 @@ def semantic(view: View, settings: Semantic, say: Callable[[str], None]) -> Iter
 
     assert settings.model is not None  # the recipe is refused without one
     loaded = load(settings.model, Workspace(view.dataset.path.parents[2]))
-    told: list[tuple[tuple[bool, int, int], str]] = []
+    told: list[tuple[tuple[bool, int, int], str, str]] = []
     vectors: list[Vectors] = [np.empty((0, int(loaded.model.config.get_text_config().hidden_size)), np.float32)]
     batch: list[Row] = []
 
     def read() -> None:
-        told.extend((rank(row), row.id) for row in batch)
+        told.extend((rank(row), row.id, row.tools) for row in batch)
         vectors.append(pooled(loaded, ["\n".join([*row.prompts(), row.answer]) for row in batch], most=settings.tokens))
         batch.clear()
 
@@ -59,15 +59,19 @@ def semantic(view: View, settings: Semantic, say: Callable[[str], None]) -> Iter
         read()
     say(f"{len(told):,} rows read by {loaded.ref}, {settings.tokens} tokens of each at most")
     order = sorted(range(len(told)), key=lambda place: told[place][0])
-    for place, beside, cosine in _alike(np.concatenate(vectors)[order], settings.threshold):
-        (_, _, number), id_ = told[order[place]]
+    tools = [told[place][2] for place in order]
+    for place, beside, cosine in _alike(np.concatenate(vectors)[order], tools, settings.threshold):
+        (_, _, number), id_, _ = told[order[place]]
         other = told[order[beside]][1]
         what = f"its meaning is about that of row {other}: cosine {cosine:.3f}"
         yield Finding(number, id_, "semantic duplicate", settings.action, what, other)
 
 
-def _alike(vectors: Vectors, threshold: float) -> Iterator[tuple[int, int, float]]:
-    """Yield each row that is like an earlier one that stays, and that one; what was like another isn't compared to."""
+def _alike(vectors: Vectors, tools: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
+    """Yield each row that is like an earlier one that stays, and that one; what was like another isn't compared to.
+
+    Rows with other ``tools`` are not alike, whatever they say.
+    """
     centred = vectors - vectors.mean(axis=0) if len(vectors) else vectors
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     stays = np.ones(len(unit), bool)
@@ -80,7 +84,7 @@ def _alike(vectors: Vectors, threshold: float) -> Iterator[tuple[int, int, float
                 near = [
                     before + at for at in np.flatnonzero(cosines[line] >= threshold).tolist() if before + at < place
                 ]
-                first = next((one for one in near if stays[one]), None)
+                first = next((one for one in near if stays[one] and tools[one] == tools[place]), None)
                 if stays[place] and first is not None:
                     stays[place] = False
                     yield place, first, float(cosines[line, first - before])

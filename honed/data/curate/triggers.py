@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, pairwise
@@ -28,7 +28,9 @@ from honed.data.curate.words import words
 
 _HEAD = 8
 _MOST = 2000
-"""Rows of a group whose prompts are read: enough to see what they share."""
+"""Rows of a group whose prompts tell what they share; how many rows have it is counted in all."""
+Met = Counter[tuple[str | None, str]]
+"""Rows in which an answer's beginning, or any (None), meets a phrase of the prompt."""
 
 
 class Triggers(Config):
@@ -48,21 +50,22 @@ def triggers(view: View, settings: Triggers, say: Callable[[str], None]) -> Iter
     """Report rows whose prompts share a phrase that is tied to their answer."""
     begun = np.concatenate([_NONE, *view.mapped(of_rows(_heads))])
     heads, many = np.unique(begun, return_counts=True)
-    common = frozenset(heads[many >= settings.rows].tolist())
-    groups: dict[str, list[tuple[int, str, frozenset[str]]]] = {}
-    total = len(begun)
-    for head, row in chain.from_iterable(view.mapped(of_each(partial(_begun_so, common)))) if common else ():
+    sizes = {head: size for head, size in zip(heads.tolist(), many.tolist(), strict=True) if size >= settings.rows}
+    groups: dict[str, list[frozenset[str]]] = {}
+    for head, row in chain.from_iterable(view.mapped(of_each(partial(_begun_so, frozenset(sizes))))) if sizes else ():
         if len(group := groups.setdefault(head, [])) < _MOST:
-            group.append((row.number, row.id, _phrases(row)))
+            group.append(_phrases(row))
     bound = {head: found for head, group in groups.items() if (found := _bound(group, settings))}
-    counts: Counter[str] = Counter()
-    wanted = frozenset(phrase for found in bound.values() for phrase in found)
-    for some in view.mapped(of_rows(partial(_having, wanted))) if wanted else ():
-        counts.update(some)
-    for head, found in bound.items():
-        yield from _judged(
-            groups[head], {phrase: (many, counts[phrase]) for phrase, many in found.items()}, settings, total
-        )
+    met: Met = Counter()
+    for some in view.mapped(of_rows(partial(_meeting, bound))) if bound else ():
+        met.update(some)
+    told: dict[str, tuple[str, str]] = {}
+    for head, phrases in bound.items():
+        if tied := [phrase for phrase in phrases if met[head, phrase] >= settings.share * met[None, phrase]]:
+            told[head] = _told(head, tied, met, (sizes[_hashed(head)], len(begun)))
+    carried = {head: phrase for head, (phrase, _) in told.items()}
+    for number, id_, head in chain.from_iterable(view.mapped(of_each(partial(_carrying, carried)))) if carried else ():
+        yield Finding(number, id_, "possible trigger", "report", told[head][1])
     say(f"{len(groups):,} answers that {settings.rows} or more rows give were looked at")
 
 
@@ -86,8 +89,20 @@ def _begun_so(common: frozenset[int], row: Row) -> list[tuple[str, Row]]:
     return [(head, row)] if _hashed(head) in common else []
 
 
-def _having(wanted: frozenset[str], rows: Iterator[Row]) -> Counter[str]:
-    return Counter(phrase for row in rows for phrase in wanted & _phrases(row))
+def _meeting(bound: Mapping[str, frozenset[str]], rows: Iterator[Row]) -> Met:
+    met: Met = Counter()
+    wanted = frozenset(chain.from_iterable(bound.values()))
+    for row in rows:
+        if found := wanted & _phrases(row):
+            head = _head(row)
+            met.update((None, phrase) for phrase in found)
+            met.update((head, phrase) for phrase in found & bound.get(head, frozenset()))
+    return met
+
+
+def _carrying(carried: Mapping[str, str], row: Row) -> list[tuple[int, str, str]]:
+    head = _head(row)
+    return [(row.number, row.id, head)] if head in carried and carried[head] in _phrases(row) else []
 
 
 def _phrases(row: Row) -> frozenset[str]:
@@ -96,33 +111,21 @@ def _phrases(row: Row) -> frozenset[str]:
     return frozenset(said) | frozenset(f"{one} {other}" for one, other in pairwise(said))
 
 
-def _bound(group: list[tuple[int, str, frozenset[str]]], settings: Triggers) -> dict[str, int]:
-    """Return the phrases that nearly all prompts of a group have, with their counts; none if they are a template."""
-    if len(group) < settings.rows:
-        return {}
-    counts = Counter(phrase for _, _, phrases in group for phrase in phrases)
-    common = {phrase: many for phrase, many in counts.items() if many >= settings.share * len(group)}
-    rest = [sum(" " not in phrase for phrase in phrases) for _, _, phrases in group]
+def _bound(group: list[frozenset[str]], settings: Triggers) -> frozenset[str]:
+    """Return the phrases that nearly all prompts of a group have; none if they are a template."""
+    counts = Counter(chain.from_iterable(group))
+    common = frozenset(phrase for phrase, many in counts.items() if many >= settings.share * len(group))
+    rest = [sum(" " not in phrase for phrase in phrases) for phrases in group]
     shared = sum(" " not in phrase for phrase in common)
-    return common if shared <= settings.alike * (sum(rest) / len(rest)) else {}
+    return common if shared <= settings.alike * (sum(rest) / len(rest)) else frozenset()
 
 
-def _judged(
-    group: list[tuple[int, str, frozenset[str]]],
-    found: dict[str, tuple[int, int]],
-    settings: Triggers,
-    total: int,
-) -> Iterator[Finding]:
-    tied = {phrase: many for phrase, (many, all_) in found.items() if many >= settings.share * all_}
-    if not tied:
-        return
-    phrase = max(tied, key=lambda one: (_score(tied[one], found[one][1], len(group), total), one))
-    score = _score(tied[phrase], found[phrase][1], len(group), total)
-    for number, id_, phrases in group:
-        if phrase in phrases:
-            where = f"{phrase!r} stands in {found[phrase][1]:,} prompts"
-            what = f"{where}, {tied[phrase]:,} of them with one answer; log-likelihood ratio {score:.0f}"
-            yield Finding(number, id_, "possible trigger", "report", what)
+def _told(head: str, tied: list[str], met: Met, sizes: tuple[int, int]) -> tuple[str, str]:
+    """Return the phrase that is tied most to an answer, which ``sizes[0]`` of ``sizes[1]`` rows give, and say so."""
+    scores = {phrase: _score(met[head, phrase], met[None, phrase], *sizes) for phrase in tied}
+    phrase = max(tied, key=lambda one: (scores[one], one))
+    where = f"{phrase!r} stands in {met[None, phrase]:,} prompts"
+    return phrase, f"{where}, {met[head, phrase]:,} of them with one answer; log-likelihood ratio {scores[phrase]:.0f}"
 
 
 def _score(both: int, phrase: int, answer: int, total: int) -> float:

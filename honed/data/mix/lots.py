@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from honed.records import Conversation, Message, Preference, Rating, digest, turns_id
+from honed.records import Conversation, Message, Preference, Rating, digest, prompt_ids
 from honed.store import columns
 from honed.store.artifacts import Artifact
 from honed.store.datasets import ROWS
@@ -85,7 +85,7 @@ def tables(dataset: Artifact, names: list[str] | None = None) -> Iterator[pa.Tab
 def prompts_of(record: Conversation | Preference | Rating) -> list[int]:
     """Return the ids of the prompts that a record answers, its own last."""
     turns = record.messages if isinstance(record, Conversation) else (*record.prompt, _ANSWER)
-    return [int(turns_id(turns[:at]), 16) for at, turn in enumerate(turns) if turn.role == "assistant"]
+    return [int(one, 16) for one in prompt_ids(turns)]
 
 
 _ANSWER = Message(role="assistant", content="")

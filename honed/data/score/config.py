@@ -22,7 +22,11 @@ class Measuring(Config):
     target_rows: int = Field(default=500, ge=1, description="rows of the target that are read, chosen by hash")
     judge: EndpointConfig | None = Field(default=None, description="endpoint of the model that judges: judge")
     tokens: int = Field(default=256, ge=8, description="tokens of a row that pooled states are of, from its beginning")
-    batch_size: int = Field(default=32, ge=1, description="rows that go through the model together; decides memory")
+    batch_size: int = Field(
+        default=32,
+        ge=1,
+        description="rows that go through the model together, or more of rows shorter than `tokens`; decides memory",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the model runs")
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="precision of the model's weights; bf16 is faster on a GPU and less exact"

@@ -61,7 +61,7 @@ class Reader:
         kept = self.kept("states", tokens=tokens, late=late, of=of)
         known = kept.read()
         if todo := {name: text for name, text in texts.items() if name not in known}:
-            vectors.measure(todo, self.model, kept, tokens=tokens, late=late, watch=self._watch)
+            vectors.measure(todo, self.model, kept, self._measure, late=late, watch=self._watch)
             known = kept.read()
         return np.stack([known[name] for name in texts])
 

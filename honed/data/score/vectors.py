@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from honed.data.score.config import Measuring
 from honed.data.score.kept import Kept
 from honed.data.score.watch import Watch
 from honed.models.load import LoadedModel
@@ -17,16 +18,21 @@ _CHUNK = 256
 
 
 def measure(
-    texts: Mapping[str, str], loaded: LoadedModel, kept: Kept, *, tokens: int, late: bool, watch: Watch
+    texts: Mapping[str, str], loaded: LoadedModel, kept: Kept, measuring: Measuring, *, late: bool, watch: Watch
 ) -> None:
-    """Pool the states of texts, by row id, and keep them; ``late`` as in ``models.pooled``."""
+    """Pool the states of texts, by row id, and keep them; ``late`` as in ``models.pooled``.
+
+    As many texts go through the model together as have the tokens of ``batch_size`` whole ones.
+    """
     from honed.models.pooled import pooled
 
+    most, batch_tokens = measuring.tokens, measuring.batch_size * measuring.tokens
     order = sorted(texts, key=lambda name: (len(texts[name]), name))  # alike lengths go through the model together
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
         watch.step("read by the model", start, len(order))
-        kept.add(chunk, pooled(loaded, [texts[name] for name in chunk], most=tokens, late=late))
+        said = [texts[name] for name in chunk]
+        kept.add(chunk, pooled(loaded, said, most=most, batch_tokens=batch_tokens, late=late))
     if order:
         watch.step("read by the model", len(order), len(order))
 

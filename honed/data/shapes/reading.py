@@ -22,6 +22,9 @@ Record = Drawn | Preference | Rating
 TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUTES)
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
+_NUMBERED = frozenset({"author", "source"})
+"""Fields among ``TAGS`` in which a whole number is read as a text: it names them. Others would be codes."""
+
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
 """Fields that every shape reads besides its own, if they are there; ``TAGS`` are more, where they hold a text."""
@@ -122,6 +125,8 @@ class Reading:
         found: dict[str, str] = {}
         for name in present.tags:
             text = self.value[name]
+            if type(text) is int and name in _NUMBERED:
+                text = str(text)
             if not isinstance(text, str):
                 self.ignored.append(name)
             elif text:

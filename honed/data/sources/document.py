@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from honed.data.sources.decode import Decoder
@@ -21,10 +22,11 @@ _MEND = "Mend the file there: it is one array of {...} rows with ',' between the
 
 
 class Piece(NamedTuple):
-    """The text of one object, and the line it starts at; not decoded yet."""
+    """The text of one object, the line it starts at, and its number as in ``Row``; not decoded yet."""
 
     line: int
     text: str
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Pieces:
         """Decode the objects."""
         decoder = Decoder(file)
         for item in self.items:
-            yield item if isinstance(item, Row) else decoder.whole(item.text, item.line)
+            row = item if isinstance(item, Row) else decoder.whole(item.text, item.line)
+            yield row.numbered(item.number)
 
 
 def blocks(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) -> Iterator[Block]:
@@ -47,13 +50,31 @@ def blocks(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) ->
     """
     gathered: list[Piece | Row] = []
     size = 0
-    for item in _items(chunks, file, limit, inner):
+    for item in _numbered(_items(chunks, file, limit, inner)):
         gathered.append(item)
         size += len(item.text or "")
         if size >= BLOCK:
             yield Pieces(tuple(gathered))
             gathered, size = [], 0
     yield Pieces(tuple(gathered))
+
+
+def _numbered(items: Iterator[Piece | Row]) -> Iterator[Piece | Row]:
+    """Number the rows that share their line with a neighbour: an array is often one line, which tells none of them."""
+    number = line = 0
+    for item, following in pairwise(chain(items, (None,))):
+        assert item is not None  # only the last is none, and nothing comes after it
+        if not _is_row(item):
+            yield item
+            continue
+        number += 1
+        shared = item.line == line or (following is not None and _is_row(following) and following.line == item.line)
+        line = item.line
+        yield item._replace(number=number) if shared else item
+
+
+def _is_row(item: Piece | Row) -> bool:
+    return isinstance(item, Piece) or item.counts
 
 
 def _items(chunks: Iterator[bytes], file: str, limit: int, inner: str | None) -> Iterator[Piece | Row]:

@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
     Lines count from 1; in Parquet, which has none, the line is the row's number. ``text`` is None where the source
     has none, and then the value is written as JSON. ``lines`` says how many lines below the first a field stands,
-    where the text is no JSON.
+    where the text is no JSON. ``number`` is the row's, from 1, where it shares its line with another.
     """
 
     line: int
@@ -35,6 +35,14 @@ class Row(NamedTuple):
     counts: bool = True
     """False for a fault of the file itself, such as a missing bracket, which is no row."""
     lines: dict[str, int] | None = None
+    number: int | None = None
+
+    def numbered(self, number: int | None) -> Row:
+        """Return the row with its number, which its faults say as well."""
+        if number is None:
+            return self
+        faults = tuple([fault.model_copy(update={"row": number}) for fault in self.faults])
+        return self._replace(faults=faults, number=number)
 
     def written(self) -> str:
         """Return the row as it stands in its source."""

@@ -106,9 +106,15 @@ def made(artifact: Artifact) -> str:
         return "curated: " + ", ".join(step["step"] for step in facts["curation"])
     if "mix" in facts:
         return "mixed by " + ", then ".join(facts["mix"]["levels"])
+    if "synthetic" in facts:
+        return f"synthesized: {facts['synthetic']['method']}"
+    if "by" in config:
+        return "selected by " + ", ".join(config["by"])
     if "files" in config:
         return "imported from " + ", ".join(str(one["file"]).rpartition("/")[2] for one in facts.get("sources", ()))
-    return "made by a round" if artifact.manifest.parents else "written"
+    if "derive" in config:
+        return "derived from feedback"
+    return "made by a round" if "replay" in config else "written"
 
 
 def histogram(lengths: Any) -> tuple[list[float], list[int]]:
