@@ -36,7 +36,7 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        with reading(source, shown(source), Meter(), mending=encoding) as (container, blocks):
+        with reading(source, shown(source), Meter(), mending=encoding, told=wanted.told) as (container, blocks):
             if container.encoding != "UTF-8":
                 mended["encoding"] += 1
             shape, blocks = sampled(blocks, shown(source), wanted.columns)
