@@ -90,6 +90,52 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
 
 
 def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "shape", "lost"),
+    [
+        ({"prompt": "p", "question": "q", "answer": "a"}, "prompt-response", ["question"]),
+        ({"prompt": "", "question": "q", "answer": "a"}, "prompt-response", []),
+        ({"prompt": "p", "response": "a", "completion": "b", "answer": None}, "prompt-response", ["completion"]),
+        ({"instruction": "i", "input": "", "context": "c", "output": "a"}, "alpaca", []),
+        (
+            {"instruction": "i", "input": "x", "context": "c", "output": "a", "response": "b"},
+            "alpaca",
+            ["context", "response"],
+        ),
+        ({"prompt": "p", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        (
+            {"prompt": "p", "instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},
+            "preference",
+            ["input", "instruction"],
+        ),
+        ({"instruction": "i", "context": "c", "chosen": "a", "rejected": "b", "messages": ""}, "preference", []),
+        ({"messages": [TURN], "prompt": "p", "chosen": "a", "rejected": "b"}, "preference", ["prompt"]),
+        ({"prompt": "p", "context": "c", "completion": "a", "label": True}, "kto", ["context"]),
+        (
+            {"instruction": "i", "prompt": "p", "output": "a", "label": True, "kto_tag": False},
+            "kto",
+            ["kto_tag", "prompt"],
+        ),
+        ({**chat(*QA), "prompt": "p", "completion": "b", "label": True}, "kto", ["prompt", "completion"]),
+    ],
+)
+def test_no_field_with_words_in_it_is_passed_over_in_silence(
+    row: dict[str, Any], shape: Shape, lost: list[str]
+) -> None:
+    found = shapes.read(row, shape)
+    assert (found.problems, found.ignored) == ([], lost)
+
+
+def test_alpaca_and_dolly_rows_may_stand_in_one_file(tmp_path: Path) -> None:
+    rows = [alpaca(1), alpaca(2), {"instruction": "q", "response": "a", "tags": {"task": "t"}}]
+    survey, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))))
+    assert ([one.row.answer for one in good], wrong) == (["answer 1", "answer 2", "a"], [])
+
+
+def test_the_input_that_holds_a_passage_is_read_whatever_it_is_called() -> None:
+    assert messages({"instruction": "i", "input": "", "context": "passage", "output": "a"})[0] == ("user", "i\npassage")
+
+
     rows = [alpaca(number, input="x" if number % 3 else "") for number in range(999)]
     intake, _, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))
     said = "rows.json: JSON array, Alpaca: 999 of 999 rows have instruction and output, 666 have input too"
