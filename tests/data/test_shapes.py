@@ -14,7 +14,8 @@ from honed.data.shapes import table as shapes
 from honed.data.shapes.drawn import Drawn
 from honed.data.shapes.reading import Reading
 from honed.data.shapes.table import Shape
-from honed.records import Check, Conversation, Message
+from honed.records import Check, Conversation, Message, Preference, Rating
+from honed.store import columns
 from tests.data.files import alpaca, chat, faults, saved, taken
 
 TURN = {"role": "user", "content": "q"}
@@ -89,7 +90,6 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
     assert intake.unread() == "rows.json: not read: rank (2), tags (1), check (1)"
 
 
-def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "shape", "lost"),
     [
@@ -136,6 +136,7 @@ def test_the_input_that_holds_a_passage_is_read_whatever_it_is_called() -> None:
     assert messages({"instruction": "i", "input": "", "context": "passage", "output": "a"})[0] == ("user", "i\npassage")
 
 
+def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
     rows = [alpaca(number, input="x" if number % 3 else "") for number in range(999)]
     intake, _, _ = taken(saved(tmp_path, "rows.json", json.dumps(rows)))
     said = "rows.json: JSON array, Alpaca: 999 of 999 rows have instruction and output, 666 have input too"
@@ -261,11 +262,12 @@ def test_our_own_rows_come_back_as_they_were(row: Conversation) -> None:
     assert only(shapes.read(json.loads(row.model_dump_json()), "messages")) == row
 
 
-names = st.sampled_from(
-    ["messages", "conversations", "instruction", "input", "output", "prompt", "response", "system", "tags", "check"]
-)
-keys = names | st.sampled_from(["role", "content", "from", "value", "weight", "tool_calls", "type", "text", "verifier"])
-scalars = st.none() | st.booleans() | st.floats(allow_nan=False) | st.sampled_from(["user", "gpt", "", "text", "\0"])
+TOP = "messages conversations instruction input output prompt response system tags check chosen rejected label tools"
+names = st.sampled_from(TOP.split())
+INNER = "role content from value weight tool_calls type text verifier replies name arguments parameters"
+keys = names | st.sampled_from(INNER.split())
+numbers = st.floats(allow_nan=False) | st.integers(-(2**70), 2**70) | st.just(10**400)
+scalars = st.none() | st.booleans() | numbers | st.sampled_from(["user", "gpt", "prompter", "", "text", "\0"])
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
 )
@@ -279,5 +281,8 @@ def test_a_row_of_any_values_is_read_or_its_problems_named(row: dict[str, Any], 
     for record in found.records:
         record = record.record() if isinstance(record, Drawn) else record
         assert record.prompt
+        assert record.id
+        part: columns.Part = {Conversation: "rows", Preference: "preferences", Rating: "ratings"}[type(record)]  # type: ignore[assignment]
+        assert len(columns.table(part, [record])) == 1
         if isinstance(record, Conversation):
             assert record.answer.strip() or record.messages[-1].tool_calls

@@ -126,7 +126,10 @@ def _prompt(reading: Reading) -> list[Turn]:
 
 def _nested_tools(reading: Reading) -> Any:
     nested = reading.value.get("input")
-    return Reading(nested).tools() if isinstance(nested, dict) else ()
+    inner = Reading(nested if isinstance(nested, dict) else {})
+    tools = inner.tools()
+    reading.problems += [one._replace(path=("input", *one.path)) for one in inner.problems]
+    return tools
 
 
 def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:
