@@ -96,6 +96,21 @@ def test_fields_of_any_name_are_read_by_a_map(tmp_path: Path) -> None:
     assert [(one.line, one.field) for one in wrong] == [(line, "data.a")]
 
 
+def test_a_column_with_a_dot_in_its_name_is_mapped(tmp_path: Path) -> None:
+    columns = ColumnMap(parsed(("prompt=user.text,response=bot.text",)))
+    table = saved(tmp_path, "rows.csv", 'user.text,bot.text,user\n"q\nr",a,x\n"q\nr","\n ",x\n')
+    survey, good, wrong = taken(table, columns=columns)
+    assert [(one.row.prompt[0].content, one.row.answer) for one in good] == [("q\nr", "a")]
+    assert [(one.line, one.field) for one in wrong] == [(5, "bot.text")]
+    assert survey.counts.ignored == {"user": 1}
+    rows = [
+        {"user.text": "q", "bot.text": "a", "user": {"text": "no"}},
+        {"user": {"text": "q2"}, "bot": {"text": "a2"}},
+    ]
+    _, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))), columns=columns)
+    assert [(one.row.prompt[0].content, one.row.answer) for one in good] == [("q", "a"), ("q2", "a2")]
+
+
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
