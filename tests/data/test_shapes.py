@@ -128,7 +128,7 @@ def test_no_field_with_words_in_it_is_passed_over_in_silence(
 
 def test_alpaca_and_dolly_rows_may_stand_in_one_file(tmp_path: Path) -> None:
     rows = [alpaca(1), alpaca(2), {"instruction": "q", "response": "a", "tags": {"task": "t"}}]
-    survey, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))))
+    _, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))))
     assert ([one.row.answer for one in good], wrong) == (["answer 1", "answer 2", "a"], [])
 
 
