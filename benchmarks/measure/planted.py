@@ -62,7 +62,13 @@ def _card(draw: random.Random) -> str:
 
 def _iban(draw: random.Random) -> str:
     country, bban = draw.choice(
-        (("DE", _digits(draw, 18)), ("NL", "ABNA" + _digits(draw, 10)), ("FR", _digits(draw, 23)))
+        (
+            ("DE", _digits(draw, 18)),
+            ("NL", "ABNA" + _digits(draw, 10)),
+            ("FR", _digits(draw, 23)),
+            ("ES", _digits(draw, 20)),
+            ("AT", _digits(draw, 16)),
+        )
     )
     value = int("".join(str(int(char, 36)) for char in f"{bban}{country}00"))
     number = f"{country}{98 - value % 97:02}{bban}"
@@ -152,30 +158,30 @@ def _codice(draw: random.Random) -> str:
     return body + chr(ord("A") + total % 26)
 
 
-PERSONAL: Mapping[str, tuple[str, Callable[[random.Random], str]]] = {
-    "email": ("Please write to {} about it.", _email),
-    "phone": ("You can call me on {} after six.", _phone),
-    "card": ("I paid with {} last week.", _card),
-    "iban": ("Send the money to {} please.", _iban),
-    "ip": ("The request came from {} at noon.", _ip),
-    "us_ssn": ("The applicant's number is {} here.", _ssn),
-    "de_tax_id": ("Meine Steuer-ID ist {} seit 2010.", _tax_id),
-    "fr_nir": ("Le patient {} est venu.", _nir),
-    "nl_bsn": ("Het BSN is {} volgens hem.", _bsn),
-    "es_dni": ("El titular con DNI {} firma.", _dni),
-    "uk_nino": ("The member {} has left.", _nino),
-    "it_fiscal_code": ("Il codice fiscale {} manca.", _codice),
+PERSONAL: Mapping[str, tuple[tuple[str, ...], Callable[[random.Random], str]]] = {
+    "email": (("Please write to {} about it.",), _email),
+    "phone": (("You can call me on {} after six.",), _phone),
+    "card": (("I paid with {} last week.", "Use {} 12/25 123 for it.", "Take 12 {} 04/2027."), _card),
+    "iban": (("Send the money to {} please.",), _iban),
+    "ip": (("The request came from {} at noon.",), _ip),
+    "us_ssn": (("The applicant's number is {} here.",), _ssn),
+    "de_tax_id": (("Meine Steuer-ID ist {} seit 2010.",), _tax_id),
+    "fr_nir": (("Le patient {} est venu.",), _nir),
+    "nl_bsn": (("Het BSN is {} volgens hem.",), _bsn),
+    "es_dni": (("El titular con DNI {} firma.",), _dni),
+    "uk_nino": (("The member {} has left.",), _nino),
+    "it_fiscal_code": (("Il codice fiscale {} manca.",), _codice),
 }
-"""For each kind a sentence that it stands in, and how one is drawn."""
+"""For each kind the sentences that it stands in, and how one is drawn."""
 
 
 def personal(kind: str, count: int, seed: int = 0) -> Iterator[tuple[str, str]]:
     """Yield sentences with one planted thing of ``kind`` each, and the thing itself."""
-    sentence, make = PERSONAL[kind]
+    sentences, make = PERSONAL[kind]
     draw = random.Random(f"{kind}{seed}")
     for _ in range(count):
         value = make(draw)
-        yield sentence.format(value), value
+        yield draw.choice(sentences).format(value), value
 
 
 @dataclass

@@ -64,7 +64,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _reading_options(function: F) -> F:
-    """Add what says how files are read: ``--shape``, ``--map``, ``--paths``."""
+    """Add what says how files are read: ``--shape``, ``--map``, ``--paths``, ``--container``, ``--delimiter``."""
     shape = click.option("--shape", type=click.Choice(_SHAPES), help="Shape of the rows; detected if not given.")
     columns = click.option(
         "--map",
@@ -76,7 +76,18 @@ def _reading_options(function: F) -> F:
     paths = click.option(
         "--paths", type=click.Choice(("all", "best")), help="Of OASST trees: every path, or the best-ranked.  [all]"
     )
-    return shape(columns(paths(function)))
+    container = click.option(
+        "--container",
+        type=click.Choice(("json", "jsonl", "csv", "tsv")),
+        help="What the files are; detected if not given.",
+    )
+    delimiter = click.option(
+        "--delimiter",
+        metavar="CHAR",
+        callback=lambda _context, _option, value: value and value.replace("\\t", "\t"),
+        help="What stands between the fields of CSV files; detected if not given.",
+    )
+    return shape(columns(paths(container(delimiter(function)))))
 
 
 @click.group()
@@ -183,11 +194,13 @@ def check(
     """
     from honed.data.check import Checking
     from honed.data.mapping import ColumnMap, parsed
+    from honed.data.sources.container import Told
     from honed.data.sources.find import found
     from honed.data.survey import Wanted
 
     as_json = flags.pop("as_json")
-    wanted = Wanted(flags["shape"], ColumnMap(parsed(columns)), flags["paths"] or "all")
+    told = Told(flags["container"], flags["delimiter"] or "")
+    wanted = Wanted(flags["shape"], ColumnMap(parsed(columns)), flags["paths"] or "all", told=told)
     checking = Checking(found(files), wanted)
     faults = checking.faults()
     if out:

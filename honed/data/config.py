@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from honed.config import Config
 from honed.data.shapes.reading import Paths
 from honed.data.shapes.table import SHAPES, Shape
+from honed.data.sources.container import TextForm, Told
 
 BUILTIN = "builtin"
 """The source that names the embedded instruction set, in place of files."""
@@ -28,6 +29,12 @@ class DataConfig(Config):
     )
     shape: Shape | None = Field(
         default=None, description=f"shape of the rows ({', '.join(SHAPES)}); detected, file by file, if not given"
+    )
+    container: TextForm | None = Field(
+        default=None, description="what the text files are: json, jsonl, csv, tsv; told by their content if not given"
+    )
+    delimiter: str = Field(
+        default="", description="what stands between the fields of CSV files; told by their first line if not given"
     )
     columns: Mapping[str, str] = Field(
         default={}, description="which field is read under which name of a shape, such as {instruction: q}"
@@ -56,9 +63,13 @@ class DataConfig(Config):
     def _together(self) -> Self:
         if self.heldout is not None and self.heldout_file is not None:
             raise ValueError("heldout and heldout_file can't both be given")
+        if problem := Told(self.container, self.delimiter).problem:
+            raise ValueError(problem)
         if BUILTIN in self.files and (
             len(self.files) > 1
             or self.shape
+            or self.container
+            or self.delimiter
             or self.columns
             or self.heldout is not None
             or self.heldout_file

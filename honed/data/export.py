@@ -9,10 +9,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+<<<<<<< HEAD
 import orjson
 
 from honed.data.forms import annotation, chat, pairs, single, trees
 from honed.data.forms.held import Form, Record, Tally
+=======
+from honed.data.forms import annotation, chat, pairs
+from honed.data.forms.held import Form, Record, UnheldError
+from honed.data.sources.row import as_json
+>>>>>>> fix-db
 from honed.errors import DataError, StoreError
 from honed.records import Split
 from honed.store import datasets
@@ -110,7 +116,7 @@ def written(path: Path, rows: Iterable[Mapping[str, Any]], *, array: bool) -> in
             with scratch.open("wb") as file:
                 for row in rows:
                     file.write((b"[\n" if count == 0 else b",\n") if array else b"")
-                    file.write(orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS))
+                    file.write(as_json(row))
                     file.write(b"" if array else b"\n")
                     count += 1
                 if array:

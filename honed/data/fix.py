@@ -9,6 +9,7 @@ from typing import Any
 
 from honed.data.export import written
 from honed.data.intake import sampled
+from honed.data.mapping import ColumnMap
 from honed.data.shapes.table import FORMS, Shape
 from honed.data.shapes.turns import ROLES, meant
 from honed.data.sources import hub
@@ -36,11 +37,11 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        with reading(source, shown(source), Meter(), mending=encoding) as (container, blocks):
+        with reading(source, shown(source), Meter(), mending=encoding, told=wanted.told) as (container, blocks):
             if container.encoding != "UTF-8":
                 mended["encoding"] += 1
             shape, blocks = sampled(blocks, shown(source), wanted.columns)
-            keys = _keys(wanted.shape or shape, wanted.columns.fields)
+            keys = _keys(wanted.shape or shape, wanted.columns)
             for block in blocks:
                 for row in block.rows(shown(source)):
                     counts["rows"] += row.counts
@@ -62,10 +63,10 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _keys(shape: Shape | None, columns: Mapping[str, str]) -> frozenset[str]:
+def _keys(shape: Shape | None, columns: ColumnMap) -> frozenset[str]:
     """Return the fields of the file that may be mended: those that are read as texts or turns."""
     known = FORMS[shape].fields - {"id"} | {"system"} if shape else frozenset()
-    return frozenset({columns.get(name, name).split(".")[0] for name in known})
+    return frozenset(field for name in known for field in columns.top(name))
 
 
 def _mended(key: str, value: Any, mended: Counter[str]) -> Any:

@@ -139,7 +139,7 @@ class Intake:
 
     def fault(self, row: Row, problem: Problem, severity: Severity) -> Fault:
         """Return a problem of a row as the user is told of it, with its line."""
-        path = self.manner.columns.source(problem.path)
+        path = self.manner.columns.source(problem.path, row.value)
         below = 0
         if row.lines is not None:
             below = row.lines.get(str(path[0]), 0) if path else 0

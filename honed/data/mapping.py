@@ -16,30 +16,41 @@ from honed.errors import DataError
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which field of a row (``b.c``: the field ``c`` inside of ``b``) is read under which name: name -> field."""
+    """Which field of a row is read under which name: name -> field.
+
+    ``b.c`` is the field of that name where the row has one, else the field ``c`` inside of ``b``.
+    """
 
     fields: Mapping[str, str]
 
     @cached_property
-    def _ways(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return tuple((name, tuple(field.split("."))) for name, field in self.fields.items())
+    def _ways(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        return tuple((name, field, tuple(field.split("."))) for name, field in self.fields.items())
 
     def applied(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row under the mapped names; other fields stay, except where a mapped name takes their place."""
-        taken = {way[0] for _, way in self._ways}
+        taken = {field if field in value else way[0] for _, field, way in self._ways}
         row = {key: inner for key, inner in value.items() if key not in taken and key not in self.fields}
-        for name, way in self._ways:
+        for name, field, way in self._ways:
             found: Any = value
-            for step in way:
+            for step in (field,) if field in value else way:
                 found = found.get(step) if isinstance(found, dict) else None
             if found is not None:
                 row[name] = found
         return row
 
-    def source(self, path: Path) -> Path:
-        """Return where a field of the mapped row stands in the file's own."""
-        way = dict(self._ways).get(str(path[0])) if path else None
-        return (*way, *path[1:]) if way else path
+    def source(self, path: Path, value: Mapping[str, Any] | None) -> Path:
+        """Return where a field of the mapped row stands in the file's own, which is ``value``."""
+        field = self.fields.get(str(path[0])) if path else None
+        if field is None:
+            return path
+        way = (field,) if value and field in value else tuple(field.split("."))
+        return (*way, *path[1:])
+
+    def top(self, name: str) -> tuple[str, ...]:
+        """Return the fields of the file under one of which a mapped name, or any other, stands."""
+        field = self.fields.get(name, name)
+        return field, field.split(".")[0]
 
 
 def parsed(texts: tuple[str, ...]) -> dict[str, str]:

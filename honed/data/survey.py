@@ -15,7 +15,7 @@ from honed.data.parts import Read, Reader
 from honed.data.shapes.reading import Paths
 from honed.data.shapes.table import Shape
 from honed.data.sources import hub
-from honed.data.sources.container import Container
+from honed.data.sources.container import AS_SEEN, Container, Told
 from honed.data.sources.find import shown
 from honed.data.sources.read import reading
 from honed.data.sources.row import Block, Known, Meter
@@ -34,6 +34,7 @@ class Wanted:
     columns: ColumnMap = field(default_factory=lambda: ColumnMap({}))
     paths: Paths = "all"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    told: Told = AS_SEEN
 
 
 @dataclass
@@ -99,7 +100,7 @@ def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None =
     ``processes`` None: one for a small file, all cores for a large one. Raises ``DataError`` if it can't be opened.
     """
     file = shown(source)
-    with reading(source, file, meter) as (container, blocks):
+    with reading(source, file, meter, told=wanted.told) as (container, blocks):
         shape, blocks = intake.sampled(blocks, file, wanted.columns)
         manner = Manner(file, wanted.shape or shape, wanted.columns, wanted.paths, wanted.attributes)
         yield Survey(manner, container, blocks, processes or _processes(source, container))

@@ -7,25 +7,21 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from honed.data.language import mismatch, plainly_english
+from honed.data.refusals import holding, may_refuse, refuses
 from honed.data.shapes.problem import Problem
 from honed.data.shapes.turns import Turn
 
 _PLACEHOLDER = re.compile(
-    r"\{\{ *[A-Za-z_][\w .-]{0,40}\}\}|\[(?:your|insert|company|enter|add)\b[^\]\n]{0,40}\]|"
+    r"(?<!\$)\{\{ *[A-Za-z_][\w .-]{0,40}\}\}|\[(?:your|insert|company|enter|add)\b[^\]\n]{0,40}\]|"
     r"<(?:your|insert|enter)[ _][^>\n]{0,40}>|lorem ipsum",
     re.IGNORECASE,
-)
-_REFUSAL = re.compile(
-    r"\b(?:i(?:'|’)?m sorry,? (?:but|i )|i apologi[sz]e,? but|i (?:can ?not|can(?:'|’)t|am (?:unable|not able) to|"
-    r"(?:'|’)m (?:unable|not able) to|won(?:'|’)t) (?:fulfill|assist|help|comply|provide|answer|create|generate|access|"
-    r"write|do)|as an ai(?: language model)?\b|unfortunately,? i (?:can ?not|can(?:'|’)t|am (?:unable|not able)))"
 )
 _LEAKS = ("### Instruction", "### Response", "### Input", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<<SYS>>",
           "<|endoftext|>", "<|assistant|>", "<|user|>", "\nHuman:", "\nAssistant:", "<s>", "</s>")  # fmt: skip
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf\u201a-\u203a\u20ac\u2122]|â€[\u0080-\u00bf™œžšŸ¦“”˜¢\u02dc]|ðŸ|ï¿½|\ufffd")
+_PLACED = {"system": "system text", "user": "prompt", "assistant": "answer"}
 _JOINING = "a an and are as at because but by for from if in into is of on or that the their to with your"
 _JOINS = frozenset(_JOINING.split())
-_HEAD = 200
 _LEAST_CUT_WORDS = 8
 _LEAST_ECHO = 40
 
@@ -40,6 +36,9 @@ def suspicions(turns: Sequence[Turn]) -> Iterator[Problem]:
         if not text.isascii() and (found := _MOJIBAKE.search(text)):
             what = f"{found[0]!r} looks like text read in the wrong encoding"
             yield _problem(turn, "mojibake", what, "Write the file again from its source, as UTF-8.")
+        if turn.role in _PLACED and (left := _left(text)):
+            what = f"the placeholder {left!r} is left in the {_PLACED[turn.role]}"
+            yield _problem(turn, "placeholder", what, "Put the real words there, or remove the row.")
         if turn.role == "assistant" and text:
             yield from _answer(turn, asked)
         elif turn.role == "user":
@@ -48,11 +47,7 @@ def suspicions(turns: Sequence[Turn]) -> Iterator[Problem]:
 
 def _answer(turn: Turn, asked: str) -> Iterator[Problem]:
     text = turn.content
-    if ("[" in text or "{{" in text or "<" in text or "orem ipsum" in text) and (found := _PLACEHOLDER.search(text)):
-        what = f"the placeholder {found[0]!r} is left in the answer"
-        yield _problem(turn, "placeholder", what, "Put the real words there, or remove the row.")
-    head = text[:_HEAD].lower()
-    if _may_refuse(head) and _REFUSAL.search(head):
+    if refuses(text):
         what = "the answer refuses, or speaks of itself as an AI"
         yield _problem(turn, "refusal", what, "Keep it only if the model should answer so.")
     if (leak := _leaked(text)) or (len(asked) >= _LEAST_ECHO and text.startswith(asked)):
@@ -91,8 +86,12 @@ def doubtful(roles: Sequence[str], texts: Sequence[str], ends: Sequence[int]) ->
         for at, text, prompt in told
         if not (plainly_english(text) and plainly_english(prompt)) and mismatch(prompt, text)
     )
-    for places in (_holding(answers, _MARKS), _holding(_heads(answers), _REFUSING)):
+    for places in (holding(answers, _MARKS), may_refuse(answers)):
         found.update(said[place] for place in places)
+    others = [at for at, role in enumerate(roles) if role != "assistant"]
+    found.update(
+        others[place] for place in holding([texts[at] for at in others], _PLACES) if _left(texts[others[place]])
+    )
     return {bisect_right(ends, at) for at in odd | found}
 
 
@@ -108,26 +107,16 @@ def _may_be_cut(text: str) -> bool:
     return word.islower() and (". " in text or "! " in text or "? " in text)
 
 
-def _holding(texts: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
-    together = "\0".join(texts)
-    for part in parts:
-        if part in together:
-            yield from (at for at, text in enumerate(texts) if part in text)
-
-
-def _heads(texts: Sequence[str]) -> list[str]:
-    return "\0".join([text[:_HEAD] for text in texts]).lower().split("\0")
-
-
-_MARKS = ("[", "{{", "<", "orem ipsum", "### ", "\nHuman:", "\nAssistant:")
+_PLACES = ("[", "{{", "<", "orem ipsum")
+"""A placeholder has one of these."""
+_MARKS = (*_PLACES, "### ", "\nHuman:", "\nAssistant:")
 """A placeholder or a part of a prompt has one of these."""
-_REFUSING = ("sorry", "i can", "as an ai", "able to", "apolog", "i won", "unfortunately")
-"""A refusal has one of these in its first characters, in small letters."""
 
 
-def _may_refuse(head: str) -> bool:
-    """Tell texts that can't be refusals, at a small part of the pattern's cost."""
-    return any(map(head.__contains__, _REFUSING))
+def _left(text: str) -> str:
+    """Return the first placeholder that is left in a text, or ""."""
+    found = any(map(text.__contains__, _PLACES)) and _PLACEHOLDER.search(text)
+    return found[0] if found else ""
 
 
 def _leaked(text: str) -> str:

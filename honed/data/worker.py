@@ -16,6 +16,7 @@ from honed.data.intake import Refused
 from honed.data.mapping import ColumnMap
 from honed.data.placing import Placing
 from honed.data.sources import hub
+from honed.data.sources.container import Told
 from honed.data.sources.find import shown
 from honed.data.sources.row import Meter
 from honed.data.survey import Survey, Wanted, surveying
@@ -83,7 +84,8 @@ class Importing:
 
     def _source(self, name: str, given: Split | None, stopping: Callable[[], bool]) -> None:
         settings, meter = self._settings, Meter()
-        wanted = Wanted(settings.shape, ColumnMap(settings.columns), settings.paths, settings.attributes)
+        told = Told(settings.container, settings.delimiter)
+        wanted = Wanted(settings.shape, ColumnMap(settings.columns), settings.paths, settings.attributes, told)
         file = shown(name)
         self._placing.begin(file)
         with surveying(name, wanted, meter) as survey:

@@ -26,6 +26,9 @@ ODD = (
     *(
         "I'm sorry, but I can't help with that.",
         "Unfortunately, I cannot",
+        "Es tut mir leid, aber nein",
+        "Desculpe, mas não",
+        "抱歉，我无法回答",
         "### Response",
         "a\nHuman: b",
         "Ã¼ber",

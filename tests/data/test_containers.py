@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from honed.cli.main import run
+from honed.data.mapping import ColumnMap
 from honed.data.sources import packed
+from honed.data.sources.container import Told
 from honed.errors import DataError
 from tests.data.files import alpaca, faults, saved, taken
 
@@ -62,6 +66,56 @@ def test_json_lines_are_told_although_the_first_is_broken(tmp_path: Path) -> Non
     path = saved(tmp_path, "rows.json", '{"instruction": "a",\n' + LINES)
     assert str(taken(path)[0].container) == "JSON lines"
     assert faults(path) == [(1, "column 21", "not JSON")]
+
+
+LONG = [{"role": "user", "content": "x" * 70_000}, {"role": "assistant", "content": "a"}]
+WORSE = [*LONG[:1], {"role": "assistant", "content": "b"}]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.data"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"chosen": LONG, "rejected": WORSE},
+        {"tools": [{"name": "look", "description": "d" * 70_000}], "messages": LONG},
+        {"tools": [{"name": "look"}], "messages": LONG},
+        {"history": [["q", "a" * 70_000]], "instruction": "q", "output": "a"},
+    ],
+)
+def test_lists_in_the_first_row_do_not_make_json_lines_an_object(
+    name: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    for many in (1, 3):
+        survey, rows, wrong = taken(saved(tmp_path, name, "\n".join([json.dumps(row)] * many)))
+        assert (str(survey.container), len(rows), wrong) == ("JSON lines", many, [])
+
+
+def test_what_a_file_is_may_be_said(tmp_path: Path, capsys: Any) -> None:
+    semicolon = "prompt;response\nq, or p;a, b, c\n"
+    lines = saved(
+        tmp_path, "a.json", '{"turns": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
+    )
+    table = saved(tmp_path, "b.txt", "prompt,x;response,y\nq;a\n")
+    odd = saved(tmp_path, "c.csv", "[prompt]~response\nq~a\n")
+    pretty = saved(tmp_path, "d.jsonl", json.dumps({"rows": ROWS}, indent=1))
+    for path, said, more in (
+        (lines, "JSON lines", {"told": Told("jsonl"), "columns": ColumnMap({"messages": "turns"})}),
+        (saved(tmp_path, "e.csv", semicolon), "CSV", {"told": Told(delimiter=";")}),
+        (
+            table,
+            "CSV",
+            {"told": Told("csv", ";"), "columns": ColumnMap({"prompt": "prompt,x", "response": "response,y"})},
+        ),
+        (odd, "CSV", {"told": Told("csv", "~"), "columns": ColumnMap({"prompt": "[prompt]"})}),
+        (saved(tmp_path, "f", "prompt\tresponse\nq\ta\n"), "TSV", {"told": Told("tsv")}),
+        (pretty, "JSON object with the rows under 'rows'", {"told": Told("json")}),
+    ):
+        survey, rows, wrong = taken(path, **more)
+        assert (str(survey.container), bool(rows), wrong) == (said, True, [])
+    assert run(["data", "check", str(tmp_path / "e.csv"), "--container", "csv", "--delimiter", ";"]) == 0
+    capsys.readouterr()
+    assert run(["data", "check", str(tmp_path / "e.csv"), "--container", "json", "--delimiter", ";"]) == 1
+    assert "only a CSV file has a delimiter" in capsys.readouterr().err
 
 
 def test_parquet_rows_are_read_with_nulls_as_fields_that_are_not_there(tmp_path: Path) -> None:

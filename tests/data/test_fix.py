@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from honed.cli.main import run
+from honed.data.sources import packed
 from tests.data.files import alpaca, chat, saved
 
 
@@ -59,6 +62,18 @@ def test_encodings_are_mended_line_by_line(tmp_path: Path, capsys: Any) -> None:
     said, mended = fixed(saved(tmp_path, "bom.csv", "\ufeffprompt,response\nq, a\n".encode()), capsys)
     assert mended == [{"prompt": "q", "response": "a"}]
     assert said["mended"] == {"encoding": 1, "stray whitespace": 1}
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_a_line_of_any_length_is_mended_in_bounded_memory_and_counted_once(size: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(packed, "_LONGEST", 20)
+    good, bad = "aé漢😀" * 40, ("x" * 30 + "é") * 5
+    data = b"\n".join([good.encode(), bad.encode("cp1252"), b"short", "é".encode("cp1252") + b"!", good.encode()])
+    mending = packed.Mending()
+    parts = list(mending.mended(iter([data[at : at + size] for at in range(0, len(data), size)])))
+    assert b"".join(parts).decode() == "\n".join([good, bad, "short", "é!", good])
+    assert mending.lines == 2
+    assert size > 20 or max(map(len, parts)) < 60
 
 
 def test_rows_with_other_faults_stay_and_unreadable_ones_are_counted(tmp_path: Path, capsys: Any) -> None:

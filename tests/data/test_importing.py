@@ -31,6 +31,15 @@ def lines(rows: list[Any]) -> str:
     return "\n".join(map(json.dumps, rows))
 
 
+def test_an_import_reads_a_file_as_what_it_is_said_to_be(workspace: Workspace, tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.txt", "prompt,a;response,a\nq;a\n")
+    columns = {"prompt": "prompt,a", "response": "response,a"}
+    result = work(queued(workspace, [path], container="csv", delimiter=";", columns=columns, heldout=0.0), never)
+    assert (result["train"], result["sources"][0]["container"]) == (1, "CSV")
+    with pytest.raises(ConfigError, match="one character"):
+        build(DataConfig, {"name": "set", "files": ["a.csv"], "delimiter": "ab"}, "test")
+
+
 def both(workspace: Workspace, ref: str) -> tuple[list[str], list[str]]:
     """The answers of the train and the held-out rows."""
     dataset = artifacts.resolve(workspace, "datasets", ref)

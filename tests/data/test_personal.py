@@ -53,6 +53,8 @@ def test_each_kind_is_found_in_its_usual_form(text: str, kind: str) -> None:
         "GB 12 34 56 A",
         "127.0.0.1, 0.0.0.0, 256.1.1.1 and version 10.4.12.3",
         "ISBN 978-3-16-148410-0",
+        "9-4111-1111-1111-1111",
+        "\u212aAAAAA11A11A111A",
         "from 1914-1918, on 1919-06-28, at 12:30:45",
         "std::vector and a::b",
         "a 135 000 000 parameter model",
@@ -61,6 +63,31 @@ def test_each_kind_is_found_in_its_usual_form(text: str, kind: str) -> None:
 )
 def test_what_fails_its_check_or_only_looks_alike_is_left_alone(text: str) -> None:
     assert kinds(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "masked_"),
+    [
+        ("ES91 2100 0418 4502 0005 1332 please", "[IBAN] please"),
+        ("pay AT611904300234573201 for it", "pay [IBAN] for it"),
+        ("BE68 5390 0754 7034 thanks", "[IBAN] thanks"),
+        ("at DE89 3704 0044 0532 0130 00 and ES91 2100 0418 4502 0005 1332 each", "at [IBAN] and [IBAN] each"),
+        ("4111 1111 1111 1111 12/25 123", "[CARD] 12/25 123"),
+        ("4111111111111111 123", "[CARD] 123"),
+        ("12 4111 1111 1111 1111", "12 [CARD]"),
+        ("3782 822463 10005 1234", "[CARD] 1234"),
+        ("order 987654 4111-1111-1111-1111 1", "order 987654 [CARD] 1"),
+    ],
+)
+def test_what_stands_beside_a_card_or_an_iban_does_not_hide_it(text: str, masked_: str) -> None:
+    assert masked(text, spans(text)) == masked_
+
+
+@pytest.mark.parametrize(
+    "piece", ["4 5 ", "4111 1111 1111 1112 ", "AT61 1904 ", "DE89 3704 0044 0532 0130 01 and ", "\u212a1"]
+)
+def test_hostile_text_is_read_to_its_end(piece: str) -> None:
+    assert set(kinds(piece * 20_000)) <= {"phone"}
 
 
 def test_a_mask_says_the_kind_and_leaves_all_else() -> None:

@@ -14,10 +14,8 @@ from tests.data.files import alpaca, chat
 SHAPES: list[table.Shape] = ["alpaca", "dolly", "prompt-response", "messages", "sharegpt"]
 texts = st.sampled_from(["a", " b ", "", " ", "\0", "long\ntext"])
 loose = texts | st.none() | st.integers(0, 2) | st.just([]) | st.just({})
-NAMES = (
-    "instruction input context output response prompt completion system history tools category task source rank tags"
-)
-names = st.sampled_from(NAMES.split())
+NAMES = "instruction input context output response prompt question completion system history tools category task source"
+names = st.sampled_from([*NAMES.split(), "rank", "tags"])
 entries = st.dictionaries(
     st.sampled_from(["role", "content", "from", "value", "weight"]), texts, max_size=3
 ) | st.builds(

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from honed.cli.main import run
 from honed.data.sources import lines
 from honed.data.sources.decode import Decoder, quick
 from honed.data.sources.row import KEPT
-from tests.data.files import alpaca, faults, saved
+from tests.data.files import alpaca, faults, saved, taken
 
 MB = 2**20
 
@@ -85,6 +86,74 @@ def test_a_repeated_key_is_never_decoded_quickly(pairs: list[tuple[str, str]]) -
 )
 def test_what_may_have_been_changed_is_never_decoded_quickly(text: str) -> None:
     assert quick(text) is None
+
+
+HUGE = 2**64
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "look", "arguments": {"n": HUGE}}]}
+ASKED = {"role": "user", "content": "q"}
+SAID = {"role": "assistant", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "kind"),
+    [
+        (
+            {"prompt": "q", "response": "a", "tools": [{"name": "look", "parameters": {"most": HUGE}}]},
+            "tools[0]",
+            "wrong type",
+        ),
+        ({"messages": [ASKED, CALL]}, "messages[1].tool_calls[0]", "wrong type"),
+        ({"messages": [ASKED, {**SAID, "weight": 10**400}]}, "messages[1].weight", "wrong type"),
+        ({"messages": [ASKED, {**SAID, "weight": 1e39}]}, "messages[1].weight", "wrong type"),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "q"},
+                    {"from": "function_call", "value": {"name": "f"}},
+                    {"from": "observation", "value": {"n": HUGE}},
+                    {"from": "gpt", "value": "a"},
+                ]
+            },
+            "conversations[2].value",
+            "wrong type",
+        ),
+        (
+            {
+                "input": {"messages": [ASKED], "tools": [{"name": "f", "n": HUGE}]},
+                "preferred_output": [SAID],
+                "non_preferred_output": [{**SAID, "content": "b"}],
+            },
+            "input.tools[0]",
+            "wrong type",
+        ),
+        ({"prompt": {"text": "a", "role": "prompter", "replies": 5}}, "prompt.replies", "wrong type"),
+    ],
+)
+def test_values_that_no_dataset_can_keep_are_one_fault_of_their_row(
+    row: dict[str, object], field: str, kind: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path, "rows.jsonl", json.dumps(row))
+    _, good, (fault,) = taken(path)
+    assert (good, fault.field, fault.kind) == ([], field, kind)
+    assert fault.hint
+    assert run(["data", "check", str(path), "--json"]) == 1
+    assert run(["data", "check", str(path), "--fix", str(tmp_path / "out.jsonl")]) == 0
+
+
+def test_a_number_of_any_size_that_nobody_reads_is_written_as_it_is(tmp_path: Path) -> None:
+    row = alpaca(1, id=HUGE, more={"n": -(10**30)}, output="\u00e9")
+    path = saved(tmp_path, "rows.jsonl", json.dumps(row))
+    assert faults(path) == []
+    assert run(["data", "check", str(path), "--fix", str(tmp_path / "out.jsonl")]) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == row
+
+
+def test_a_header_that_is_not_utf8_is_one_fault_and_its_rows_are_read(tmp_path: Path) -> None:
+    path = saved(tmp_path, "rows.csv", "instruction;output;größe\nq;a;1\nq;b;2\n".encode("latin-1"))
+    survey, good, (fault,) = taken(path)
+    assert (len(good), fault.line, fault.field, fault.kind) == (2, 1, "header", "not UTF-8")
+    assert survey.counts.ignored == {"gr\ufffd\ufffde": 2}
+    assert run(["data", "check", str(path), "--json"]) == 1
 
 
 def test_a_nest_of_any_depth_is_a_fault_and_nothing_else(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from honed.data.shapes import table as shapes
 from honed.data.shapes.drawn import Drawn
 from honed.data.shapes.reading import Reading
 from honed.data.shapes.table import Shape
-from honed.records import Check, Conversation, Message
+from honed.records import Check, Conversation, Message, Preference, Rating
+from honed.store import columns
 from tests.data.files import alpaca, chat, faults, saved, taken
 
 TURN = {"role": "user", "content": "q"}
@@ -94,6 +95,52 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
     assert len(good) == 3
     assert intake.counts.ignored == {"rank": 2, "tags": 1, "check": 1}
     assert intake.unread() == "rows.json: not read: rank (2), tags (1), check (1)"
+
+
+@pytest.mark.parametrize(
+    ("row", "shape", "lost"),
+    [
+        ({"prompt": "p", "question": "q", "answer": "a"}, "prompt-response", ["question"]),
+        ({"prompt": "", "question": "q", "answer": "a"}, "prompt-response", []),
+        ({"prompt": "p", "response": "a", "completion": "b", "answer": None}, "prompt-response", ["completion"]),
+        ({"instruction": "i", "input": "", "context": "c", "output": "a"}, "alpaca", []),
+        (
+            {"instruction": "i", "input": "x", "context": "c", "output": "a", "response": "b"},
+            "alpaca",
+            ["context", "response"],
+        ),
+        ({"prompt": "p", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        (
+            {"prompt": "p", "instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},
+            "preference",
+            ["input", "instruction"],
+        ),
+        ({"instruction": "i", "context": "c", "chosen": "a", "rejected": "b", "messages": ""}, "preference", []),
+        ({"messages": [TURN], "prompt": "p", "chosen": "a", "rejected": "b"}, "preference", ["prompt"]),
+        ({"prompt": "p", "context": "c", "completion": "a", "label": True}, "kto", ["context"]),
+        (
+            {"instruction": "i", "prompt": "p", "output": "a", "label": True, "kto_tag": False},
+            "kto",
+            ["kto_tag", "prompt"],
+        ),
+        ({**chat(*QA), "prompt": "p", "completion": "b", "label": True}, "kto", ["prompt", "completion"]),
+    ],
+)
+def test_no_field_with_words_in_it_is_passed_over_in_silence(
+    row: dict[str, Any], shape: Shape, lost: list[str]
+) -> None:
+    found = shapes.read(row, shape)
+    assert (found.problems, found.ignored) == ([], lost)
+
+
+def test_alpaca_and_dolly_rows_may_stand_in_one_file(tmp_path: Path) -> None:
+    rows = [alpaca(1), alpaca(2), {"instruction": "q", "response": "a", "tags": {"task": "t"}}]
+    _, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))))
+    assert ([one.row.answer for one in good], wrong) == (["answer 1", "answer 2", "a"], [])
+
+
+def test_the_input_that_holds_a_passage_is_read_whatever_it_is_called() -> None:
+    assert messages({"instruction": "i", "input": "", "context": "passage", "output": "a"})[0] == ("user", "i\npassage")
 
 
 def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
@@ -222,11 +269,12 @@ def test_our_own_rows_come_back_as_they_were(row: Conversation) -> None:
     assert only(shapes.read(json.loads(row.model_dump_json()), "messages")) == row
 
 
-names = st.sampled_from(
-    ["messages", "conversations", "instruction", "input", "output", "prompt", "response", "system", "tags", "check"]
-)
-keys = names | st.sampled_from(["role", "content", "from", "value", "weight", "tool_calls", "type", "text", "verifier"])
-scalars = st.none() | st.booleans() | st.floats(allow_nan=False) | st.sampled_from(["user", "gpt", "", "text", "\0"])
+TOP = "messages conversations instruction input output prompt response system tags check chosen rejected label tools"
+names = st.sampled_from(TOP.split())
+INNER = "role content from value weight tool_calls type text verifier replies name arguments parameters"
+keys = names | st.sampled_from(INNER.split())
+numbers = st.floats(allow_nan=False) | st.integers(-(2**70), 2**70) | st.just(10**400)
+scalars = st.none() | st.booleans() | numbers | st.sampled_from(["user", "gpt", "prompter", "", "text", "\0"])
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
 )
@@ -240,5 +288,8 @@ def test_a_row_of_any_values_is_read_or_its_problems_named(row: dict[str, Any], 
     for record in found.records:
         record = record.record() if isinstance(record, Drawn) else record
         assert record.prompt
+        assert record.id
+        part: columns.Part = {Conversation: "rows", Preference: "preferences", Rating: "ratings"}[type(record)]  # type: ignore[assignment]
+        assert len(columns.table(part, [record])) == 1
         if isinstance(record, Conversation):
             assert record.answer.strip() or record.messages[-1].tool_calls

@@ -13,7 +13,7 @@ import pytest
 
 from honed.cli.main import run
 from honed.data.mapping import ColumnMap, parsed
-from honed.data.sources import hub, packed
+from honed.data.sources import hub
 from honed.data.sources.find import found
 from honed.data.worker import work
 from honed.errors import DataError
@@ -29,15 +29,15 @@ def zstd(data: bytes) -> bytes:
     return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
-def test_zstd_is_unpacked_and_one_cut_short_gives_its_sound_rows(tmp_path: Path, monkeypatch: Any) -> None:
+def test_zstd_is_unpacked_and_one_cut_short_gives_its_sound_rows(tmp_path: Path) -> None:
     survey, good, wrong = taken(saved(tmp_path, "rows.jsonl.zst", zstd(LINES.encode())))
     assert (str(survey.container), len(good), wrong) == ("JSON lines, zstd", 5, [])
-    monkeypatch.setattr(packed, "_CHUNK", 10_000)
     many = "\n".join(json.dumps(alpaca(number, output=f"{number * 7919 % 10007} " * 9)) for number in range(30_000))
     data = zstd(many.encode())
-    _, good, (fault,) = taken(saved(tmp_path, "cut.zst", data[: len(data) // 2]))
-    assert 1000 < len(good) < 30_000
-    assert (fault.line, fault.kind) == (len(good) + 1, "truncated zstd")
+    for share in (8, 2):
+        _, good, (fault,) = taken(saved(tmp_path, "cut.zst", data[: len(data) // share]))
+        assert 0.6 * 30_000 / share < len(good) < 30_000
+        assert (fault.line, fault.kind) == (len(good) + 1, "truncated zstd")
 
 
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -94,6 +94,21 @@ def test_fields_of_any_name_are_read_by_a_map(tmp_path: Path) -> None:
     ]
     line = next(number for number, text in enumerate(path.read_text().split("\n"), 1) if '"a": ""' in text)
     assert [(one.line, one.field) for one in wrong] == [(line, "data.a")]
+
+
+def test_a_column_with_a_dot_in_its_name_is_mapped(tmp_path: Path) -> None:
+    columns = ColumnMap(parsed(("prompt=user.text,response=bot.text",)))
+    table = saved(tmp_path, "rows.csv", 'user.text,bot.text,user\n"q\nr",a,x\n"q\nr","\n ",x\n')
+    survey, good, wrong = taken(table, columns=columns)
+    assert [(one.row.prompt[0].content, one.row.answer) for one in good] == [("q\nr", "a")]
+    assert [(one.line, one.field) for one in wrong] == [(5, "bot.text")]
+    assert survey.counts.ignored == {"user": 1}
+    rows = [
+        {"user.text": "q", "bot.text": "a", "user": {"text": "no"}},
+        {"user": {"text": "q2"}, "bot": {"text": "a2"}},
+    ]
+    _, good, wrong = taken(saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows))), columns=columns)
+    assert [(one.row.prompt[0].content, one.row.answer) for one in good] == [("q", "a"), ("q2", "a2")]
 
 
 @pytest.mark.parametrize(

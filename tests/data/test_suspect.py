@@ -33,6 +33,22 @@ def kinds(tmp_path: Path, *rows: Any) -> list[tuple[int, str, str]]:
         ("I'm sorry, but I can't help with that.", "refusal"),
         ("As an AI language model, I have no opinion.", "refusal"),
         ("Unfortunately, I cannot do this.", "refusal"),
+        ("I am sorry, but I can't help with that.", "refusal"),
+        ("As a language model, I have no opinion.", "refusal"),
+        ("As an artificial intelligence, I don't eat.", "refusal"),
+        ("Es tut mir leid, aber dabei kann ich nicht helfen.", "refusal"),
+        ("Als KI-Sprachmodell habe ich keine Meinung.", "refusal"),
+        ("Je suis désolé, mais je ne peux pas le dire.", "refusal"),
+        ("En tant que modèle de langage, je ne peux rien dire.", "refusal"),
+        ("Lo siento, pero no puedo hacer eso.", "refusal"),
+        ("Como modelo de lenguaje, no tengo opiniones.", "refusal"),
+        ("Mi dispiace, ma non posso farlo.", "refusal"),
+        ("Como uma inteligência artificial, não tenho opinião.", "refusal"),
+        ("Het spijt me, maar dat kan ik niet doen.", "refusal"),
+        ("К сожалению, я не могу помочь.", "refusal"),
+        ("抱歉，我无法回答这个问题。", "refusal"),
+        ("作为一个人工智能语言模型，我没有个人意见。", "refusal"),
+        ("申し訳ありませんが、お答えできません。", "refusal"),
         ("Fine.\n### Instruction:\nDo more.", "prompt in answer"),
         ("Fine.<|im_end|>", "prompt in answer"),
         ("Fine.\nHuman: and then?", "prompt in answer"),
@@ -53,7 +69,14 @@ def test_what_is_suspicious_about_an_answer_is_found(answer: str, kind: str, tmp
     "answer",
     [
         "Use a[0] and b[your_index] < c, or {x}.",
+        "I'm so sorry, I am late.",
+        "Set it to ${{ github.repository }} there.",
         "They are sorry that the shop can't open.",
+        "As an artificial intelligence researcher, she wrote three books.",
+        "A language model gives each word a probability.",
+        "Als Kind war ich oft am Meer, leider nur im Winter.",
+        "Come una casa sul mare, come un sogno.",
+        "作为一名老师，他很有耐心。",
         "Café Zoë – naïve “façade” 你好 привет.",
         "- eggs\n- flour and milk\n- sugar",
         "The book was written by J. R. Tolkien",
@@ -65,6 +88,13 @@ def test_what_is_suspicious_about_an_answer_is_found(answer: str, kind: str, tmp
 )
 def test_what_is_in_order_is_not_suspicious(answer: str, tmp_path: Path) -> None:
     assert kinds(tmp_path, alpaca(1, output=answer)) == []
+
+
+def test_a_placeholder_in_a_prompt_or_a_system_text_is_found(tmp_path: Path) -> None:
+    row = {"instruction": "Write to {{name}}.", "input": "", "output": "Dear you."}
+    system = {**chat(("system", "You are [insert role]."), ("user", "Sort a[0] < b[1]."), ("assistant", "Done."))}
+    assert kinds(tmp_path, alpaca(1), row) == [(2, "instruction", "placeholder")]
+    assert kinds(tmp_path, system) == [(1, "messages[0].content", "placeholder")]
 
 
 def test_an_answer_that_begins_with_its_prompt_is_found(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 Every run of ``report_at`` words (8, as in Chowdhery et al., "PaLM", 2022) of the evaluation sets is looked up; a hit is
 compared word by word and grown to its full length, and the row is dropped from ``drop_at`` words on (13, as in Brown et
-al., "Language Models are Few-Shot Learners", 2020, appendix C). So is a row whose prompt is that of an evaluation row
-but for case, blanks and punctuation, from three words on.
+al., "Language Models are Few-Shot Learners", 2020, appendix C). So is a row whose prompt, or a turn of whose user, is
+the prompt of an evaluation row, from three words on. Case and typography make no difference, signs of arithmetic do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, Self
@@ -21,11 +23,16 @@ from honed.data.curate.evaluation import DATASETS, SUITES, Asked, evaluation_row
 from honed.data.curate.pieces import of_rows
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
-from honed.data.curate.words import Hashes, batched, runs, words
+from honed.data.curate.words import Hashes, batched, letters, runs
 
 _BATCH_WORDS = 500_000
 _PROMPT_WORDS = 3
 """Words of a prompt, at least, for the same prompt to tell something: "Hello" is everybody's."""
+_NUMBER = re.compile("[0-9]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+_DASHES = re.compile("[-\u2010-\u2015\u2212]+")
+_SIGN = re.compile(r"(?<=[\w)])( ?)([-+*/^=<>\u00d7\u00f7]{1,2})\1(?=[\w(])")
+"""A sign between two terms, with a blank on both sides or on neither: emphasis has one on one side."""
 
 
 class Decontaminate(Config):
@@ -50,6 +57,8 @@ class Decontaminate(Config):
 
 
 class _Hit(NamedTuple):
+    """``length`` words of an evaluation row stand in a row; 0: it has the row's prompt, and ``text`` says how."""
+
     length: int
     asked: Asked
     text: str
@@ -63,7 +72,7 @@ class Evaluated:
         self._length = length
         self._texts: list[list[str]] = []
         self._owner: list[int] = []
-        self._prompts: dict[tuple[str, ...], int] = {}
+        self._prompts: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
         seen: set[tuple[tuple[str, ...], str]] = set()
         for row in rows:
             if (row.prompts, row.answer) not in seen:  # versions of a dataset share their held-out rows
@@ -78,11 +87,11 @@ class Evaluated:
         self.templates = self._drop_common(common)
 
     def _add(self, row: Asked) -> None:
-        said = [words(text) for text in row.prompts]
-        prompt = tuple(word for one in said for word in one)
+        said = [letters(text) for text in row.prompts]
+        prompt = tuple(chain.from_iterable(said))
         if len(prompt) >= _PROMPT_WORDS:
-            self._prompts.setdefault(prompt, len(self.rows))
-        for one in filter(None, [*said, words(row.answer)]):
+            self._prompts.setdefault(prompt, {}).setdefault(_signs(row.prompts), len(self.rows))
+        for one in filter(None, [*said, letters(row.answer)]):
             self._texts.append(one)
             self._owner.append(len(self.rows))
         self.rows.append(row)
@@ -99,9 +108,10 @@ class Evaluated:
         self._hashes, self._place = self._hashes[kept], self._place[kept]
         return int(many.sum())
 
-    def same_prompt(self, prompt: tuple[str, ...]) -> Asked | None:
-        """Return the evaluation row with this prompt."""
-        place = self._prompts.get(prompt)
+    def same_prompt(self, texts: Sequence[str], said: Sequence[list[str]]) -> Asked | None:
+        """Return the evaluation row whose prompt these texts, of these words, are."""
+        alike = self._prompts.get(tuple(chain.from_iterable(said)))
+        place = alike.get(_signs(texts)) if alike else None
         return None if place is None else self.rows[place]
 
     def known(self, flat: Hashes) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -162,18 +172,38 @@ def _turns(
     """Yield the words of each turn with the row's number; a row with an evaluation row's prompt is a hit at once."""
     for row in rows:
         ids[row.number] = row.id
-        said = [words(text) for text in row.prompts()]
-        same = evaluated.same_prompt(tuple(word for one in said for word in one))
-        if same:
-            hits[row.number] = _Hit(0, same, "")  # nothing tells more than the whole prompt
+        texts = row.prompts()
+        said = [letters(text) for text in texts]
+        if hit := _same_prompt(row, texts, said, evaluated):
+            hits[row.number] = hit
             continue
-        yield from ((row.number, one) for one in [*said, words(row.answer)] if one)
+        yield from ((row.number, one) for one in [*said, letters(row.answer)] if one)
+
+
+def _same_prompt(row: Row, texts: list[str], said: list[list[str]], evaluated: Evaluated) -> _Hit | None:
+    """Return the hit of a row whose prompt, or a turn of whose user, is an evaluation row's: nothing tells more."""
+    if same := evaluated.same_prompt(texts, said):
+        return _Hit(0, same, "its prompt is that")
+    if len(texts) > 1:
+        roles = [turn.role for turn in row.turns[:-1] if turn.role != "system"]
+        for role, text, one in zip(roles, texts, said, strict=True):
+            if role == "user" and (same := evaluated.same_prompt([text], [one])):
+                return _Hit(0, same, "a turn of its user is the prompt")
+    return None
+
+
+def _signs(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the signs between the terms of a prompt with numbers: 3 + 4 and 3 - 4 have the same words."""
+    if not any(map(_NUMBER.search, texts)):
+        return ()
+    plain = [_DASHES.sub("-", _UNSEEN.sub("", unicodedata.normalize("NFKC", text))) for text in texts]
+    return tuple(found[2] for text in plain for found in _SIGN.finditer(text))
 
 
 def _finding(number: int, id_: str, hit: _Hit, settings: Decontaminate) -> Finding:
     other = f"{hit.asked.source}:{hit.asked.id}"
     if not hit.length:
-        return Finding(number, id_, "evaluation prompt", "drop", f"its prompt is that of {other}", other)
+        return Finding(number, id_, "evaluation prompt", "drop", f"{hit.text} of {other}", other)
     text = hit.text if len(hit.text) <= 160 else f"{hit.text[:160]}..."
     what = f"{hit.length} words in a row are those of {other}: {text!r}"
     if hit.length >= settings.drop_at:

@@ -36,6 +36,33 @@ def words(text: str) -> list[str]:
     return text.casefold().translate(_BLANKS).split()
 
 
+class _Letters(dict[int, int | str | None]):
+    """What becomes of each character in ``letters``; each is looked up once."""
+
+    def __missing__(self, code: int) -> int | str | None:
+        kind = unicodedata.category(chr(code))
+        kept: int | str | None = code if kind[0] in "LMN" else " "
+        if kind in ("Cf", "Me") or chr(code) in _APOSTROPHES or "\ufe00" <= chr(code) <= "\ufe0f":
+            kept = None
+        self[code] = kept
+        return kept
+
+
+_APOSTROPHES = frozenset("'`\u00b4\u02b9\u02bb\u02bc\u2018\u2019\u201b\u2032")
+_LETTERS = _Letters()
+
+
+def letters(text: str) -> list[str]:
+    """Return the words of ``text`` by their letters and digits alone, so that typography makes no difference.
+
+    Quotes of any form, dashes, emphasis (``**so**``), headings, soft hyphens, blanks of no width: apostrophes and what
+    isn't seen are left out, all else parts words.
+    """
+    if not text.isascii():
+        text = _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFKC", text.replace("\u00b4", "'")))
+    return text.casefold().translate(_LETTERS).split()
+
+
 class Hashed(NamedTuple):
     """Runs of words of several texts, as hashes in a row: those of text i are ``flat[ends[i]:ends[i + 1]]``."""
 

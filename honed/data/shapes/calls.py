@@ -67,6 +67,15 @@ def definitions(value: object, path: Path) -> tuple[Mapping[str, Any], ...]:
     return tuple(_definition(one, (*path, place)) for place, one in enumerate(value))
 
 
+def written(value: Mapping[str, Any], path: Path) -> str:
+    """Return an object as the JSON that a dataset keeps. Raises ``BadTurnError`` if it holds what that can't."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        what = f"this can't be kept as JSON: {error}"
+        raise BadTurnError(path, "wrong type", what, "Write texts, and whole numbers below 2**64.") from error
+
+
 def _call(value: object, path: Path) -> ToolCall:
     if not isinstance(value, dict):
         raise BadTurnError(path, "bad tool call", f"a call is an object, not {kind_of(value)}", _HINT)
@@ -84,6 +93,7 @@ def _call(value: object, path: Path) -> ToolCall:
     if not isinstance(arguments, dict):
         what = f"the arguments of {name!r} are an object, not {kind_of(arguments)}"
         raise BadTurnError(path, "bad tool call", what, _HINT)
+    written(arguments, path)
     return ToolCall(name=name, arguments=arguments, id=id_)
 
 
@@ -92,4 +102,5 @@ def _definition(value: object, path: Path) -> Mapping[str, Any]:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         hint = 'A tool is {"name": ..., "description": ..., "parameters": {...}}.'
         raise BadTurnError(path, "wrong type", "a tool is an object with a text 'name'", hint)
+    written(inner, path)
     return inner

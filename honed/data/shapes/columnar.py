@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from honed.data.shapes import plain
-from honed.data.shapes.plain import AFTER, EMPTY, LISTS, PAIRS, ROLES, Plan
+from honed.data.shapes.plain import AFTER, LISTS, PAIRS, ROLES, Plan
+from honed.data.shapes.reading import EMPTY
 from honed.records import ATTRIBUTES, Role
 
 _GROUPS = 16

@@ -20,6 +20,10 @@ PREFERENCE_FIELDS = frozenset(
     | {*LISTS, *single.PROMPTS, *single.INSTRUCTIONS, "input", "context", "history"}
 )
 RATING_FIELDS = frozenset({*LABELS, *LISTS, *single.PROMPT_FIELDS, *single.ALPACA_FIELDS, "reason"})
+_APART = ("input", *LISTS, *single.PROMPTS, *single.INSTRUCTIONS, "context", "history")
+"""Fields that a preference's prompt may stand in."""
+_ALONE = (*single.PROMPTS, *single.INSTRUCTIONS, *single.INPUTS, *single.OUTPUTS, *single.ANSWERS, "history")
+"""Fields that a rating's prompt and answer may stand in, where there is no list of turns."""
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "good": True, "bad": False}
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 _TWO = "honed compares two answers to one prompt."
@@ -28,6 +32,7 @@ _TWO = "honed compares two answers to one prompt."
 def preference(reading: Reading) -> None:
     """Make a preference of the row: the prompt is written apart, or is what both answers begin with."""
     keys = next((pair for pair in PAIRS if pair[0] in reading.value or pair[1] in reading.value), PAIRS[0])
+    reading.unread(name for pair in PAIRS if pair != keys for name in pair)
     reading.fields = keys
     for key in keys:
         if key not in reading.value:
@@ -57,6 +62,7 @@ def preference(reading: Reading) -> None:
 def rating(reading: Reading) -> None:
     """Make a rating of a row of any other shape that also has a label: true for an answer that was found good."""
     label = next((name for name in LABELS if name in reading.value), "")
+    reading.unread(name for name in LABELS if name != label)
     if not label:
         reading.missing("KTO", LABELS)
     value = reading.value.get(label)
@@ -81,10 +87,14 @@ def _labelled(reading: Reading) -> list[Turn]:
     for key in LISTS:
         if isinstance(reading.value.get(key), list):
             reading.fields = (key,)
+            reading.unread(name for name in (*LISTS, *_ALONE) if name != key)
             said = reading.turns_of(reading.value[key], (key,))
             return said if _has_system(said) else [*reading.system(), *said]
+    reading.unread(LISTS)
     if "instruction" in reading.value:
+        reading.unread(name for name in _ALONE if name not in single.ALPACA_FIELDS)
         return single.alpaca(reading)
+    reading.unread(name for name in _ALONE if name not in single.PROMPT_FIELDS)
     return single.prompted(reading)
 
 
@@ -92,11 +102,17 @@ def _prompt(reading: Reading) -> list[Turn]:
     """Return the turns of a prompt that is written apart from the answers, or none."""
     nested = reading.value.get("input")
     if isinstance(nested, dict):
+        reading.unread(name for name in _APART if name != "input")
         return reading.turns_of(nested.get("messages"), ("input", "messages"))
     for key in LISTS:
         if isinstance(reading.value.get(key), list):
+            reading.unread(name for name in _APART if name != key)
             return reading.turns_of(reading.value[key], (key,))
     key = reading.first(single.PROMPTS)
+    if key or "instruction" not in reading.value:
+        reading.unread(name for name in _APART if name not in single.PROMPTS)
+    else:
+        reading.unread(LISTS)
     if key and isinstance(text := reading.value[key], str) and _SPEAKER.match(text):
         return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
     if key:
@@ -110,7 +126,10 @@ def _prompt(reading: Reading) -> list[Turn]:
 
 def _nested_tools(reading: Reading) -> Any:
     nested = reading.value.get("input")
-    return Reading(nested).tools() if isinstance(nested, dict) else ()
+    inner = Reading(nested if isinstance(nested, dict) else {})
+    tools = inner.tools()
+    reading.problems += [one._replace(path=("input", *one.path)) for one in inner.problems]
+    return tools
 
 
 def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:

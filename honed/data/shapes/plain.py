@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 from honed.data.shapes import single
 from honed.data.shapes.drawn import Drawn
-from honed.data.shapes.reading import COMMON, TAGS
+from honed.data.shapes.reading import COMMON, EMPTY, TAGS
 from honed.data.shapes.turns import Turn
 from honed.records import Role
 
-EMPTY = ("", None)
 PAIRS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = {
     "alpaca": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
     "dolly": (single.INSTRUCTIONS, single.OUTPUTS, single.ALPACA_FIELDS),
@@ -141,15 +140,11 @@ def plan(shape: str, keys: tuple[str, ...]) -> Plan | None:
     if shape not in PAIRS:
         return None
     prompts, answers, known = PAIRS[shape]
-    asked, answer = _first(prompts, keys), _first(answers, keys)
-    if not asked or not answer:
+    inputs = single.INPUTS if shape != "prompt-response" else ()
+    asked, answer, more = (tuple(name for name in names if name in keys) for names in (prompts, answers, inputs))
+    if len(asked) != 1 or len(answer) != 1 or len(more) > 1:
         return None
-    more = _first(single.INPUTS, keys) if shape != "prompt-response" else ""
     names = ("system", "tools", "functions", *(("history",) if shape != "prompt-response" else ()))
     rare = tuple(name for name in names if name in keys)
     ignored = tuple(name for name in keys if name not in known and name not in COMMON and name not in TAGS)
-    return Plan(asked, more, answer, rare, tags, ignored)
-
-
-def _first(names: tuple[str, ...], keys: tuple[str, ...]) -> str:
-    return next((name for name in names if name in keys), "")
+    return Plan(asked[0], more[0] if more else "", answer[0], rare, tags, ignored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -22,9 +22,13 @@ Record = Drawn | Preference | Rating
 TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUTES)
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
+<<<<<<< HEAD
 _NUMBERED = frozenset({"author", "source"})
 """Fields among ``TAGS`` in which a whole number is read as a text: it names them. Others would be codes."""
 
+=======
+EMPTY = ("", None)
+>>>>>>> fix-db
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
 """Fields that every shape reads besides its own, if they are there; ``TAGS`` are more, where they hold a text."""
@@ -37,7 +41,7 @@ class _Present(NamedTuple):
     own_tags: bool
     check: bool
     declared: bool
-    tools: str
+    tools: bool
 
 
 @lru_cache(4096)
@@ -48,7 +52,7 @@ def _present(keys: tuple[str, ...]) -> _Present:
         "tags" in keys,
         "check" in keys,
         "declared" in keys,
-        next((name for name in _TOOLS if name in keys), ""),
+        any(name in keys for name in _TOOLS),
     )
 
 
@@ -88,8 +92,20 @@ class Reading:
         self.wrong((names[0],), "missing field", f"there is no {names[0]!r}{more}", f"Every {title} row has it.")
 
     def first(self, names: Sequence[str]) -> str:
-        """Return the first of ``names`` that the row has, or ""."""
-        return next((name for name in names if name in self.value), "")
+        """Return the first of ``names`` that holds something, else the first that the row has, or "".
+
+        What others of them hold is noted as not read.
+        """
+        there = [name for name in names if name in self.value]
+        if len(there) < 2:
+            return there[0] if there else ""
+        found = next((name for name in there if self.value[name] not in EMPTY), there[0])
+        self.unread(name for name in there if name != found)
+        return found
+
+    def unread(self, names: Iterable[str]) -> None:
+        """Note what fields hold that the shape knows and this row's form has no place for."""
+        self.ignored += [name for name in names if self.value.get(name) not in EMPTY and name not in self.ignored]
 
     def turns_of(self, entries: object, path: tuple[str | int, ...]) -> list[Turn]:
         """Return the turns that a list writes; what can't be read is noted, and fields that nothing reads."""
@@ -110,9 +126,9 @@ class Reading:
 
     def tools(self) -> tuple[Mapping[str, Any], ...]:
         """Return the tools that the row defines."""
-        key = _present(tuple(self.value)).tools
-        if not key:
+        if not _present(tuple(self.value)).tools:
             return ()
+        key = self.first(_TOOLS)
         try:
             return calls.definitions(self.value[key], (key,))
         except BadTurnError as bad:

@@ -68,7 +68,9 @@ def read(value: Row, shape: Shape, paths: Paths = "all") -> Reading:
     """Read a row of ``shape``: ``records`` is what it holds, or none, and ``problems`` say what prevents it."""
     reading = Reading(value, paths)
     form = FORMS[shape]
-    if not form.shows(value) and (other := shape_of(value)) and not _named(value, shape):
+    alike = FORMS[_ALIKE.get(shape, shape)]
+    shows = form.shows(value) or alike.shows(value)
+    if not shows and (other := shape_of(value)) and not _named(value, shape):
         hint = "Split the file by shape; every row of a file has the same."
         message = f"two shapes in one file: this row is {FORMS[other].title}, the file is {form.title}"
         reading.wrong((next(iter(value)),), "two shapes", message, hint)
@@ -127,6 +129,8 @@ _TELLING: Mapping[Shape, tuple[str, ...]] = {
     "preference": tuple(name for pair in compared.PAIRS for name in pair),
     "kto": compared.LABELS,
 }
+_ALIKE: Mapping[Shape, Shape] = {"alpaca": "dolly", "dolly": "alpaca"}
+"""Shapes that are read in the same way: their rows may stand in one file."""
 _LISTS: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "conversations"}
 _TITLES: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "ShareGPT"}
 _ANSWERED: tuple[Shape, ...] = ("messages", "sharegpt", "alpaca", "dolly", "prompt-response")

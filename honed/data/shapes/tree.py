@@ -7,6 +7,7 @@ from typing import Any
 
 from honed.data.shapes.reading import Reading
 from honed.data.shapes.turns import ROLES, Turn
+from honed.data.sources.decode import kind_of
 from honed.data.sources.where import Path
 
 FIELDS = frozenset({"prompt", "message_tree_id", "tree_state", "origin", "message_id"})
@@ -40,10 +41,13 @@ def _paths(reading: Reading, node: Mapping[str, Any], path: Path, *, best: bool)
     turn = _turn(reading, node, path)
     if turn is None:
         return
+    listed = node.get("replies") or []
+    if not isinstance(listed, list):
+        what = f"a list of replies is needed here, not {kind_of(listed)}"
+        reading.wrong((*path, "replies"), "wrong type", what, "Write the message as OASST does.")
+        return
     replies = [
-        (place, reply)
-        for place, reply in enumerate(node.get("replies") or [])
-        if isinstance(reply, dict) and not reply.get("deleted")
+        (place, reply) for place, reply in enumerate(listed) if isinstance(reply, dict) and not reply.get("deleted")
     ]
     replies.sort(key=lambda one: _rank(one[1]))
     any_below = False

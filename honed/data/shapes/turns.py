@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import orjson
 
 from honed.data.shapes import calls
 from honed.data.shapes.problem import BadTurnError, Problem
@@ -41,6 +38,7 @@ MEANT: Mapping[str, str] = {
     "answer": "assistant",
 }
 _OF_TOOLS = frozenset({"tool_calls", "function_call", "tool_call_id", "name", "tools"})
+_MOST = 3.4e38  # a dataset keeps weights in 32 bits
 _READ = frozenset({"role", "from", "content", "value", "weight"}) | _OF_TOOLS
 
 
@@ -186,7 +184,7 @@ def _unknown(role: object, path: Path) -> BadTurnError:
 def _result(value: object, path: Path) -> str:
     """What a tool gave back is a text; files also write it as the JSON that it is."""
     if isinstance(value, dict):
-        return orjson.dumps(value).decode()
+        return calls.written(value, path)
     return _content(value, path)
 
 
@@ -223,7 +221,7 @@ def _weight(entry: Mapping[str, Any], path: Path) -> float:
     weight = entry.get("weight")
     if weight is None:
         return 1.0
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MOST:
         hint = "A turn's weight is a number from 0; 1 is usual."
-        raise BadTurnError((*path, "weight"), "wrong type", f"{weight!r} can't be a weight", hint)
+        raise BadTurnError((*path, "weight"), "wrong type", f"{repr(weight)[:40]} can't be a weight", hint)
     return float(weight)

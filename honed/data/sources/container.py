@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from honed.data.sources import delimited, packed
 from honed.data.sources.packed import Encoding, Packing
@@ -20,7 +20,11 @@ from honed.errors import DataError
 Kind = Literal["JSON array", "JSON object", "JSON lines", "CSV", "TSV", "Parquet", "hub dataset", "nothing known"]
 
 _HEAD = 2**16
-_ROW_KEYS = frozenset({"messages", "conversations", "instruction", "prompt", "question", "query"})
+_OF_ROWS = (
+    "messages conversations instruction instances input history prompt question query chosen rejected preferred_output "
+    "non_preferred_output tools functions annotations predictions"
+)
+_ROW_KEYS = frozenset(_OF_ROWS.split())
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ": "packed with xz",
@@ -30,6 +34,29 @@ _FOREIGN = {
     b"SQLite": "a SQLite database",
 }
 FORMS = "JSON, JSON lines, CSV, TSV (plain, gzip or zstd) or Parquet"
+
+
+TextForm = Literal["json", "jsonl", "csv", "tsv"]
+
+
+class Told(NamedTuple):
+    """What a file is said to be, where its content isn't to tell: its form, and the delimiter of a CSV file."""
+
+    form: TextForm | None = None
+    delimiter: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with what was said, or ""."""
+        if self.delimiter and self.form not in (None, "csv"):
+            return f"only a CSV file has a delimiter, not {self.form}"
+        if self.delimiter and (len(self.delimiter) > 1 or self.delimiter in '"\r\n'):
+            return f"a delimiter is one character, and no quote or line end, not {self.delimiter!r}"
+        return ""
+
+
+AS_SEEN = Told()
+"""Nothing was said: the content tells."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +82,13 @@ class Container:
 
 
 @contextmanager
-def opened(path: Path, file: str, meter: Meter) -> Iterator[Container]:
-    """Open ``path``, called ``file`` in messages, and tell what it is. Raises ``DataError`` if it can't be opened."""
+def opened(path: Path, file: str, meter: Meter, told: Told) -> Iterator[Container]:
+    """Open ``path``, called ``file`` in messages, and tell what it is. Raises ``DataError`` if it can't be opened.
+
+    ``told`` holds for texts; Parquet is always told by its content.
+    """
+    if told.problem:
+        raise DataError(f"{file}: {told.problem}", "Write --container csv --delimiter ';', for example.")
     try:
         if path.is_dir():
             raise DataError(f"{file}: a folder, not a file", "Give a file.")
@@ -67,10 +99,14 @@ def opened(path: Path, file: str, meter: Meter) -> Iterator[Container]:
         raise DataError(f"{file}: can't be opened: {error}", "Check the path and its permissions.") from error
     with source:
         meter.total = path.stat().st_size
-        yield _told(source, [suffix.lower() for suffix in path.suffixes], meter)
+        yield _seen(source, _suffixes(path, told), meter, told)
 
 
-def _told(source: BufferedReader, suffixes: list[str], meter: Meter) -> Container:
+def _suffixes(path: Path, told: Told) -> list[str]:
+    return [f".{told.form}"] if told.form else [suffix.lower() for suffix in path.suffixes]
+
+
+def _seen(source: BufferedReader, suffixes: list[str], meter: Meter, told: Told) -> Container:
     packing = packed.packing(source.read(6))
     source.seek(0)
     raw = packed.unpacked(source, packing, meter)
@@ -84,9 +120,11 @@ def _told(source: BufferedReader, suffixes: list[str], meter: Meter) -> Containe
     start = text[:_HEAD].decode(errors="replace")
     kind: Kind = "nothing known"
     inner = None
-    delimiter = "" if start.lstrip()[:1] in ("", "{", "[") else delimited.sniffed(start, suffixes)
+    delimiter = _delimiter(start, suffixes, told)
     if delimiter:
         kind = "TSV" if delimiter == "\t" else "CSV"
+    elif told.form:
+        kind, inner = _said(start, told.form)
     else:
         kind, inner = _text(start, len(head) < _HEAD, _named_lines(suffixes))
     if kind == "nothing known" and not text.strip():
@@ -121,6 +159,26 @@ def _raising(cut: CutError) -> Iterator[bytes]:
     yield b""  # makes this a generator: it raises when it is read, not when it is made
 
 
+def _delimiter(start: str, suffixes: list[str], told: Told) -> str:
+    """Return the delimiter of a table, or "" if the text is none."""
+    if not start.strip() or told.form in ("json", "jsonl"):
+        return ""
+    if told.form is None and start.lstrip()[0] in "{[":
+        return ""
+    return told.delimiter or delimited.sniffed(start, suffixes)
+
+
+def _said(start: str, form: TextForm) -> tuple[Kind, str | None]:
+    """Return what a JSON text is that was said to be one."""
+    if not start.strip():
+        return "nothing known", None
+    if form == "jsonl":
+        return "JSON lines", None
+    if start.lstrip()[0] == "[":
+        return "JSON array", None
+    return "JSON object", _list_key(start) or ""
+
+
 def _named_lines(suffixes: list[str]) -> bool:
     return bool({".jsonl", ".ndjson"} & set(suffixes))
 
@@ -135,7 +193,7 @@ def _text(head: str, whole: bool, lines: bool) -> tuple[Kind, str | None]:
     if not start.startswith("{"):
         some = (lines and start) or any(line[0] == "{" for line in complete)
         return ("JSON lines" if some else "nothing known"), None
-    if len(complete) > 1 and _is_object(complete[0]):
+    if (len(complete) > 1 or lines) and (not complete or _is_object(complete[0])):
         return "JSON lines", None
     inner = _list_key(head)
     if inner is not None:

@@ -85,9 +85,8 @@ def blocks(chunks: Iterator[bytes], file: str, limit: int, delimiter: str) -> It
         if isinstance(item, Row):
             yield Known((item,))
         elif not header:
-            header = tuple(name.strip() for name in _fields(item[1], delimiter)) if item[1].strip() else ()
-            if twice := next((name for name in header if header.count(name) > 1), None):
-                problem = CutError("duplicate key", f"the header names {twice!r} twice", "Give each column its name.")
+            header, problem = _header(item[1], delimiter)
+            if problem:
                 yield Known((unreadable(file, (item[0], "header"), problem, item[1], counts=False),))
         else:
             gathered.append(item)
@@ -97,6 +96,18 @@ def blocks(chunks: Iterator[bytes], file: str, limit: int, delimiter: str) -> It
                 gathered, size = [], 0
     if gathered:
         yield Records(header, delimiter, tuple(gathered))
+
+
+def _header(text: str, delimiter: str) -> tuple[tuple[str, ...], CutError | None]:
+    """Return the names that the header's line gives (none if it is blank), and what is wrong with them."""
+    raw = not_utf8(text)
+    if raw:
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    names = tuple(name.strip() for name in _fields(text, delimiter)) if text.strip() else ()
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        return names, CutError("duplicate key", f"the header names {twice!r} twice", "Give each column its name.")
+    return names, raw[1] if raw else None
 
 
 def _records(chunks: Iterator[bytes], file: str, limit: int, delimiter: str) -> Iterator[tuple[int, str] | Row]:

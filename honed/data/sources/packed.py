@@ -15,6 +15,10 @@ Packing = Literal["", "gzip", "zstd"]
 Encoding = Literal["UTF-8", "UTF-8 with a byte order mark", "UTF-16"]
 
 _CHUNK = 2**20
+_STEP = 2**14
+"""Bytes unpacked of zstd at a time: what the last step had unpacked when the file turns out to be cut is lost."""
+_LONGEST = 4 * 2**20
+"""Bytes of a line, about, that are mended together."""
 _BOM = b"\xef\xbb\xbf"
 _MAGIC: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -30,7 +34,7 @@ def unpacked(source: BufferedReader, how: Packing, meter: Meter) -> Iterator[byt
     again = "Copy or download the file again; what stands before is read."
     try:
         with _stream(source, how) as stream:
-            while chunk := stream.read1(_CHUNK) if how != "zstd" else stream.read(_CHUNK):
+            for chunk in _stepwise(stream) if how == "zstd" else iter(lambda: stream.read1(_CHUNK), b""):
                 meter.done = source.tell()
                 yield chunk
     except EOFError as error:
@@ -43,6 +47,23 @@ def unpacked(source: BufferedReader, how: Packing, meter: Meter) -> Iterator[byt
         if how == "zstd":
             raise CutError("damaged zstd", f"the zstd file is damaged here: {error}", again) from error
         raise CutError("unreadable", f"can't be read on: {error.strerror}", "Copy the file from its source.") from error
+
+
+def _stepwise(stream: Any) -> Iterator[bytes]:
+    """Yield what a stream of zstd unpacks to, all that came before an error included."""
+    gathered = bytearray()
+    try:
+        while step := stream.read(_STEP):
+            gathered += step
+            if len(gathered) >= _CHUNK:
+                yield bytes(gathered)
+                gathered.clear()
+    except OSError:
+        if gathered:
+            yield bytes(gathered)
+        raise
+    if gathered:
+        yield bytes(gathered)
 
 
 def _stream(source: BufferedReader, how: Packing) -> Any:
@@ -97,32 +118,48 @@ def as_utf8(chunks: Iterator[bytes], codec: str) -> Iterator[bytes]:
 
 
 class Mending:
-    """Turns bytes that aren't UTF-8 into what Windows-1252 says they are, line by line; ``lines`` counts them."""
+    """Turns bytes that aren't UTF-8 into what Windows-1252 says they are, line by line; ``lines`` counts them.
+
+    A line of many megabytes is mended in parts, so that memory stays bounded.
+    """
 
     def __init__(self) -> None:
         self.lines = 0
+        self._counted = False  # the line that isn't at its end yet
 
     def mended(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the text as sound UTF-8."""
-        pending = b""
+        pending = bytearray()
         for chunk in chunks:
-            whole, newline, rest = (pending + chunk).rpartition(b"\n")
-            if newline:
-                yield self._sound(whole + newline)
-            pending = rest
-        yield self._sound(pending)
+            newline = chunk.rfind(b"\n") + 1
+            end = len(pending) + newline if newline else 0
+            pending += chunk
+            if not end and len(pending) > _LONGEST:
+                end = _boundary(pending)
+            if end:
+                yield self._sound(bytes(pending[:end]))
+                del pending[:end]
+        yield self._sound(bytes(pending))
 
     def _sound(self, data: bytes) -> bytes:
         try:
             data.decode()
         except UnicodeDecodeError:
-            return b"\n".join(map(self._line, data.split(b"\n")))
+            return b"\n".join(self._line(line, first=not place) for place, line in enumerate(data.split(b"\n")))
+        self._counted = self._counted and b"\n" not in data
         return data
 
-    def _line(self, data: bytes) -> bytes:
+    def _line(self, data: bytes, *, first: bool) -> bytes:
+        self._counted = self._counted and first
         try:
             data.decode()
         except UnicodeDecodeError:
-            self.lines += 1
+            self.lines += not self._counted
+            self._counted = True
             return data.decode("cp1252", "replace").encode()
         return data
+
+
+def _boundary(data: bytearray) -> int:
+    """Return the last place at which no character of UTF-8 is cut in two."""
+    return next((at for at in range(len(data) - 1, len(data) - 5, -1) if data[at] & 0xC0 != 0x80), len(data))

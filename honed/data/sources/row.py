@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -48,7 +49,15 @@ class Row(NamedTuple):
         """Return the row as it stands in its source."""
         if self.text is not None:
             return self.text
-        return orjson.dumps(self.value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return as_json(self.value).decode()
+
+
+def as_json(value: object) -> bytes:
+    """Return a row as JSON whatever it holds: numbers of any size, and as a text what JSON has no form for."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # a whole number of more than 64 bits
+        return json.dumps(value, default=str, separators=(",", ":")).encode()
 
 
 class Block(Protocol):

@@ -50,11 +50,28 @@ def _pattern(look: str, check: Callable[[str], bool], beside: str = "") -> Patte
     return Pattern(re.compile(look), check, re.compile(f"(?i){beside}") if beside else None)
 
 
+def _iban() -> str:
+    """Return what IBANs look like, of each country as long as it has them: the next word is no part of one."""
+    countries: dict[int, list[str]] = {}
+    for country, length in numbers.IBAN_LENGTHS.items():
+        countries.setdefault(length, []).append(country)
+    forms = [
+        rf"(?i:{'|'.join(names)})[0-9]{{2}}(?:[ -]?[A-Za-z0-9]{{4}}){{{length // 4 - 1}}}"
+        + (rf"[ -]?[A-Za-z0-9]{{{length % 4}}}" if length % 4 else "")
+        for length, names in countries.items()
+    ]
+    return rf"(?<!\w)(?=[A-Za-z]{{2}}[0-9]{{2}})(?:{'|'.join(forms)})(?!\w)"
+
+
 _EMAIL = (
     r"(?<![\w.+-])[A-Za-z0-9][\w.+%-]{0,63}@"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![\w-])"
 )
-_IBAN = r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?!\w)"
+_CARD = r"(?<![\w.])(?<![A-Z]{2}\d\d )\d(?:[ -]?\d){12,18}(?!\w|\.\d)"
+_USUAL_CARD = (  # in its usual groups, whatever numbers stand beside it: a date and a code behind, a count before
+    r"(?<![\w.])(?<!\d-)(?<![A-Z]{2}\d\d )(?<!\b\d{4} )"
+    r"(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{3,4}|\d{4}([ -])\d{6}\2\d{4,5})(?!\w|\.\d)"
+)
 _NIR = r"(?<!\w)[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}(?!\w)"
 _CODICE = r"(?i)(?<!\w)[A-Z]{6}[0-9LMNPQRSTUV]{2}[ABCDEHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z](?!\w)"
 _NINO = r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"
@@ -75,9 +92,9 @@ _CALLED = (
 
 PATTERNS: Mapping[Kind, tuple[Pattern, ...]] = {
     "email": (_pattern(_EMAIL, bool),),
-    "iban": (_pattern(_IBAN, numbers.iban),),
+    "iban": (_pattern(_iban(), numbers.iban),),
     "fr_nir": (_pattern(_NIR, numbers.fr_nir),),
-    "card": (_pattern(r"(?<![\w.])(?<![A-Z]{2}\d\d )\d(?:[ -]?\d){12,18}(?!\w|\.\d)", numbers.card),),
+    "card": (_pattern(_CARD, numbers.card), _pattern(_USUAL_CARD, numbers.card)),
     "us_ssn": (
         _pattern(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", numbers.us_ssn),
         _pattern(r"(?<!\w)\d{3} ?\d{2} ?\d{4}(?!\w)", numbers.us_ssn, r"\bssn\b|social security"),
@@ -108,12 +125,16 @@ _DIGIT = re.compile(r"\d")
 def spans(text: str, kinds: Collection[str] = tuple(PATTERNS)) -> list[Span]:
     """Return what of ``kinds`` stands in ``text``, in the text's order; nothing overlaps."""
     found: list[Span] = []
+    taken = bytearray(len(text))  # 1 where something was found: a text may hold any number of things
     has_digit = _DIGIT.search(text) is not None
     for kind, patterns in PATTERNS.items():
         if kind not in kinds or not ("@" in text if kind == "email" else has_digit):
             continue
         for pattern in patterns:
-            found += [one for one in _matches(text, kind, pattern) if not any(one.overlaps(other) for other in found)]
+            for one in _matches(text, kind, pattern):
+                if 1 not in taken[one.start : one.end]:
+                    taken[one.start : one.end] = b"\1" * (one.end - one.start)
+                    found.append(one)
     return sorted(found)
 
 
@@ -126,6 +147,8 @@ def _matches(text: str, kind: str, pattern: Pattern) -> Iterator[Span]:
 
 def masked(text: str, found: Collection[Span]) -> str:
     """Return ``text`` with each span replaced by its kind in brackets: ``[EMAIL]``."""
-    for span in sorted(found, reverse=True):
-        text = f"{text[: span.start]}[{span.kind.upper()}]{text[span.end :]}"
-    return text
+    parts, at = [], 0
+    for span in sorted(found):
+        parts += [text[at : span.start], f"[{span.kind.upper()}]"]
+        at = span.end
+    return "".join([*parts, text[at:]])

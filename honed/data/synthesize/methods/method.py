@@ -158,10 +158,13 @@ def whole(reply: Reply, *, cut: bool = True) -> str:
 
 
 def sound(messages: Sequence[Message]) -> None:
-    """Raise ``RejectedError`` if an answer refuses, holds a placeholder or a prompt, or ends in the middle."""
-    turns = [Turn(one.role, one.content, ()) for one in messages]
+    """Raise ``RejectedError`` if an answer refuses, holds a placeholder or a prompt, or ends in the middle.
+
+    A prompt may hold what looks like a placeholder: it quotes documents, and code.
+    """
+    turns = [Turn(one.role, one.content, (one.role,)) for one in messages]
     for problem in suspicions(turns):
-        if problem.kind in _SERIOUS:
+        if problem.kind in _SERIOUS and (problem.kind != "placeholder" or problem.path == ("assistant",)):
             raise RejectedError(problem.kind, problem.message, messages[-1].content)
 
 
