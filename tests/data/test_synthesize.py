@@ -104,6 +104,52 @@ def test_evolved_tasks_go_deeper_and_broader_in_turn(workspace: Workspace) -> No
     assert {row.tags["seed"] for row in rows} <= {row.id for row in SEEDS}
 
 
+def test_further_laps_over_the_seeds_evolve_each_the_other_way_and_draw_anew(workspace: Workspace) -> None:
+    stored(workspace, SEEDS[:3])
+
+    def answer(number: int, body: Body) -> Answer:
+        drawn = body.get("seed", 0)
+        return writes(number, {**body, "messages": [{"role": "user", "content": f"{last(body)} {drawn}"}]})
+
+    with endpoint(answer) as served:
+        result, rows, _ = done(queued(workspace, served, "evolve", rows=12, endpoint={"concurrency": 1}))
+        bodies = [body for body in served.asked if asks_for_json(body)]
+    assert (len(rows), result["cached"]) == (12, 0)
+    ways = {(("harder task" in last(body)), body.get("seed", 0) % 2) for body in bodies}
+    assert len(ways) == 4  # on either lap, some seeds go deeper and some broader
+    of_one = [body for body in bodies if SEEDS[0].messages[0].content in last(body)]
+    assert {"harder task" in last(body) for body in of_one} == {True, False}
+
+
+def test_requests_that_are_refused_once_others_were_answered_lose_their_rows_only(workspace: Workspace) -> None:
+    stored(workspace, SEEDS)
+    refused = [0]
+
+    def answer(number: int, body: Body) -> Answer:
+        if asks_for_json(body) or number < 6:
+            return writes(number, body)
+        refused[0] += 1
+        return error(400, "filtered")
+
+    with endpoint(answer) as served:
+        result, rows, _ = done(queued(workspace, served, rows=6, endpoint={"concurrency": 1}))
+    assert 0 < len(rows) < 6 and refused[0] > 1
+    assert result["dropped"]["refused by the endpoint"] == refused[0]
+
+
+def test_a_conversation_does_not_go_on_with_what_is_held_out(workspace: Workspace) -> None:
+    stored(workspace, SEEDS[:1], [said("Name all the colours of the rainbow in their order.", "Red to violet.")])
+    asked = iter(["Name all the colours of the rainbow, in their order!", "And how long are they?"])
+
+    def answer(_number: int, _body: Body) -> Answer:
+        return Answer(json.dumps({"turns": [{"user": next(asked), "assistant": "That is told in one sentence."}]}))
+
+    with endpoint(answer) as served:
+        result, (row,), _ = done(queued(workspace, served, "continue", rows=1, endpoint={"concurrency": 1}))
+    assert result["dropped"] == {"near duplicate": 1}
+    assert row.messages[-2].content == "And how long are they?"
+
+
 def test_other_words_keep_the_answer_its_tags_and_its_numbers(workspace: Workspace) -> None:
     check = Check(verifier="pattern", params={"contains": ["four"]})
     stored(workspace, [said("What is 2 plus 2, in words?", "It is four, of course.", check=check)])

@@ -364,6 +364,16 @@ def test_the_key_is_sent_and_never_said_or_stored(tmp_path: Path, monkeypatch: p
         RemoteEngine(config)
 
 
+def test_a_key_that_a_server_repeats_in_an_answer_of_status_200_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "sk-hush-hush")
+    repeats = Answer(raw=b'{"error": "' + b"x" * 190 + b' sk-hush-hush"}')
+    with endpoint(lambda _n, _b: repeats) as served:
+        engine = RemoteEngine(_config(served.url, api_key_env="TEST_KEY", retries=0))
+        with pytest.raises(EndpointError) as raised:
+            engine.complete(_request("a"))
+    assert "sk-hu" not in raised.value.message and "***" in raised.value.message
+
+
 def test_a_server_that_counts_no_tokens_gets_them_guessed() -> None:
     with endpoint(lambda _n, _b: Answer("four", usage=None)) as served, _engine(served) as engine:
         reply = engine.complete(_request("abc"))

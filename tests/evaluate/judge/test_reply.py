@@ -63,6 +63,11 @@ def test_no_text_makes_reading_fail(text: str) -> None:
         assert bool(said.unusable) != bool(said.verdict or said.scores)
 
 
+def test_half_of_a_surrogate_pair_in_a_reason_can_be_written_to_a_file() -> None:
+    said = reply.verdict('{"reason": "nice \\ud83d", "verdict": "A"}')
+    assert said.verdict == "A" and said.model_dump_json()
+
+
 def test_very_deep_json_is_unusable() -> None:
     assert reply.verdict('{"a":' * 20_000).unusable
 

@@ -119,6 +119,49 @@ def test_prose_is_asked_again_for_the_form_once_and_then_unusable_with_its_text_
     assert "there is no JSON object with a verdict" in lost["why"]
 
 
+def test_an_endpoint_that_refuses_every_question_fails_the_job_which_asks_them_again_when_resumed(
+    workspace: Workspace, given: tuple[str, str]
+) -> None:
+    refuses = [True]
+
+    def judging(number: int, seen: Seen) -> str | int:
+        return 400 if refuses[0] else prefers_tuned(number, seen)
+
+    with serving(judging) as judge:
+        job = made.job_of(workspace, answers=given, endpoint=made.endpoint(judge.url))
+        with pytest.raises(EndpointError, match="answers 400"):
+            worker.work(job, lambda: False)
+        assert not (job.path / FILE).exists() or not (job.path / FILE).read_text()
+        refuses[0] = False
+        found = made.done(job)
+    assert isinstance(found, Pairwise) and found.overall is not None
+    assert (found.overall.won, found.unusable) == (N, 0)
+
+
+def test_a_question_that_is_refused_beside_others_that_are_answered_is_unusable_alone(
+    workspace: Workspace, given: tuple[str, str]
+) -> None:
+    def judging(number: int, seen: Seen) -> str | int:
+        return 400 if "Question 5?" in seen.prompt else prefers_tuned(number, seen)
+
+    with serving(judging) as judge:
+        found = compared(workspace, given, judge.url)
+    assert found.overall is not None and (found.overall.n, found.unusable) == (N - 1, 1)
+
+
+def test_answers_that_changed_between_two_attempts_are_asked_about_anew(
+    workspace: Workspace, given: tuple[str, str], tmp_path: Path
+) -> None:
+    with serving(prefers_tuned) as judge:
+        job = made.job_of(workspace, answers=given, endpoint=made.endpoint(judge.url))
+        made.done(job)
+        before = len(judge.asked)
+        made.answers(tmp_path / "tuned.jsonl", {**TUNED, "Question 0?": "0, and that is certain too."})
+        found = made.done(job)
+        assert len(judge.asked) == before + 2
+    assert isinstance(found, Pairwise) and found.overall is not None and found.overall.won == N
+
+
 def test_an_endpoint_that_dies_halfway_loses_nothing_and_is_gone_on_with(
     workspace: Workspace, given: tuple[str, str]
 ) -> None:
