@@ -157,6 +157,8 @@ class _TreeAttention(torch.autograd.Function):
         kind = q.dtype
         # The kernel's backward pass takes two to four times as long in 16 bits as in 32 unless rows are very long.
         grad, q, k, v, out = (tensor.to(lse.dtype) for tensor in (*grads, q, k, v, out))
+        groups = q.shape[1] // k.shape[1]
+        k, v = _repeated(q, k, v)  # it divides the work by heads: with grouped ones the threads wait for one another
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
         def part(rows: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,6 +176,7 @@ class _TreeAttention(torch.autograd.Function):
                 dq[:, :, behind] += more_q
                 dk[:, :, own] += more_k
                 dv[:, :, own] += more_v
+        dk, dv = (one.unflatten(1, (-1, groups)).sum(2) if groups > 1 else one for one in (dk, dv))
         return dq.to(kind), dk.to(kind), dv.to(kind), None, None
 
 
