@@ -9,16 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-<<<<<<< HEAD
-import orjson
-
 from honed.data.forms import annotation, chat, pairs, single, trees
 from honed.data.forms.held import Form, Record, Tally
-=======
-from honed.data.forms import annotation, chat, pairs
-from honed.data.forms.held import Form, Record, UnheldError
 from honed.data.sources.row import as_json
->>>>>>> fix-db
 from honed.errors import DataError, StoreError
 from honed.records import Split
 from honed.store import datasets

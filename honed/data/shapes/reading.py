@@ -22,13 +22,10 @@ Record = Drawn | Preference | Rating
 TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUTES)
 """Text fields that become tags; ``category`` becomes ``task`` where a row has no ``task``."""
 
-<<<<<<< HEAD
 _NUMBERED = frozenset({"author", "source"})
 """Fields among ``TAGS`` in which a whole number is read as a text: it names them. Others would be codes."""
 
-=======
 EMPTY = ("", None)
->>>>>>> fix-db
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
 """Fields that every shape reads besides its own, if they are there; ``TAGS`` are more, where they hold a text."""
