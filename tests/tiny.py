@@ -61,9 +61,15 @@ def tiny_model(
 
 
 def tiny_folder(
-    path: Path, *, seed: int = 0, template: str | None = TEMPLATE, tied: bool = True, context: int = 512
+    path: Path,
+    *,
+    seed: int = 0,
+    template: str | None = TEMPLATE,
+    tied: bool = True,
+    context: int = 512,
+    hidden: int = 32,
 ) -> Path:
     """Save model and tokenizer as a Hugging Face folder at ``path`` and return it."""
-    tiny_model(seed, tied=tied, context=context).save_pretrained(path)
+    tiny_model(seed, hidden=hidden, tied=tied, context=context).save_pretrained(path)
     tiny_tokenizer(template).save_pretrained(path)
     return path

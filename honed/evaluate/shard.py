@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from honed.errors import HonedError
 from honed.evaluate import outcome
 from honed.evaluate.outcome import Line
-from honed.jobs import last_words, worker
 from honed.jobs.job import Job
 
 _POLL_SECONDS = 0.2
@@ -61,12 +59,7 @@ class Shard:
         while not (found := self.read(kind, name)).keys() >= set(wanted):
             assert self.size > 1, "one rank makes all lines itself"
             time.sleep(_POLL_SECONDS)
-            try:
-                check()
-            except worker.Stopped:  # torchrun asks all others to stop when one has failed
-                if words := last_words.found(self.job):
-                    raise HonedError(*words) from None
-                raise
+            check()
         here = outcome.read(kind, self.path(name))
         outcome.append(self.path(name), [line for row, line in found.items() if row not in here])
         return found

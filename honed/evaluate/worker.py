@@ -15,7 +15,7 @@ import torch
 
 from honed import config as settings_file
 from honed import segments
-from honed.errors import DataError
+from honed.errors import DataError, HonedError
 from honed.evaluate import graded, groups, loss, outcome, reliable, scoring
 from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
@@ -28,7 +28,7 @@ from honed.evaluate.suites import chosen, scores
 from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
 from honed.jobs import job as jobs
-from honed.jobs import worker
+from honed.jobs import last_words, worker
 from honed.jobs.events import Metric, SampleMade, Step
 from honed.jobs.job import Job
 from honed.models import devices
@@ -44,6 +44,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
     def check() -> None:
         if stopping():
+            if words := last_words.of_the_lost(job):
+                raise HonedError(*words)
             raise worker.Stopped
 
     if names.harness(settings.suite or ()):

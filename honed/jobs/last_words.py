@@ -6,6 +6,8 @@ import json
 import os
 import time
 
+import psutil
+
 from honed.jobs.job import Job
 from honed.store.workspace import write_whole
 
@@ -37,6 +39,24 @@ def awaited(job: Job) -> tuple[str, str]:
         if words := found(job):
             return words
         time.sleep(_POLL_SECONDS)
+    return _unsaid(job)
+
+
+def of_the_lost(job: Job) -> tuple[str, str] | None:
+    """Return why torchrun, and no user, asks this rank to stop: another one has failed, with words or without.
+
+    None if all are there. A user's request reaches one rank alone, while the others still run.
+    """
+    if words := found(job):
+        return words
+    launcher = psutil.Process().parent()
+    if not _launch() or launcher is None:
+        return None
+    alive = [child for child in launcher.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return _unsaid(job) if len(alive) < int(os.environ.get("WORLD_SIZE", "1")) else None
+
+
+def _unsaid(job: Job) -> tuple[str, str]:
     return (
         "another rank ended without a word: it was killed, perhaps for want of memory",
         f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",

@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 
 from honed.train.defaults import check_installed
 
+_BLOCK = 64
+
 
 class _Frozen(torch.autograd.Function):
     """``x W' + bias``, which keeps nothing for the backward pass: the weight is unpacked again there."""
@@ -42,7 +44,10 @@ class Nf4Linear(nn.Module):
 
         self.in_features, self.out_features = layer.in_features, layer.out_features
         weight = layer.weight.detach().to(device).contiguous()
-        packed, self._state = bnb.quantize_4bit(weight, quant_type="nf4", compress_statistics=True, blocksize=64)
+        # As rows of one block each where that is possible: its kernel for AVX512 takes a block never to go on in the
+        # next row, which it does if rows have no multiple of 64 weights. The codes are the same.
+        weight = weight.view(-1, _BLOCK) if weight.numel() % _BLOCK == 0 else weight.view(1, -1)
+        packed, self._state = bnb.quantize_4bit(weight, quant_type="nf4", compress_statistics=True, blocksize=_BLOCK)
         self.register_buffer("packed", packed, persistent=False)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(device), requires_grad=False)
 
@@ -51,7 +56,7 @@ class Nf4Linear(nn.Module):
         from bitsandbytes import functional as bnb
 
         weight: Tensor = bnb.dequantize_4bit(self.packed, self._state)
-        return weight
+        return weight.view(self.out_features, self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: ... x in -> ... x out."""

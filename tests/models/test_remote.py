@@ -368,8 +368,8 @@ def test_a_key_that_a_server_repeats_in_an_answer_of_status_200_is_not_said(monk
     monkeypatch.setenv("TEST_KEY", "sk-hush-hush")
     repeats = Answer(raw=b'{"error": "' + b"x" * 190 + b' sk-hush-hush"}')
     with endpoint(lambda _n, _b: repeats) as served:
-        engine = RemoteEngine(_config(served.url, api_key_env="TEST_KEY", retries=0))
-        with pytest.raises(EndpointError) as raised:
+        config = _config(served.url, api_key_env="TEST_KEY", retries=0)
+        with RemoteEngine(config) as engine, pytest.raises(EndpointError) as raised:
             engine.complete(_request("a"))
     assert "sk-hu" not in raised.value.message and "***" in raised.value.message
 

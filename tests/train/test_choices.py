@@ -10,13 +10,15 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig
 
-from honed.errors import ConfigError
+from honed.errors import ConfigError, HonedError
+from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.store import artifacts
 from honed.store.workspace import Workspace
-from honed.train import attention_cuda, layout, prepare, run
+from honed.train import attention_cuda, layout, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
+from honed.train.loop import Training
 from tests.train.jobs import finish, settings, start
 
 
@@ -69,13 +71,15 @@ def test_held_out_rows_that_have_no_part_in_the_loss_are_said(home: Workspace) -
     assert any("of 10 held-out rows have no part in the loss of this run; row " in text for text in said)
 
 
-def test_a_held_out_loss_that_is_not_a_number_ends_the_run_before_it_is_saved(home: Workspace) -> None:
-    job = start(home, name="nan", learning_rate=1e30, eval_every=1, checkpoint_every=1, epochs=20)
-    for _ in launch.follow(job):
-        pass
-    status = job.status()
-    assert status.state == "failed" and "the held-out loss after step 1 is not a number" in status.message
-    assert not list((job.path / "checkpoints").glob("step-*"))
+def test_a_held_out_loss_that_is_not_a_number_ends_the_run(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="nan"))
+    heldout: Any = SimpleNamespace(loss=lambda _placed: float("nan"))
+    nothing: Any = None
+    rate: Any = SimpleNamespace(learning_rate=0.1)
+    training: Training[Any, Any] = Training(nothing, nothing, heldout, nothing, rate, job, lambda: False)
+    with pytest.raises(HonedError, match="held-out loss after step 0 is not a number") as caught:
+        training._evaluate()
+    assert "lower learning_rate" in caught.value.hint
 
 
 def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_settings_as_asked(
@@ -88,7 +92,7 @@ def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_
     launch.stop(job)
     assert job.status().state == "stopped"
     first = json.loads((job.path / prepare.CHOSEN).read_text())["reasons"]
-    run.resume(job)
+    launch.resume(job)
     result = finish(job)
     assert result["reasons"][: len(first)] == first and not any("as it was set" in reason for reason in first)
     made = artifacts.resolve(home, "models", result["model"])
