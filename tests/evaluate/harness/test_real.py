@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,3 +144,15 @@ def test_an_inspect_task_is_an_evaluation(workspace: Workspace, folder: Path, tm
     assert {one.tags["topic"] for one in answers.values()} == {"all"}
     with pytest.raises(DataError, match="gives the model 1 tools"):
         evaluated(workspace, folder, f"inspect:{path}@calls")
+
+
+def test_a_task_that_another_model_grades_is_known_by_whom_its_samples_asked() -> None:
+    pytest.importorskip("inspect_ai", reason="pip install inspect-ai")
+    from honed.evaluate.harness.inspect_tasks import _graded_elsewhere
+
+    def log(*models: str) -> Any:
+        samples = [SimpleNamespace(model_usage=dict.fromkeys(models))]
+        return SimpleNamespace(eval=SimpleNamespace(model="honed/m"), samples=samples)
+
+    assert not _graded_elsewhere(log()) and not _graded_elsewhere(log("honed/m"))
+    assert _graded_elsewhere(log("honed/m", "openai/grader"))
