@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 import click
 
@@ -20,6 +20,7 @@ from honed.cli.select import select
 from honed.cli.show import show
 from honed.cli.synthesize import synthesize
 from honed.cli.trial import trial
+from honed.data.formats import Format
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,22 +41,6 @@ _SHAPES = (
     "oasst",
     "seed-tasks",
     "preference",
-    "kto",
-    "label-studio",
-    "argilla",
-)
-_FORMATS = (
-    "messages",
-    "sharegpt",
-    "alpaca",
-    "dolly",
-    "prompt-response",
-    "prompt-completion",
-    "oasst",
-    "seed-tasks",
-    "dpo",
-    "llama-factory",
-    "hh-rlhf",
     "kto",
     "label-studio",
     "argilla",
@@ -239,7 +224,7 @@ def list_(workspace: Workspace, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="Shape of the rows.")
+@click.option("--as", "form", type=click.Choice(get_args(Format)), required=True, help="Shape of the rows.")
 @click.option("--to", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A new file.")
 @click.option("--split", type=click.Choice(["train", "heldout", "all"]), default="train", show_default=True)
 @workspace_option

@@ -142,7 +142,7 @@ def _measured(
 
     candidate, base = (jobs.find(workspace, id_) for id_ in pair)
     comparison = compare_jobs(base, candidate, settings.segments, settings.least_segment_rows)
-    name = comparison.data.removeprefix("suite ").removeprefix("suites ").partition("@")[0]
+    name = comparison.data.removeprefix("suite ").partition("@")[0]
     return measured(name, "improve" if first else "keep", comparison, settings), gated.side(comparison)
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from honed.data.formats import Format
 from honed.data.forms import annotation, chat, pairs, single, trees
 from honed.data.forms.held import Form, Record, Tally
 from honed.data.sources.row import as_json
@@ -18,22 +19,6 @@ from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import writing
 
-Format = Literal[
-    "messages",
-    "sharegpt",
-    "alpaca",
-    "dolly",
-    "prompt-response",
-    "prompt-completion",
-    "oasst",
-    "seed-tasks",
-    "dpo",
-    "llama-factory",
-    "hh-rlhf",
-    "kto",
-    "label-studio",
-    "argilla",
-]
 FORMATS: Mapping[Format, Form] = {
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,

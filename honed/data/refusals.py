@@ -32,36 +32,13 @@ _OTHERS = re.compile(
     r"作为(?:一个|一名|一款)?(?:ai|人工智能|(?:大型?)?语言模型)|(?:抱歉|对不起|很遗憾)[，,]?(?:但)?我?(?:无法|不能)|"
     r"(?:ai|人工知能|言語モデル)(?:言語モデル|アシスタント)?として|申し訳(?:ありません|ございません)が"
 )
-_OTHER_MARKS = (
-    *(
-        "leid",
-        "sprachmodell",
-        "als ki",
-        "eine ki",
-        "künstliche",
-        "désol",
-        "malheureusement",
-        "tant qu",
-        "siento",
-        "no puedo",
-    ),
-    *(" ia", "'ia", "’ia", "modelo de", "modello", "inteligenc", "inteligênc", "intelligenza", "dispiace", "purtroppo"),
-    *("sinto muito", "desculpe", "lamento", "infelizmente", "spijt me", "helaas", "als ai", "een ai", "taalmodel"),
-    *(
-        "kunstmatige",
-        "извините",
-        "не могу",
-        "как ии",
-        "искусственн",
-        "языковая",
-        "作为",
-        "抱歉",
-        "对不起",
-        "很遗憾",
-        "として",
-    ),
-    "申し訳",
+_OF_OTHERS = (
+    "leid|sprachmodell|als ki|eine ki|künstliche|désol|malheureusement|tant qu|siento|no puedo| ia|'ia|"
+    "’ia|modelo de|modello|inteligenc|inteligênc|intelligenza|dispiace|purtroppo|sinto muito|desculpe|"
+    "lamento|infelizmente|spijt me|helaas|als ai|een ai|taalmodel|kunstmatige|извините|не могу|как ии|"
+    "искусственн|языковая|作为|抱歉|对不起|很遗憾|として|申し訳"
 )
+_OTHER_MARKS = _OF_OTHERS.split("|")
 
 
 def refuses(answer: str) -> bool:

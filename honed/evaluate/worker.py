@@ -147,7 +147,7 @@ def _source(job: Job, settings: EvaluateConfig) -> _Source:
     if settings.suite is not None:
         found = chosen.read(settings.suite)
         rows = [row.conversation for row in found.rows]
-        name = f"suite{'s' * (len(settings.suite) > 1)} {found.manifest.name}"
+        name = f"suite {found.manifest.name}"
         return _Source(name, found.hash, segmented(rows, settings.rules), found)
     assert settings.data is not None, "the settings hold one of both"
     dataset = artifacts.resolve(job.workspace, "datasets", settings.data)

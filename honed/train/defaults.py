@@ -143,8 +143,9 @@ def _pack_tokens(batch: int, facts: Facts) -> int:
     """
     if facts.device != "cpu":
         return min(batch, 8192)
-    whole, part = (2048, 2048) if facts.precision == "bf16" else (1024, 896)
-    return batch if batch <= whole else part
+    if facts.precision == "bf16":
+        return min(batch, 2048)
+    return batch if batch <= 1024 else 896
 
 
 def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:

@@ -18,7 +18,6 @@ from honed.train.prefixes import Example, Prefixes
 _WORTH = 0.01
 """Sharing must save this part of the tokens: for less, passes that are filled better are worth more."""
 
-
 _PROBED = 64
 """Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
 

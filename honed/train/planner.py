@@ -174,6 +174,8 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
     gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32" or sharded)
     if run.config.cpu_offload and run.settings.device == "cuda":
         gradients = optimizer = 0
+    if _summed_at_once(run):
+        gradients = 4 * ready.trainable  # none is made in 16 bits first
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
     if head is not None and head.weight.requires_grad and not _at_once(run, ready):
@@ -192,8 +194,12 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
-    plain = run.settings.device == "cpu" and run.settings.precision == "fp32" and run.config.shard == "none"
-    return plain and ready.layout.fused and run.config.objective == "sft"
+    return _summed_at_once(run) and ready.layout.fused and run.config.objective == "sft"
+
+
+def _summed_at_once(run: Prepared) -> bool:
+    """Whether matrices have rooms for their gradients (``kernels.room``); adapters have none."""
+    return run.settings.device == "cpu" and run.config.shard == "none" and run.settings.weights == "full"
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:

@@ -19,7 +19,8 @@ from torch import Tensor
 from honed.train.kernels import room
 
 CHUNK_BYTES = 64 * 1024 * 1024
-"""Bytes of logits held at a time, at most; of 16-bit ones, fp32 copies exist of ``_CACHE_BYTES`` only."""
+"""Bytes of logits held at a time, at most, reckoned in fp32; of 16-bit ones on a CPU, whose fp32 copies are those of
+``_CACHE_BYTES`` only, as they are."""
 
 _CACHE_BYTES = 8 * 1024 * 1024
 """Bytes of fp32 logits that a CPU's caches are likely to hold between one pass over them and the next."""
@@ -101,7 +102,8 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     """
     losses = torch.empty_like(weights)
     # Chunks of about one size: a product of the few rows that are left over would still read the whole head.
-    chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0], hidden.element_size()))
+    width = hidden.element_size() if hidden.device.type == "cpu" else 4  # elsewhere all of a chunk is widened at once
+    chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0], width))
     for part in _even(hidden.shape[0], chunks):
         logits = hidden[part] @ head.T
         losses[part] = _in_cache(logits, targets[part], weights[part])  # logits become their gradient, in place

@@ -252,7 +252,7 @@ def test_rows_are_kept_apart_from_what_was_measured_with_or_not_made(workspace: 
         _made(workspace, document(tmp_path, "gone@v1", wanted))
     with pytest.raises(DataError, match="none of its 1 kinds can be asked for; task haiku: no training row of set@v1"):
         _made(workspace, document(tmp_path, measured, kind(20, tags={"task": "haiku"})))
-    own = document(tmp_path, "suites ifeval, own", wanted)
+    own = document(tmp_path, "suite ifeval, own", wanted)
     with pytest.raises(DataError, match="measured with the suite 'own', which isn't one of ours"):
         _made(workspace, own)
     suite(tmp_path / "own", ["Explain rivers to a class of 20 pupils."])

@@ -14,7 +14,8 @@ from honed.config import build
 from honed.data.attributes import declared, parsed
 from honed.data.curate.recipe import DEFAULT, CurateConfig
 from honed.data.curate.worker import work as curate
-from honed.data.export import FORMATS, Format, export
+from honed.data.export import FORMATS, export
+from honed.data.formats import Format
 from honed.data.intake import Manner
 from honed.data.licences import conflicts, terms
 from honed.data.mapping import ColumnMap

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.cli.main import run
-from honed.data.export import FORMATS, Format, export
+from honed.data.export import FORMATS, export
+from honed.data.formats import Format
 from honed.data.forms.held import Tally
 from honed.data.shapes import table
 from honed.data.shapes.drawn import Drawn

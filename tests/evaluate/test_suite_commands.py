@@ -203,7 +203,7 @@ def test_several_suites_are_asked_in_one_job_as_long_as_they_say(
     command = ["evaluate", str(model), "--suite", str(folder), "--suite", str(other)]
     assert run([*command, "--workspace", str(workspace.path)]) == 0
     out = capsys.readouterr().out
-    for part in ("suites mine, other", "mean value", "of 4 answers graded from 0 to 1", "other reliable@2"):
+    for part in ("suite mine, other", "mean value", "of 4 answers graded from 0 to 1", "other reliable@2"):
         assert part in out
     found = outcome.result(jobs.listing(workspace)[0].result())
     assert (found.max_tokens, found.n) == (5, 7)

@@ -17,7 +17,7 @@ from honed.store import artifacts
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 
-_SUITES = ("suite", "suites")
+_SUITES = "suite"
 _HARNESSES = ("lm-eval", "inspect")
 """How an evaluation's ``data`` begins if it isn't a dataset; names follow, with commas between them."""
 
@@ -59,7 +59,7 @@ def against(workspace: Workspace, document: RowsWanted, more: Sequence[str]) -> 
             f"{document.evaluation} measured with {document.data}, whose text honed can't keep out of rows",
             "Make rows for an evaluation on a dataset or a suite: its text is at hand.",
         )
-    if not named or kind not in _SUITES:
+    if not named or kind != _SUITES:
         dataset = artifacts.resolve(workspace, "datasets", document.data)
         if dataset.manifest.hash != document.data_hash:
             raise DataError(

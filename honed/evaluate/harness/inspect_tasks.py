@@ -77,7 +77,8 @@ def run(names: Sequence[str], config: HarnessConfig, asking: Asking, limit: int 
             found, values = _samples(task, log), _metrics(task, log)
             if passing := values.passing(config.metric) or "":
                 passed_by[task] = passing
-                if how.config.floors if how.config.floors is not None else not _graded_elsewhere(log):
+                wanted = how.config.floors
+                if wanted or (wanted is None and not _graded_elsewhere(log)):
                     floors[task] = _floors(name, task, passing, found, how)
             answers |= _answers(task, found, values, passing, floors.get(task), asking)
             metrics += _numbers(task, log)

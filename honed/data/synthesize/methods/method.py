@@ -27,7 +27,7 @@ _SERIOUS = frozenset({"placeholder", "refusal", "prompt in answer", "cut answer"
 class Made(NamedTuple):
     """A row, what of it must be new among all rows, and which repairs its JSON needed.
 
-    ``turns`` are instructions that must be new beside what was there before the job, but may be alike among made rows.
+    ``turns`` are instructions that no held-out row may have; among made rows they may be alike.
     """
 
     row: Conversation
