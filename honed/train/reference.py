@@ -162,6 +162,7 @@ def _code() -> str:
     """The content hash of the code that computes: of the rooms ``models`` and ``train``."""
     room = Path(__file__).parents[1]
     total = hashlib.sha256()
-    for path in sorted(path for name in _CODE for path in (room / name).rglob("*.py")):
+    sources = (path for name in _CODE for kind in ("*.py", "*.c") for path in (room / name).rglob(kind))
+    for path in sorted(sources):
         total.update(path.read_bytes())
     return total.hexdigest()
