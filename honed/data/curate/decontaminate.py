@@ -148,7 +148,7 @@ def decontaminate(view: View, settings: Decontaminate, say: Callable[[str], None
     say(f"{len(evaluated.rows):,} evaluation rows of {', '.join(sources) or 'nothing'}")
     if evaluated.templates:
         say(f"{evaluated.templates:,} runs of words that over {settings.common} of them share left aside")
-    yield from chain.from_iterable(view.mapped(of_rows(partial(found, evaluated, settings))))
+    yield from chain.from_iterable(view.mapped(of_rows(partial(found, evaluated, settings)), "all"))
 
 
 def found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -> list[Finding]:
@@ -177,7 +177,7 @@ def _turns(
         if hit := _same_prompt(row, texts, said, evaluated):
             hits[row.number] = hit
             continue
-        yield from ((row.number, one) for one in [*said, letters(row.answer)] if one)
+        yield from ((row.number, one) for one in [*said, *map(letters, row.answers())] if one)
 
 
 def _same_prompt(row: Row, texts: list[str], said: list[list[str]], evaluated: Evaluated) -> _Hit | None:
@@ -185,7 +185,7 @@ def _same_prompt(row: Row, texts: list[str], said: list[list[str]], evaluated: E
     if same := evaluated.same_prompt(texts, said):
         return _Hit(0, same, "its prompt is that")
     if len(texts) > 1:
-        roles = [turn.role for turn in row.turns[:-1] if turn.role != "system"]
+        roles = [turn.role for turn in row.before if turn.role != "system"]
         for role, text, one in zip(roles, texts, said, strict=True):
             if role == "user" and (same := evaluated.same_prompt([text], [one])):
                 return _Hit(0, same, "a turn of its user is the prompt")

@@ -11,8 +11,7 @@ import orjson
 
 from honed import config
 from honed.data import dropped
-from honed.data.curate.view import View, copied
-from honed.data.curate.worker import UNTOUCHED
+from honed.data.curate.view import View
 from honed.data.licences import carried
 from honed.data.score.quality import lengths
 from honed.data.score.scoring import Scored, Scoring
@@ -68,8 +67,8 @@ def _write(job: Job, dataset: Artifact, settings: SelectConfig, scoring: Scoring
                 out.write(dropped.line(fault, row.model_dump_json()))
 
             view.write(draft, leave)
-        for part, file in UNTOUCHED.items():
-            if count := copied(dataset, part, file, draft):
+        for part, count in view.sizes().items():
+            if count and part != "rows":
                 job.log.note(f"{count:,} {part} are taken over as they are: rows are selected")
         return draft.publish(
             config=settings.model_dump(mode="json"),

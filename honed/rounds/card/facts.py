@@ -16,17 +16,19 @@ from honed.data import licences
 from honed.data.language import language
 from honed.data.mix import lots
 from honed.errors import StoreError
-from honed.records import ATTRIBUTES, Conversation
+from honed.records import ATTRIBUTES, Conversation, Preference, Rating
 from honed.rounds.trial import kept as trials
 from honed.rounds.trial.outcome import TrialOutcome
-from honed.store import artifacts, columns
+from honed.store import artifacts, columns, datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
 from honed.store.workspace import Workspace
 
 LANGUAGES_READ = 20_000
 """Answers whose language is told, chosen by hash; of a smaller dataset all."""
 UNCLEAR = "unclear"
 EXAMPLES = 4
+JUDGED: tuple[Part, ...] = ("preferences", "ratings")
 COUNTED = ("task", "dataset", "source", *ATTRIBUTES)
 _READ = ["id", "split", "messages", "check", "tags", "declared"]
 _EDGES = 2.0 ** (np.arange(0, 33) / 2)
@@ -44,7 +46,7 @@ class Ancestor(NamedTuple):
 
 @dataclass
 class Scan:
-    """What one pass over the rows counts; lengths are arrays of words, a number a row."""
+    """What one pass over the rows, preferences and ratings counts; lengths are arrays of words, a number an answer."""
 
     by: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     declared: dict[str, Counter[str]] = field(default_factory=dict)
@@ -78,9 +80,16 @@ class Card:
         return self.dataset.manifest.facts
 
     @property
+    def learned(self) -> Mapping[str, int]:
+        """What is trained on: instructions, and preferences and ratings if there are any."""
+        judged = {part: int(self.facts.get(part, 0)) for part in JUDGED}
+        rows = {"instructions": int(self.facts["train"])}
+        return {name: count for name, count in {**rows, **judged}.items() if count} or rows
+
+    @property
     def rows(self) -> int:
-        """Training and held-out rows."""
-        return int(self.facts["train"] + self.facts["heldout"])
+        """Training and held-out rows, preferences and ratings."""
+        return sum(self.learned.values()) + int(self.facts["heldout"])
 
 
 def card(workspace: Workspace, dataset: Artifact) -> Card:
@@ -130,23 +139,44 @@ def histogram(lengths: Any) -> tuple[list[float], list[int]]:
 def _scan(dataset: Artifact) -> Scan:
     scan = Scan()
     lengths: tuple[list[Any], list[Any]] = ([], [])
-    share = min(1.0, LANGUAGES_READ / max(1, sum(dataset.manifest.facts[split] for split in ("train", "heldout"))))
+    share = min(1.0, LANGUAGES_READ / max(1, _answers(dataset)))
     shown: dict[str, tuple[str, Conversation]] = {}
-    for table in lots.tables(dataset):
-        _tags(scan, table)
+    for table, counted, ideal in _tables(dataset):
         if not len(table):
             continue
+        if counted:
+            _tags(scan, table)
+        if ideal:
+            _examples(shown, table)
         words, turns, last = _words(table)
         lengths[0].append(words - last)
         lengths[1].append(last)
         scan.many_turns += int((turns > 3).sum())
         scan.checked += len(table) - table["check"].null_count
         _languages(scan, table, share)
-        _examples(shown, table)
     scan.prompts, scan.answers = (np.concatenate(parts) if parts else np.zeros(0) for parts in lengths)
     common = sorted(shown, key=lambda task: -sum(scan.by.get("task", {}).get(task, Counter()).values()))
     scan.examples = [shown[task][1] for task in common[:EXAMPLES]]
     return scan
+
+
+def _answers(dataset: Artifact) -> int:
+    facts = dataset.manifest.facts
+    return sum(int(facts.get(name, 0)) for name in ("train", "heldout", "preferences", "preferences", "ratings"))
+
+
+def _tables(dataset: Artifact) -> Iterator[tuple[pa.Table, bool, bool]]:
+    """Yield everything as rows of one answer; whether they count (not so the rejected ones), and whether as ideal."""
+    yield from ((table, True, True) for table in lots.tables(dataset))
+    for table in datasets.tables(dataset, "preferences"):
+        pairs = [columns.record("preferences", plain) for plain in table.to_pylist()]
+        for answer in ("chosen", "rejected"):
+            rows = [pair.row(getattr(pair, answer)) for pair in pairs if isinstance(pair, Preference)]
+            yield columns.table("rows", rows, ["train"] * len(rows)), answer == "chosen", answer == "chosen"
+    for table in datasets.tables(dataset, "ratings"):
+        rated = [columns.record("ratings", plain) for plain in table.to_pylist()]
+        rows = [rating.row() for rating in rated if isinstance(rating, Rating)]
+        yield columns.table("rows", rows, ["train"] * len(rows)), True, False
 
 
 def _tags(scan: Scan, table: pa.Table) -> None:
