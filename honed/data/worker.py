@@ -127,8 +127,7 @@ class Importing:
         self._faulty += len(found.faults)
         self._first = self._first or found.faults[0]
         self._reasons[found.faults[0].kind] += 1
-        for fault in found.faults:
-            self._out.write(dropped.line(fault, found.text))
+        self._out.write(dropped.line(found.faults[0], found.text, found.faults[1:]))
 
     def _judge(self) -> None:
         """Raise if a fault stops the import, or no row is left."""

@@ -122,6 +122,15 @@ def test_a_prompt_that_any_dataset_holds_out_is_trained_on_by_none(workspace: Wo
     assert list(datasets.ratings(mix)) == []
 
 
+def test_a_row_held_out_twice_is_listed_with_its_text(workspace: Workspace) -> None:
+    stored(workspace, "one", rows("a", 2), [row("h")])
+    stored(workspace, "two", rows("b", 2), [row("other"), row("h")])
+    mixed(workspace, datasets=["one", "two"])
+    ((fault, text),) = dropped.read(artifacts.resolve(workspace, "datasets", "mix").path)
+    assert (fault.kind, fault.field, fault.line) == ("held out twice", "held-out row", 2)
+    assert Conversation.model_validate_json(text).prompt == row("h").prompt
+
+
 def test_a_row_of_two_datasets_is_taken_once_and_counted(workspace: Workspace) -> None:
     stored(workspace, "one", rows("a", 4), [row("h")])
     stored(workspace, "two", [*rows("a", 2), row("a 3", "another answer")], [row("h")])

@@ -84,7 +84,7 @@ class _Writing:
             self._others(lot, part, held, seen)
 
     def _rows(self, lot: Lot, chosen: Numbers, reasons: Mapping[int, tuple[str, str]]) -> None:
-        number = 0
+        number = held = 0
         total = sum(int(one.dataset.manifest.facts[split]) for one in self.plan.every for split in ("train", "heldout"))
         for table in lots.tables(lot.dataset):
             train = np.asarray(pc.equal(table["split"], "train"))
@@ -93,17 +93,20 @@ class _Writing:
             kept = np.zeros(len(table), bool)
             kept[train] = chosen[numbers[train]]
             for place in np.flatnonzero(~train).tolist():
-                kept[place] = self._hold(table["id"][place].as_py(), lot)
+                held += 1
+                kept[place] = self._hold(lot, table, place, held)
             self._leave(lot, table, numbers, train & ~kept, reasons)
             self.draft.add("rows", _labelled(table.filter(pa.array(kept)), lot))
             self._step(lot, len(table), total)
 
-    def _hold(self, id_: str, lot: Lot) -> bool:
-        """Tell whether a held-out row is the first with its text."""
+    def _hold(self, lot: Lot, table: pa.Table, place: int, number: int) -> bool:
+        """Tell whether a held-out row, the dataset's ``number``-th, is the first with its text."""
+        id_ = table["id"][place].as_py()
         if id_ in self._held:
             self.reasons["held out twice"] += 1
-            fault = self._fault(lot, 0, "held out twice", f"the same held-out row ({id_}) stands in an earlier dataset")
-            self.out.write(dropped.line(fault, id_))
+            what = "the same held-out row stands in an earlier dataset"
+            fault = self._fault(lot, number, "held out twice", what, "held-out row")
+            self.out.write(dropped.line(fault, columns.at("rows", table, place).model_dump_json()))
             return False
         self._held.add(id_)
         return True
