@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from honed.errors import StoreError
 from honed.records import Conversation, Preference, Rating, Split
+from honed.segments import Rule
 from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
 from honed.store.columns import SCHEMAS, Part
@@ -40,11 +41,11 @@ _CHUNK_BYTES = 1 << 24
 class Draft:
     """A dataset that is being written, streamed: tables of records in, an artifact out."""
 
-    def __init__(self, scratch: Path, open_files: ExitStack) -> None:
+    def __init__(self, scratch: Path, open_files: ExitStack, rules: Sequence[Rule] = ()) -> None:
         self.counts: Counter[str] = Counter(train=0, heldout=0)
         """How many rows of each split, preferences and ratings were added."""
         self._scratch, self._open = scratch, open_files
-        self._tags = Counts()
+        self._tags = Counts(rules)
         self._writers: dict[Part, Any] = {}
         self.add("rows", SCHEMAS["rows"].empty_table())
 
@@ -85,10 +86,13 @@ class Draft:
 
 
 @contextmanager
-def drafting(workspace: Workspace, name: str) -> Iterator[Draft]:
-    """Yield a draft of the next version of ``name``; nothing stays unless it is published."""
+def drafting(workspace: Workspace, name: str, rules: Sequence[Rule] = ()) -> Iterator[Draft]:
+    """Yield a draft of the next version of ``name``; nothing stays unless it is published.
+
+    Its rows are counted by the segments of ``rules`` too.
+    """
     with artifacts.draft(workspace, "datasets", name) as scratch, ExitStack() as open_files:
-        yield Draft(scratch, open_files)
+        yield Draft(scratch, open_files, rules)
 
 
 def write(  # noqa: PLR0913 - each is a part of the artifact

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from honed.cli.main import run
 from honed.config import build
 from honed.data import dropped
+from honed.data.curate.recipe import CurateConfig
+from honed.data.curate.worker import work as curate
 from honed.data.mix.lots import Lot
 from honed.data.mix.plan import Plan, plan, planned
 from honed.data.mix.recipe import MixConfig
@@ -25,6 +27,7 @@ from honed.errors import ConfigError, DataError, StoreError
 from honed.jobs import job as jobs
 from honed.jobs.worker import Stopped
 from honed.records import Conversation, Message, Preference, Rating
+from honed.rounds.card import facts
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact, Manifest
 from honed.store.workspace import Workspace
@@ -193,6 +196,12 @@ def test_segments_are_dealt_counted_and_kept_by_their_version(workspace: Workspa
     assert result["segments"]["rows"] == {"(none)": 8, "young": 4}
     assert len(result["segments"]["version"]) == 16
     assert all("segment" not in one.tags for one in found)  # a rule is no attribute of a row
+    assert result["counts"]["segment"] == {"young": {"train": 4}}
+    curation = build(CurateConfig, {"dataset": "mix", "name": "clean", "steps": ["exact"]}, "test")
+    clean = curate(jobs.create(workspace, "curate", curation), lambda: False)
+    assert clean["counts"]["segment"] == {"young": {"train": 4}}
+    card = facts.card(workspace, artifacts.resolve(workspace, "datasets", "clean"))
+    assert card.scan.by["segment"] == {"young": {"train": 4}}
     config = artifacts.resolve(workspace, "datasets", "mix").manifest.config
     assert config["rules"] == [{"name": "young", "where": {"audience": ["child", "teen"]}}]
 

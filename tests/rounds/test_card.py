@@ -98,6 +98,15 @@ def test_preferences_and_ratings_are_counted_on_the_card(workspace: Workspace, t
     assert "**1 preferences, 1 ratings to learn from, 0 held out" in (tmp_path / "card.md").read_text()
 
 
+def test_sources_are_plotted_and_requests_by_their_verb_where_no_row_has_a_task(workspace: Workspace) -> None:
+    asked = ["Write a poem", "Translate this", "Write a story"]
+    rows = [row(text, "x", source=f"{at % 2}.jsonl") for at, text in enumerate(asked)]
+    datasets.write(workspace, "set", [(one, "train") for one in rows], config={}, facts={})
+    card = facts.card(workspace, artifacts.resolve(workspace, "datasets", "set"))
+    assert card.scan.verbs == {"write": 2, "translate": 1}
+    assert set(chart.figures(card)) == {"length", "source", "verb", "language"}
+
+
 def test_lengths_fall_into_bands_that_hold_all_of_them() -> None:
     lengths = np.array([0, 1, 2, 3, 100, 10**6])
     bounds, counts = facts.histogram(lengths)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from honed import config
-from honed.data import dropped
+from honed.data import dropped, segmented
 from honed.data.curate import report
 from honed.data.curate.pieces import Spread, here
 from honed.data.curate.recipe import CurateConfig
@@ -42,7 +42,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """
     settings, start = config.read(CurateConfig, job.path / "config.yaml"), cpu_seconds()
     before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
-    with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name) as draft:
+    rules = segmented.rules(job.workspace, artifacts.resolve(job.workspace, "datasets", settings.dataset))
+    with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name, rules) as draft:
         curation = Curation(job, settings, stopping, spread)
         facts = curation.run(draft)
         artifact = draft.publish(

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from honed import config
-from honed.data import dropped
+from honed.data import dropped, segmented
 from honed.data.curate.view import View
 from honed.data.licences import carried
 from honed.data.score.quality import lengths
@@ -57,7 +57,8 @@ def _write(job: Job, dataset: Artifact, settings: SelectConfig, scoring: Scoring
         view.drop(scoring.rows[place].number, kind, why)
     write_whole(job.path / FILE, b"".join(map(_line, _selected(scoring, choice))))
     reasons: Counter[str] = Counter()
-    with datasets.drafting(job.workspace, settings.name) as draft:
+    rules = segmented.rules(job.workspace, dataset)
+    with datasets.drafting(job.workspace, settings.name, rules) as draft:
         with (job.path / dropped.FILE).open("wb") as out:
 
             def leave(number: int, row: Conversation) -> None:
