@@ -7,9 +7,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
-from honed.evaluate.compare import compare_jobs
 from honed.evaluate.finding import Role
-from honed.evaluate.gate import GateConfig, Measured, measured
+from honed.evaluate.gate import GateConfig, Measured, compared, measured
 from honed.jobs.job import Job
 
 
@@ -32,4 +31,4 @@ class SuiteConfig(Config):
 
 def of_jobs(name: str, suite: SuiteConfig, jobs: tuple[Job, Job], gate: GateConfig) -> Measured:
     """Return what two finished evaluations, of the live model and of the candidate, say of a suite."""
-    return measured(name, suite.role, compare_jobs(*jobs, gate.segments, gate.least_segment_rows), gate, suite.margin)
+    return measured(name, suite.role, compared(*jobs, gate), gate, suite.margin)
