@@ -132,6 +132,23 @@ def read(workspace: Workspace, path: Path) -> Gated:
     return found
 
 
+def of_model(workspace: Workspace, model: str) -> Gated | None:
+    """Return the newest decision on ``model`` (``name@vN``) as a candidate that lies in the workspace's jobs, if any.
+
+    One kept elsewhere isn't known. Raises ``DataError`` as ``read`` does if one that names the model was changed.
+    """
+    found = []
+    for path in workspace.jobs.glob(f"*/against-*/{FILE}"):
+        try:
+            kept = orjson.loads(path.read_bytes())
+            names = {side["candidate"] for side in kept["sides"]}
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # not a decision at all, so not one on this model
+        if model in names:
+            found.append(read(workspace, path))
+    return max(found, key=lambda made: made.when, default=None)
+
+
 def _text(made: Gated) -> str:
     document = made.model_dump(mode="json", exclude={"signature"})
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()

@@ -17,6 +17,7 @@ from honed.evaluate.suites import chosen
 from honed.evaluate.vacuous import vacuous
 from honed.records import Conversation
 from honed.registry import Verifier
+from honed.store import artifacts
 from honed.store.workspace import Workspace
 from tests.evaluate.planted import as_job, evaluation
 from tests.house.tree import ROOT
@@ -221,3 +222,30 @@ def test_a_decision_lies_beside_the_candidates_answers(
     strong, weak = pair
     gate(workspace, capsys, strong, weak)
     assert gate(workspace, capsys, "--check", str(workspace.jobs / strong / f"against-{weak}" / "gate.json"))[0] == 0
+
+
+def test_promoting_by_hand_says_what_the_gate_said_of_the_model(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def promote(*args: str) -> tuple[int, str, str]:
+        code = run(["promote", *args, "--why", "by hand", "--workspace", str(workspace.path)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    for content in "ab":
+        with artifacts.draft(workspace, "models", "desk") as scratch:
+            (scratch / "answer.txt").write_text(content)
+            artifacts.publish(scratch, "models", parents={}, config={}, facts={})
+    old = as_job(workspace, evaluation(ROWS, 0.8, name="desk@v1", seed=1)).id
+    new = as_job(workspace, evaluation(ROWS, 0.3, name="desk@v2", seed=2)).id
+    assert promote("desk@v1") == (0, "live is desk@v1.\n", "")  # the gate was never asked
+    gate(workspace, capsys, new, old)
+    code, out, err = promote("desk@v2", "--alias", "canary", "--json")
+    assert code == 0 and json.loads(out)["gate"].startswith("The gate said reject of desk@v2 against desk@v1 (")
+    assert "Suite company fell" in err or "Suite company fell" in json.loads(out)["gate"]
+    gate(workspace, capsys, new, old, "--override", "The old one leaks names.", "--by", "Ada")
+    assert "overridden by Ada: The old one leaks names." in promote("desk@v2", "--alias", "beta")[2]
+    kept = workspace.jobs / new / f"against-{old}" / "gate.json"
+    kept.write_text(kept.read_text().replace("Ada", "Bob"))
+    code, out, err = promote("desk@v2", "--alias", "gamma")
+    assert code == 0 and "can't be relied on" in err and "Bob" not in err
