@@ -3,18 +3,23 @@
 A training step frees its activations and asks for the same again. glibc returns a large block to the system at once
 (it was mapped by itself), and the end of the heap as soon as it is free; the next step then has hundreds of thousands
 of faults, 2 to 3 microseconds each on a virtual machine. See mallopt(3): M_MMAP_MAX, M_TRIM_THRESHOLD.
+
+Passes of many sizes leave holes, and what is kept grows from step to step; ``Holes`` gives them back now and then.
 """
 
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
+_GROWN = 1.1
 
 
 def keep_freed_memory() -> bool:
@@ -24,6 +29,35 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # -1 is the largest size there is: the heap is never trimmed. musl has the function's name at most: it returns 0.
     return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+
+
+class Holes:
+    """Memory that is kept and used by nothing: pages between blocks, given back when they have grown to a tenth."""
+
+    def __init__(self) -> None:
+        self._least = 0
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+        self._trim: Callable[[int], int] | None = trim
+
+    def after_step(self) -> None:
+        """Compare what the process holds with what it held a step after they were given back last (malloc_trim(3)).
+
+        The step that follows has its page faults again, one in many.
+        """
+        if self._trim is None:
+            return
+        now = _resident()
+        if not self._least:
+            self._least = now
+        elif now > _GROWN * self._least:
+            self._trim(0)
+            self._least = 0
+
+
+def _resident() -> int:
+    """Bytes of memory that the process holds."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - every step reads it
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def brief(shape: torch.Size | tuple[int, ...], like: Tensor, turn: int = 1) -> Tensor:

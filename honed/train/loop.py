@@ -22,6 +22,7 @@ from honed.jobs.worker import Stopped
 from honed.train import checkpoint
 from honed.train.defaults import Settings
 from honed.train.divergence import Watch
+from honed.train.heap import Holes
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
 from honed.train.placement import Placement
@@ -96,6 +97,7 @@ class Training(Generic[E, B]):
     done: int = field(default=0, init=False)
     position: Position = field(default_factory=dict, init=False)
     watch: Watch = field(default_factory=Watch, init=False)
+    holes: Holes = field(default_factory=Holes, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
     best: tuple[int, float] | None = field(default=None, init=False)
@@ -150,6 +152,7 @@ class Training(Generic[E, B]):
         norm = optimizer.step(rate, self.settings.clip_norm, self.placed.norm)
         if not math.isfinite(norm):
             self._not_finite(step, what="gradient")
+        self.holes.after_step()
         seconds = time.perf_counter() - start
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
         tokens, _ = count([step.rows], step.examples)

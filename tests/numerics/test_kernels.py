@@ -259,3 +259,16 @@ def test_freed_memory_is_kept_where_the_allocator_can_be_told(monkeypatch: pytes
     assert asked == [(-4, 0), (-1, -1)]
     monkeypatch.setattr(heap.sys, "platform", "darwin")
     assert not heap.keep_freed_memory()
+
+
+def test_holes_are_given_back_once_they_are_a_tenth_and_measured_anew_a_step_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[int] = []
+    holds = iter([100, 105, 109, 111, 103, 112, 114])
+    holes = heap.Holes()
+    monkeypatch.setattr(holes, "_trim", lambda pad: given.append(step))
+    monkeypatch.setattr(heap, "_resident", lambda: next(holds))
+    for step in range(7):  # noqa: B007 - the lambda reads it
+        holes.after_step()
+    assert given == [3, 6]  # 111 is more than 1.1 x 100; then 103 is what is held, and 114 more than 1.1 x that
