@@ -38,6 +38,11 @@ class Located:
     trained_with: str | None = None
     """Hash of the chat format that it was trained with, where its manifest says so."""
 
+    @property
+    def findable(self) -> str:
+        """What other tools load it by: the hub id of a model from there, of any other its folder, as a whole path."""
+        return self.source.removeprefix("hub ") if self.source.startswith("hub ") else str(self.folder.resolve())
+
 
 @dataclass
 class LoadedModel:
