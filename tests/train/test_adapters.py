@@ -78,6 +78,12 @@ def test_settings_of_adapters_that_full_training_would_not_read_are_refused(
         settings(home, weights="full", lora=values)
 
 
+def test_4_bit_weights_are_not_divided_among_ranks_and_that_is_said_before_a_job_is_made(home: Workspace) -> None:
+    with pytest.raises(ConfigError, match="4-bit weights can't be divided by fsdp: use shard none"):
+        settings(home, weights="qlora", shard="fsdp", ranks=2)
+    assert settings(home, weights="qlora", ranks=2).shard == "none"
+
+
 def test_an_empty_list_of_targets_is_refused(home: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"lora\.targets"):
         settings(home, weights="lora", lora={"targets": []})
