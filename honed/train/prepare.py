@@ -26,7 +26,7 @@ from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Rows, encode
+from honed.train.rows import Limit, Rows, encode
 from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
@@ -85,7 +85,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
         template=config.template,
     )
-    limit = min(config.max_length or base.context, base.context, _window(base.model.config))
+    limit = _limit(config, base)
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     streams = isinstance(train, Stream)
     _note_tools(job, dataset, base.chat)
@@ -131,7 +131,7 @@ def _chosen(job: Job) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int) -> Rows[Encoded]:
+def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
     """Return the rows of the held-out loss; ``ConfigError`` if there are none and the best step is to be kept."""
     heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), chat, limit)
     if config.keep_best and not heldout.encoded:
@@ -147,6 +147,21 @@ def _note_tools(job: Job, dataset: Artifact, chat: ChatFormat) -> None:
     if calls := datasets.tool_turns(dataset):
         how = "in the chat template's own form" if chat.speaks_tools else "as text: the chat template knows no tools"
         job.log.note(f"{calls:,} turns define or call tools, written {how}")
+
+
+def _limit(config: TrainConfig, base: LoadedModel) -> Limit:
+    """Return how long a row may be, by what is set, by the model's context or by its layers' window."""
+    longest = min(config.max_length or base.context, base.context)
+    window = _window(base.model.config)
+    if window < longest:
+        why = (
+            "fit: layers of this model look back no further (a sliding window), and packed rows are computed without it"
+        )
+        hint = "Shorten the row, or choose a base model without sliding windows: max_length can't help."
+        return Limit(window, "longer than the window", why, hint)
+    if longest == base.context:
+        return Limit(longest, hint="The model's context has no more: shorten the row, or choose another base model.")
+    return Limit(longest)
 
 
 def _window(config: Any) -> int:
