@@ -6,7 +6,7 @@ that a row lacks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from honed import config
 from honed.config import Config
+from honed.errors import ConfigError
 from honed.records import digest
 
 TAG = "segment"
@@ -68,6 +69,29 @@ def is_file(name: str) -> bool:
 def read(path: str) -> tuple[Rule, ...]:
     """Return the rules of a file. Raises ``ConfigError`` that names what is wrong in it."""
     return config.read(Segments, Path(path)).segments
+
+
+def named(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[Rule, ...]]:
+    """Return the tags that ``names`` mean, and the rules of the file of segments among them, if there is one.
+
+    The file's place has the tag ``segment``. Raises ``ConfigError`` as ``read`` does, and for a second file.
+    """
+    files = [name for name in names if is_file(name)]
+    if len(files) > 1:
+        raise ConfigError(f"segments: {' and '.join(files)} are {len(files)} files", "Name one file of segments.")
+    tags = tuple(TAG if name in files else name for name in names)
+    return tags, read(files[0]) if files else ()
+
+
+def unmatched(tags: Sequence[str], rules: Sequence[Rule], rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return in words each of ``tags`` that no row has, and each segment that no row is of; ``rows`` are their tags.
+
+    Both are often misspelt, and then nothing is measured of the people that they mean.
+    """
+    seen = {(tag, value) for row in rows for tag, value in row.items()}
+    known = {tag for tag, _ in seen}
+    said = [f"no row has the tag {tag!r}" for tag in tags if tag not in known and not (rules and tag == TAG)]
+    return said + [f"no row is of the segment {rule.name!r}" for rule in rules if (TAG, rule.name) not in seen]
 
 
 def version(rules: Sequence[Rule]) -> str:

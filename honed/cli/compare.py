@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from honed.evaluate.benefits import Benefits
-    from honed.evaluate.compare import Comparison, Evaluation
+    from honed.evaluate.compare import Comparison
     from honed.evaluate.segment import Segment
     from honed.jobs.job import Job
 
@@ -90,9 +90,9 @@ def _several(
 ) -> None:
     """Compare each of several evaluations with the first."""
     from honed.cli import several_table
-    from honed.evaluate import report_several, several
+    from honed.evaluate import compare, report_several, several
 
-    evaluations, tags = _read(found, tags)
+    evaluations, tags = compare.read_all(found, tags)
     made = several.compare_all(evaluations, tags)
     first, last = made.models[0].job, made.models[-1].job
     path = report_several.write(
@@ -109,24 +109,11 @@ def _several(
     click.echo(f"Report: {path}")
 
 
-def _read(found: Sequence[Job], tags: tuple[str, ...]) -> tuple[list[Evaluation], tuple[str, ...]]:
-    """Return the evaluations and the tags to give all by; a file of segments among these becomes a tag of the rows."""
-    from honed import segments
-    from honed.evaluate import compare
-
-    evaluations = [compare.read(job) for job in found]
-    if files := [tag for tag in tags if segments.is_file(tag)]:
-        rules = segments.read(files[-1])
-        evaluations = [compare.segmented(one, rules) for one in evaluations]
-        tags = tuple(segments.TAG if tag in files else tag for tag in tags)
-    return evaluations, tags
-
-
 def _two(workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tuple[str, ...], as_json: bool) -> None:
     """Pair two evaluations."""
     from honed.evaluate import compare, curve, report, words
 
-    (base, tuned), tags = _read(found, tags)
+    (base, tuned), tags = compare.read_all(found, tags)
     comparison = compare.compare(base, tuned, tags)
     path = report.write(
         out or workspace.jobs / tuned.job / f"against-{base.job}",

@@ -12,6 +12,8 @@ from honed.cli.tables import columns, short
 from honed.store.workspace import Workspace
 
 _SHOWN = 2
+_PARTS = (("rows", "train", "training rows"), ("preferences",) * 3, ("ratings",) * 3)
+"""Parts of a dataset, the facts that count what is left of them, and what they are called."""
 
 
 @click.command()
@@ -24,7 +26,7 @@ _SHOWN = 2
 def curate(  # noqa: PLR0913 - the flags of a command
     name: str, new: str, on: str | None, config: Path | None, sets: tuple[str, ...], workspace: Workspace, as_json: bool
 ) -> None:
-    """Clean the training rows of a dataset, step by step; held-out rows are never touched.
+    """Clean what a dataset is trained on, step by step; held-out rows are never touched.
 
     The recipe is a list of steps: decontaminate, pii, secrets, toxicity, exact, near, contradictions, triggers,
     languages and length, if nothing else is said. Each reports what it found; every row that is left out is listed
@@ -54,8 +56,9 @@ def curate(  # noqa: PLR0913 - the flags of a command
                 say(f"  {one['row']}: {short(one['what'], 200)}")
     ref = result["dataset"]
     was = "" if result["new"] else " (the same content as before: no new version)"
-    kept = f"{result['train']:,} of {result['rows']:,} training rows"
-    say(f"{ref}{was}: {kept}; {result['heldout']:,} held out, untouched")
+    parts = result["curation"][0]["parts"]
+    kept = [f"{result.get(out, 0):,} of {parts[part]['in']:,} {name}" for part, out, name in _PARTS if part in parts]
+    say(f"{ref}{was}: {', '.join(kept)}; {result['heldout']:,} held out, untouched")
     say(f"next: honed data dropped {ref}  |  honed data show {ref} --model MODEL")
 
 

@@ -12,6 +12,7 @@ import click
 from honed.cli.card import card
 from honed.cli.curate import curate
 from honed.cli.diff import diff
+from honed.cli.dropped import dropped
 from honed.cli.map import map_
 from honed.cli.mix import mix
 from honed.cli.options import emit_json, json_option, say, workspace_option
@@ -87,6 +88,7 @@ command.add_command(score)
 command.add_command(select)
 command.add_command(trial)
 command.add_command(diff)
+command.add_command(dropped)
 command.add_command(mix)
 command.add_command(show)
 command.add_command(synthesize)
@@ -247,6 +249,7 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
     done = write(dataset, form, path, split)
     if as_json:
         counts = {"written": done.written, "rows": done.rows, "left_out": done.left_out, "lost": done.lost}
+        counts["listing"] = done.listing
         emit_json({"dataset": dataset.ref, "format": form, "file": path, **counts})
         return
     trees = "" if done.rows == done.written else f", in {done.rows:,} {'tree' if done.rows == 1 else 'trees'}"
@@ -254,31 +257,9 @@ def export(name: str, form: Any, path: Path, split: Any, workspace: Workspace, a
     if split == "train" and dataset.manifest.facts["heldout"]:
         say(f"{dataset.manifest.facts['heldout']:,} held-out rows are not in it: --split all")
     if done.left_out:
-        say(f"left out, since {form} can't hold them: " + _counted(done.left_out, ", "))
+        say(f"left out, since {form} can't hold them: {_counted(done.left_out, ', ')}; see {done.listing}")
     if done.lost:
         say(f"not in the file, since {form} has no place for it: " + _counted(done.lost, ", "))
-
-
-@command.command()
-@click.argument("name")
-@workspace_option
-@json_option
-def dropped(name: str, workspace: Workspace, as_json: bool) -> None:
-    """List the rows that an import, a curation or a mix left out, each with its reason."""
-    from honed.data.dropped import read
-    from honed.store import artifacts
-
-    dataset = artifacts.resolve(workspace, "datasets", name)
-    left = read(dataset.path)
-    if as_json:
-        rows = [{"fault": fault.model_dump(), "row": row} for fault, row in left]
-        emit_json({"dataset": dataset.ref, "dropped": rows})
-        return
-    count = 0
-    for fault, row in left:
-        count += 1
-        click.echo(f"{fault}\n    {row}")
-    say(f"{dataset.ref}: {count:,} left out")
 
 
 def _failed(job: Job, error: HonedError, as_json: bool) -> NoReturn:

@@ -13,8 +13,9 @@ from honed.errors import ConfigError
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
+    from honed.evaluate.compare import Comparison
     from honed.evaluate.finding import AudienceOutcome, SuiteOutcome
-    from honed.evaluate.gate import GateConfig, Measured
+    from honed.evaluate.gate import GateConfig
     from honed.evaluate.gated import Gated, Judged, Side
     from honed.evaluate.judge.answers import Sides
 
@@ -64,9 +65,11 @@ def command(
 ) -> None:
     """Say whether the model of CANDIDATE_EVAL may take the place of that of BASE_EVAL.
 
-    Both are jobs that `honed evaluate` made on the same rows, on which the candidate must be shown to improve (paired,
-    one-sided). On each pair of --guard a fall of the margin must be ruled out. Settings are read from gate.yaml, if
-    --config names it: alpha, margin, guarded, segments, segment_margin, segment_rule, least_rows, least_segment_rows.
+    Both are jobs that `honed evaluate` made on the same held-out rows, on which the candidate must be shown to improve
+    (paired, one-sided), by answers that aren't vacuous too, and must pass more than a constant answer or the echoed
+    prompt does. On each pair of --guard a fall of the margin must be ruled out. Settings are read from gate.yaml, if
+    --config names it: alpha, primary, margin, guarded, segments, segment_margin, segment_rule, least_rows,
+    least_segment_rows.
 
     \b
     Exit code: 0 promote; 3 hold (not shown); 4 reject (shown to be worse);
@@ -110,40 +113,41 @@ def _gated(
     given: tuple[Path | None, tuple[str, ...]],
     override: tuple[str, str] | None,
 ) -> Gated:
-    """Judge the pairs of jobs, (candidate, base): the first must improve, the others must not fall."""
+    """Judge the pairs of jobs, (candidate, base): the primary suite must improve, the others must not fall."""
     from honed.config import load
     from honed.evaluate import gated
-    from honed.evaluate.gate import GateConfig, judge
+    from honed.evaluate.gate import GateConfig, judge, measured, ruled
 
-    settings = load(GateConfig, "gate", *given, {})
-    found: list[Measured] = []
+    settings = ruled(load(GateConfig, "gate", *given, {}))
+    found: dict[str, Comparison] = {}
     sides: list[Side] = []
-    for place, pair in enumerate(pairs):
-        measured, one = _measured(workspace, pair, settings, first=place == 0)
+    for pair in pairs:
+        name, comparison = _compared(workspace, pair, settings)
+        one = gated.side(comparison)
         if sides and (one.candidate_hash, one.base_hash) != (sides[0].candidate_hash, sides[0].base_hash):
             raise ConfigError(
                 f"{' and '.join(pair)} are of other models: {one.candidate} against {one.base}",
                 f"Every pair must be of {sides[0].candidate} against {sides[0].base}.",
             )
-        if one.data_hash in {other.data_hash for other in sides}:
+        if name in found or one.data_hash in {other.data_hash for other in sides}:
             raise ConfigError(f"{one.data} is given twice", "Give each suite once: it counts once.")
-        found.append(measured)
+        found[name] = comparison
         sides.append(one)
-    return gated.decide(judge(found, settings), settings, sides, override)
+    primary = settings.primary or next(iter(found))
+    if primary not in found:
+        raise ConfigError(f"primary: nothing of {primary!r} was measured", f"Suites given: {', '.join(found)}.")
+    suites = [measured(name, "improve" if name == primary else "keep", one, settings) for name, one in found.items()]
+    return gated.decide(judge(suites, settings), settings, sides, override)
 
 
-def _measured(
-    workspace: Workspace, pair: tuple[str, str], settings: GateConfig, *, first: bool
-) -> tuple[Measured, Side]:
-    from honed.evaluate import gated
-    from honed.evaluate.compare import compare_jobs
-    from honed.evaluate.gate import measured
+def _compared(workspace: Workspace, pair: tuple[str, str], settings: GateConfig) -> tuple[str, Comparison]:
+    """Return a pair's suite by its name in ``gate.yaml``, and the comparison on it."""
+    from honed.evaluate.gate import compared
     from honed.jobs import job as jobs
 
     candidate, base = (jobs.find(workspace, id_) for id_ in pair)
-    comparison = compare_jobs(base, candidate, settings.segments, settings.least_segment_rows)
-    name = comparison.data.removeprefix("suite ").partition("@")[0]
-    return measured(name, "improve" if first else "keep", comparison, settings), gated.side(comparison)
+    comparison = compared(base, candidate, settings)
+    return comparison.data.removeprefix("suite ").partition("@")[0], comparison
 
 
 def _judged(workspace: Workspace, id_: str, first: Side) -> Judged:
@@ -190,14 +194,31 @@ def _say(made: Gated) -> None:
         click.echo(f"  {plain(reason)}")
     for one in made.judged:
         click.echo(f"  beside it: {plain(one.said)}")
+    for side in made.sides:
+        for note in side.notes:
+            click.echo(f"  note on {plain(side.data)}: {plain(note)}")
     rows: list[list[object]] = []
     for suite in made.judgement.suites:
-        rows.append([plain(suite.name), suite.role, suite.n, *_numbers(suite), suite.verdict])
+        rows.append([plain(suite.name), suite.role, suite.n, *_numbers(suite), *_beside(suite), suite.verdict])
         rows += [
-            [f"  {one.tag}: {plain(words.plain(one.name))}", "", one.n, *_numbers(one), one.verdict]
+            [f"  {one.tag}: {plain(words.plain(one.name))}", "", one.n, *_numbers(one), "", "", "", one.verdict]
             for one in suite.audiences
         ]
-    click.echo("\n" + columns(["suite", "must", "rows", "difference", "95 % interval", "gate"], rows))
+    header = ["suite", "must", "rows", "difference", "95 % interval", "guarded", "always", "echo", "gate"]
+    click.echo("\n" + columns(header, rows))
+    click.echo(
+        "\nguarded: passes by answers that aren't vacuous; always, echo: one constant answer, the prompt said back"
+    )
+
+
+def _beside(suite: SuiteOutcome) -> tuple[str, str, str]:
+    """What stands beside the passes of a suite: the change of guarded ones, and what both floors pass."""
+    from honed.evaluate import words
+
+    if suite.guarded is None:
+        return "", "", ""
+    constant, echo = (words.percent(suite.floors[name].rate) for name in ("constant", "echo"))
+    return words.points(suite.guarded.difference, 1), constant, echo
 
 
 def _numbers(line: SuiteOutcome | AudienceOutcome) -> tuple[str, str]:

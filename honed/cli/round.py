@@ -135,7 +135,12 @@ def _cells(name: str, role: str, line: SuiteOutcome | AudienceOutcome) -> list[T
 
     from honed.evaluate import words
 
-    marks = {"pass": Text("✓", "green"), "fail": Text("✗", "red"), "too few": Text("too few rows", "yellow")}
+    marks = {
+        "pass": Text("✓", "green"),
+        "fail": Text("✗", "red"),
+        "not seen to fall": Text("no fall seen", "dim"),
+        "too few": Text("too few rows", "yellow"),
+    }
     mark = marks.get(line.verdict, Text(line.verdict, "yellow"))
     if line.before is None or line.after is None or line.difference is None or line.interval is None:
         return [Text(name), Text(role), Text(str(line.n)), Text(), Text(), Text(), Text(), mark]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -39,20 +41,32 @@ FORMATS: Mapping[Format, Form] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """How many records were written in how many rows, how often what was left out why, and what the rest lost."""
+    """How many records were written in how many rows, how often what was left out why, and what the rest lost.
+
+    ``listing`` is the file that holds those left out, each with its reason, if there are any.
+    """
 
     written: int
     rows: int
     left_out: Mapping[str, int]
     lost: Mapping[str, int]
+    listing: Path | None = None
 
 
 def export(dataset: Artifact, form: Format, path: Path, split: Split | Literal["all"]) -> Exported:
     """Write the records of ``split`` that the shape holds to ``path``: an array if it is named .json, else JSON lines.
 
-    Raises ``DataError`` if there is none, ``StoreError`` if the file is there already or can't be written.
+    Those that it can't hold go to ``<path>.left-out.jsonl``, each with its reason. Raises ``DataError`` if there is
+    none, ``StoreError`` if the file is there already or can't be written.
     """
-    tally = Tally()
+    with _listing(path.with_name(f"{path.name}.left-out.jsonl")) as listing:
+        return _exported(dataset, form, path, split, listing)
+
+
+def _exported(
+    dataset: Artifact, form: Format, path: Path, split: Split | Literal["all"], listing: _Listing
+) -> Exported:
+    tally = Tally(listed=listing.add)
     array = path.suffix == ".json" or (FORMATS[form].array and path.suffix != ".jsonl")
     stream = FORMATS[form].rows(_records(dataset, split), tally)
     first = next(stream, None)
@@ -60,7 +74,36 @@ def export(dataset: Artifact, form: Format, path: Path, split: Split | Literal["
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.items()) or f"no {split} rows"
         raise DataError(f"{dataset.ref}: nothing can be written as {form}: {reasons}", _instead(dataset))
     rows = written(path, chain([first], stream), array=array)
-    return Exported(tally.written, rows, tally.left_out, tally.lost)
+    return Exported(tally.written, rows, tally.left_out, tally.lost, listing.path if tally.left_out else None)
+
+
+class _Listing:
+    """The file of what is left out, opened when there is something."""
+
+    def __init__(self, path: Path, open_files: ExitStack) -> None:
+        self.path, self.scratch = path, path.with_name(f".{path.name}.{os.getpid()}")
+        self._open = open_files
+        self._file: BufferedWriter | None = None
+
+    def add(self, record: Record, reason: str) -> None:
+        """Write a record that is left out."""
+        if self._file is None:
+            self._file = self._open.enter_context(self.scratch.open("wb"))
+        self._file.write(as_json({"reason": reason, "row": record.model_dump(mode="json")}) + b"\n")
+
+
+@contextmanager
+def _listing(path: Path) -> Iterator[_Listing]:
+    """Yield a list that becomes a file if all goes well and something is in it."""
+    with writing(path), ExitStack() as open_files:
+        listing = _Listing(path, open_files)
+        try:
+            yield listing
+            open_files.close()
+            if listing.scratch.exists():
+                listing.scratch.replace(path)
+        finally:
+            listing.scratch.unlink(missing_ok=True)
 
 
 def _instead(dataset: Artifact) -> str:

@@ -20,6 +20,7 @@ from honed.data.sources.container import Told
 from honed.data.sources.find import shown
 from honed.data.sources.row import Meter
 from honed.data.survey import Survey, Wanted, surveying
+from honed.data.tagged import SOURCE, sources, tagged
 from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
@@ -59,6 +60,8 @@ class Importing:
         self._read = self._faulty = 0
         self._first: Fault | None = None
         self._sources: list[dict[str, Any]] = []
+        files = [*settings.files, *([settings.heldout_file] if settings.heldout_file else ())]
+        self._named = sources(files) if len(settings.files) > 1 else {}
         self._said = time.monotonic()
 
     def run(self, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class Importing:
                     self._refuse(refused)
                 if self._faulty == 0 or settings.allow_faults:
                     for part, table in self._placing.placed(read, given):
-                        self._draft.add(part, table)
+                        self._draft.add(part, tagged(table, SOURCE, self._named[name]) if self._named else table)
         self._end(survey, name, given)
 
     def _end(self, survey: Survey, name: str, given: Split | None) -> None:
@@ -127,8 +130,7 @@ class Importing:
         self._faulty += len(found.faults)
         self._first = self._first or found.faults[0]
         self._reasons[found.faults[0].kind] += 1
-        for fault in found.faults:
-            self._out.write(dropped.line(fault, found.text))
+        self._out.write(dropped.line(found.faults[0], found.text, found.faults[1:]))
 
     def _judge(self) -> None:
         """Raise if a fault stops the import, or no row is left."""

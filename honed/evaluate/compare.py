@@ -61,7 +61,8 @@ def fate(before: bool | None, after: bool | None) -> str:
 class LossChange(Record):
     """Held-out loss in nats per supervised token, on the rows that both models could read.
 
-    ``p_value`` is Wilcoxon's, of each row's own difference per token: it asks of rows, the interval of tokens.
+    ``p_value`` is Wilcoxon's, of each family's own difference per token: it asks of families of rows, the interval,
+    for which whole families are drawn again, of tokens.
     """
 
     rows: int
@@ -160,7 +161,7 @@ def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), small
     tags = tags or list(dict.fromkeys([*base.outcome.segments, *tuned.outcome.segments])) or SEGMENTS
     groups = {tag: _groups(tag, rows) for tag in tags}
     segments = {tag: _segments(cells, base.answers, smallest) for tag, cells in groups.items()}
-    gaps = {tag: worst({one.name: one.tuned for one in cells}) for tag, cells in segments.items()}
+    gaps = {tag: _worst(segments[tag], cells) for tag, cells in groups.items()}
     return Comparison(
         base_job=base.job,
         tuned_job=tuned.job,
@@ -177,10 +178,20 @@ def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), small
         power=power.of(whole.pairs, whole.design_effect) if whole else None,
         floors=base.outcome.floors,
         loss=_loss(base, tuned),
-        notes=_notes(base, tuned),
+        notes=(*_notes(base, tuned), *_unmatched(groups, rows)),
         graded=graded.change(list(_values(rows))),
         benefits=benefits.benefits([_benefit(row, base.answers) for row in rows], smallest),
     )
+
+
+def read_all(found: Sequence[Job], tags: Sequence[str]) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """Return the evaluations and the tags to give all by; a file of segments among these becomes a tag of the rows.
+
+    Raises as ``read`` and ``segments.named`` do.
+    """
+    evaluations = [read(job) for job in found]
+    named, rules = rules_.named(tags)
+    return [segmented(one, rules) for one in evaluations] if rules else evaluations, named
 
 
 def compare_jobs(base: Job, tuned: Job, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
@@ -242,6 +253,22 @@ def _groups(tag: str, rows: Sequence[Pair]) -> dict[str, list[Pair]]:
     return {name: [row for row in rows if row.tags.get(tag) == name] for name in names}
 
 
+def _unmatched(groups: Mapping[str, Mapping[str, Sequence[Pair]]], rows: Sequence[Pair]) -> list[str]:
+    """Say which tags no row has. The usual ones are always tried, and not missed."""
+    wanted = [tag for tag in groups if tag not in SEGMENTS] if rows else []
+    said = rules_.unmatched(wanted, (), [row.tags for row in rows])
+    return [f"Of those that have a verifier, {what}: nothing is given by it." for what in said]
+
+
+def _worst(segments: Sequence[Segment], cells: Mapping[str, Sequence[Pair]]) -> Worst | None:
+    """The group that the tuned model passes least often, by families of rows."""
+    effects = {}
+    for one in segments:
+        rows = [(bool(row.tuned.passed), families.family(row.tags, row.prompt)) for row in cells[one.name]]
+        effects[one.name] = families.rate_effect(*zip(*rows, strict=True))
+    return worst({one.name: one.tuned for one in segments}, effects)
+
+
 def _small(groups: Mapping[str, Sequence[Pair]], smallest: int) -> dict[str, int]:
     return {name: len(group) for name, group in groups.items() if len(group) < smallest}
 
@@ -297,15 +324,18 @@ def _loss(base: Evaluation, tuned: Evaluation) -> LossChange | None:
     shared = sorted(base.losses.keys() & tuned.losses.keys())
     if not shared or base.outcome.template_hash != tuned.outcome.template_hash:
         return None
-    before = [base.losses[row] for row in shared]
-    after = [tuned.losses[row] for row in shared]
-    tokens = [line.tokens for line in before]
-    differences = [two.nats - one.nats for one, two in zip(before, after, strict=True)]
+    cells: dict[str, list[str]] = {}
+    for row in shared:
+        answer = base.answers.get(row)  # a row that wasn't answered is told by its id alone
+        cells.setdefault(families.family(answer.tags, answer.prompt) if answer else row, []).append(row)
+    tokens = [sum(base.losses[row].tokens for row in cell) for cell in cells.values()]
+    before, after = ([sum(one.losses[row].nats for row in cell) for cell in cells.values()] for one in (base, tuned))
+    differences = [two - one for one, two in zip(before, after, strict=True)]
     total = sum(tokens)
     return LossChange(
         rows=len(shared),
-        base=sum(line.nats for line in before) / total,
-        tuned=sum(line.nats for line in after) / total,
+        base=sum(before) / total,
+        tuned=sum(after) / total,
         difference=sum(differences) / total,
         interval=stats.bootstrap(differences, tokens),
         p_value=ranks.wilcoxon([change / count for change, count in zip(differences, tokens, strict=True)]),

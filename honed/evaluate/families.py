@@ -69,6 +69,27 @@ def design_effect(pairs: Pairs, by: Sums) -> float:
     return max(1.0, together / alone)
 
 
+def rate_effect(passed: Sequence[bool], families: Sequence[Hashable]) -> float:
+    """Return how many rows carry the evidence of one independent row where a single pass rate is told, 1 or more.
+
+    As ``design_effect``; where all rows pass or none does, or there is one family, a family counts as a single row.
+    """
+    sizes: dict[Hashable, int] = {}
+    sums_: dict[Hashable, int] = {}
+    for one, name in zip(passed, families, strict=True):
+        sizes[name] = sizes.get(name, 0) + 1
+        sums_[name] = sums_.get(name, 0) + one
+    count, n = len(sizes), len(passed)
+    share = sum(passed) / n
+    if count == n:
+        return 1.0
+    if count < 2 or share in (0, 1):
+        return n / count
+    left = np.asarray(list(sums_.values())) - share * np.asarray(list(sizes.values()))
+    together = count / (count - 1) * float((left**2).sum()) / n
+    return max(1.0, together / (share * (1 - share)))
+
+
 def bootstrap(by: Sums, *, seed: int = 0, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
     """Return the percentile interval of the mean difference when whole families are drawn again.
 

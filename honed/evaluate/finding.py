@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from honed.evaluate.rates import Rate
@@ -10,14 +11,27 @@ from honed.records import Record
 
 Role = Literal["improve", "keep"]
 Verdict = Literal["promote", "hold", "reject"]
-Finding = Literal["pass", "not shown", "too few", "fail"]
-"""``fail`` is harm that is shown; ``too few`` rows, and what isn't shown, are neither a pass nor a failure."""
+Finding = Literal["pass", "not seen to fall", "not shown", "too few", "fail"]
+"""``fail`` is harm that is shown; ``too few`` rows, and what isn't shown, are neither a pass nor a failure.
+
+``not seen to fall`` is said of a group only: no fall beyond its margin was seen, and none is ruled out.
+"""
+
+
+class GuardedOutcome(Record):
+    """The same suite by passes whose answer isn't vacuous; ``p_value`` asks of these what it asks of all passes."""
+
+    before: Rate
+    after: Rate
+    difference: float
+    interval: Interval
+    p_value: float
 
 
 class AudienceOutcome(Record):
     """One group of a suite, by default of tag ``audience``; rates are fractions, ``reason`` a sentence.
 
-    A group of too few rows has no numbers.
+    ``verdict`` is ``pass`` only where a fall of its margin is ruled out. A group of too few rows has no numbers.
     """
 
     name: str
@@ -38,7 +52,8 @@ class SuiteOutcome(Record):
 
     Rates and differences are fractions, not percentages; ``interval`` is Newcombe's of the paired difference,
     ``p_value`` the one-sided one of what the suite has to show: a rise (the exact test), or no fall of the margin
-    (Tango's score test). Without a verified row the numbers are None.
+    (Tango's score test). ``guarded`` are the passes by answers that aren't vacuous, ``floors`` what answers that read
+    nothing pass. Without a verified row the numbers are None.
     """
 
     name: str
@@ -50,6 +65,8 @@ class SuiteOutcome(Record):
     difference: float | None
     interval: Interval | None
     p_value: float | None
+    guarded: GuardedOutcome | None = None
+    floors: Mapping[str, Rate] = {}
     won: int
     lost: int
     verdict: Finding

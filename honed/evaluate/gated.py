@@ -18,7 +18,7 @@ from honed.errors import DataError
 from honed.evaluate.compare import Comparison
 from honed.evaluate.finding import Judgement, Verdict
 from honed.evaluate.gate import GateConfig
-from honed.records import Record
+from honed.records import Record, Split
 from honed.store import tokens
 from honed.store.workspace import Workspace, write_whole, writing
 
@@ -27,7 +27,10 @@ _PURPOSE = "honed.gate"
 
 
 class Side(Record):
-    """A pair of evaluations that was judged: their jobs, and what they measured on what."""
+    """A pair of evaluations that was judged: their jobs, and what they measured on what.
+
+    ``notes`` say what else differs between the two than the model.
+    """
 
     candidate_job: str
     base_job: str
@@ -37,6 +40,8 @@ class Side(Record):
     base_hash: str
     data: str
     data_hash: str
+    split: Split
+    notes: tuple[str, ...]
 
 
 class Override(Record):
@@ -82,6 +87,8 @@ def side(comparison: Comparison) -> Side:
         base_hash=comparison.base.model_hash,
         data=comparison.data,
         data_hash=comparison.data_hash,
+        split=comparison.split,
+        notes=comparison.notes,
     )
 
 
@@ -123,6 +130,23 @@ def read(workspace: Workspace, path: Path) -> Gated:
             "Don't rely on it; run honed gate again on the same evaluations.",
         )
     return found
+
+
+def of_model(workspace: Workspace, model: str) -> Gated | None:
+    """Return the newest decision on ``model`` (``name@vN``) as a candidate that lies in the workspace's jobs, if any.
+
+    One kept elsewhere isn't known. Raises ``DataError`` as ``read`` does if one that names the model was changed.
+    """
+    found = []
+    for path in workspace.jobs.glob(f"*/against-*/{FILE}"):
+        try:
+            kept = orjson.loads(path.read_bytes())
+            names = {side["candidate"] for side in kept["sides"]}
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # not a decision at all, so not one on this model
+        if model in names:
+            found.append(read(workspace, path))
+    return max(found, key=lambda made: made.when, default=None)
 
 
 def _text(made: Gated) -> str:

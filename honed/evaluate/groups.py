@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from honed.errors import DataError
-from honed.evaluate import outcome, rates, stats
+from honed.evaluate import families, outcome, rates, stats
 from honed.evaluate.outcome import Answer, BaseFloor, Groups, RowLoss, SegmentLoss
 from honed.evaluate.stats import SMALLEST
 from honed.jobs.job import Job
@@ -19,12 +19,13 @@ def groups(
     cells, small = rates.split(_rates(tag, judged, guarded=False))
     every = _rates(tag, judged, guarded=True)
     lost, few = _losses(tag, losses, tags)
+    effects = {name: _effect([one for one in judged.values() if one.tags.get(tag) == name]) for name in cells}
     return Groups(
         passed=cells,
         guarded={name: every[name] for name in cells},
         losses=lost,
         small={**few, **small},
-        worst=rates.worst(cells),
+        worst=rates.worst(cells, effects),
     )
 
 
@@ -60,6 +61,12 @@ def _rates(tag: str, judged: Mapping[str, Answer], *, guarded: bool) -> dict[str
             passed = bool(answer.passed) and not (guarded and answer.vacuous)
             cells.setdefault(answer.tags[tag], []).append(passed)
     return {name: rates.rate(cells[name]) for name in sorted(cells)}
+
+
+def _effect(answers: Sequence[Answer]) -> float:
+    """How many of these rows carry the evidence of one independent row."""
+    names = [families.family(answer.tags, answer.prompt) for answer in answers]
+    return families.rate_effect([bool(answer.passed) for answer in answers], names)
 
 
 def _losses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, sqrt
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, gammaln, ndtr, ndtri
 
+from honed.evaluate import stats
 from honed.evaluate.stats import Pairs
 from honed.records import Record
 
@@ -74,14 +76,34 @@ def detectable(n: int, differing: float, wanted: float = POWER) -> float | None:
     return high
 
 
-def rows(difference: float, differing: float, wanted: float = POWER) -> int:
-    """Return how many rows show a true ``difference`` with power ``wanted``."""
+def rows(difference: float, differing: float, wanted: float = POWER, tail: float = 0.025) -> int:
+    """Return how many rows show a true ``difference``, one-sided at ``tail``, with power ``wanted``."""
+    return _least(lambda n: power(n, difference, differing, tail) >= wanted)
+
+
+def rows_to_keep(margin: float, differing: float, wanted: float = POWER, tail: float = 0.025) -> int:
+    """Return how many rows rule out a fall of ``margin``, one-sided at ``tail``, if truly nothing changed.
+
+    ``differing`` is the share of rows on which the two models disagree. What luck leaves in ``wanted`` of all cases is
+    put to ``stats.not_worse``: the normal quantile of a difference of 0, whose variance is ``differing`` a row.
+    """
+
+    def shown(n: int) -> bool:
+        differ = n * differing
+        lost = min(n, ceil((differ + float(ndtri(wanted)) * sqrt(differ)) / 2))
+        won = max(0, round(differ) - lost)
+        return stats.not_worse(Pairs(n - won - lost, won, lost, 0), margin) < tail
+
+    return _least(shown)
+
+
+def _least(shown: Callable[[int], bool]) -> int:
     low, high = 1, 8
-    while power(high, difference, differing) < wanted and high < _MOST:
+    while not shown(high) and high < _MOST:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, difference, differing) >= wanted else (middle, high)
+        low, high = (low, middle) if shown(middle) else (middle, high)
     return high
 
 

@@ -32,7 +32,7 @@ class Worst(Record):
     """The group of a tag that passes least often, and how far all other rows are ahead of it, as a fraction.
 
     The interval of ``gap`` is as wide as being chosen from ``of`` groups asks for: of level 1 - 0.05 / ``of``
-    (O. J. Dunn, "Multiple comparisons among means", JASA 56 (1961)).
+    (O. J. Dunn, "Multiple comparisons among means", JASA 56 (1961)). It counts families of rows.
     """
 
     name: str
@@ -49,15 +49,21 @@ def split(cells: Mapping[str, Rate], smallest: int = SMALLEST) -> tuple[dict[str
     return large, {name: cell.n for name, cell in cells.items() if cell.n < smallest}
 
 
-def worst(cells: Mapping[str, Rate]) -> Worst | None:
-    """Return the group that passes least often beside the others; None if there are fewer than two."""
+def worst(cells: Mapping[str, Rate], effects: Mapping[str, float] | None = None) -> Worst | None:
+    """Return the group that passes least often beside the others; None if there are fewer than two.
+
+    ``effects`` are the design effects of the groups' rates (``families.rate_effect``), 1 where rows are independent.
+    """
     if len(cells) < 2:
         return None
     name = min(cells, key=lambda one: (cells[one].rate, one))
+    effects = effects or dict.fromkeys(cells, 1.0)
     passed = sum(cell.passed for cell in cells.values()) - cells[name].passed
     n = sum(cell.n for cell in cells.values()) - cells[name].n
     others = Rate(passed=passed, n=n, rate=passed / n, interval=stats.wilson(passed, n))
     level = 1 - (1 - LEVEL) / len(cells)
-    interval = stats.gap((cells[name].passed, cells[name].n), (passed, n), level)
+    apart = sum(cell.n * effects[one] for one, cell in cells.items() if one != name) / n
+    first = (cells[name].passed / effects[name], cells[name].n / effects[name])
+    interval = stats.gap(first, (passed / apart, n / apart), level)
     gap = others.rate - cells[name].rate
     return Worst(name=name, rate=cells[name], others=others, of=len(cells), gap=gap, interval=interval)

@@ -21,10 +21,20 @@ from honed.store.workspace import Workspace
 def run(workspace: Workspace, config: EvaluateConfig) -> Job:
     """Start the worker and return its job at once; follow it with ``honed.jobs.launch.follow``.
 
-    The versions of dataset and model are resolved now and kept, and a file of segments is read, so that a resumed job
-    asks the same model about the same rows. Raises, before anything is written, ``StoreError`` if there is no such
-    dataset, ``ConfigError`` if there is no such suite or scorer, a harness isn't installed or the segments can't be
-    read, ``JobError`` if there is no such evaluation of the base.
+    Raises as ``resolved`` does before anything is written.
+    """
+    job = jobs.create(workspace, "evaluate", resolved(workspace, config))
+    launch.start(job)
+    return job
+
+
+def resolved(workspace: Workspace, config: EvaluateConfig) -> EvaluateConfig:
+    """Return the settings as a job keeps them: resolved once more they are the same.
+
+    The versions of dataset and model are fixed, and a file of segments is read, so that a resumed job asks the same
+    model about the same rows. Raises ``StoreError`` if there is no such dataset, ``ConfigError`` if there is no such
+    suite or scorer, a harness isn't installed or the segments can't be read, ``JobError`` if there is no such
+    evaluation of the base.
     """
     source: dict[str, Any] = {}
     if config.data is not None:
@@ -41,18 +51,12 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
         source["base"] = jobs.find(workspace, config.base).id
     if config.endpoint is None:
         source["model"] = pinned(workspace, config.model)
-    config = ruled(config).model_copy(update=source)
-    job = jobs.create(workspace, "evaluate", config)
-    launch.start(job)
-    return job
+    return ruled(config).model_copy(update=source)
 
 
 def ruled(config: EvaluateConfig) -> EvaluateConfig:
     """Return the settings with the rules of the file of segments that they name, if they name one."""
-    files = [name for name in config.segments if segments.is_file(name)]
-    if len(files) > 1 or (files and config.rules):
-        raise ConfigError(f"segments: {', '.join(files)} and more rules", "Name one file of segments.")
-    if not files:
-        return config
-    names = tuple(segments.TAG if name in files else name for name in config.segments)
-    return config.model_copy(update={"segments": names, "rules": segments.read(files[0])})
+    names, rules = segments.named(config.segments)
+    if rules and config.rules:
+        raise ConfigError(f"segments: {', '.join(config.segments)} and more rules", "Name one file of segments.")
+    return config.model_copy(update={"segments": names, "rules": rules}) if rules else config

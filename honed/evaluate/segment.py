@@ -22,6 +22,25 @@ class Judged(NamedTuple):
     family: str
 
 
+class Change(Record):
+    """How passes by answers that aren't vacuous changed: counts, and what they show, as those of all passes do."""
+
+    both: int
+    won: int
+    lost: int
+    neither: int
+    design_effect: float
+    difference: float
+    interval: Interval
+    p_better: float
+    p_worse: float
+
+    @property
+    def pairs(self) -> Pairs:
+        """The counts, as the statistics take them."""
+        return Pairs(self.both, self.won, self.lost, self.neither)
+
+
 class Segment(Record):
     """A group of rows under both models. Rates, differences and intervals are fractions, not percentages.
 
@@ -29,7 +48,7 @@ class Segment(Record):
     ``design_effect`` how many rows count as one. ``p_value`` is the exact two-sided one of these rows alone,
     ``p_adjusted`` that one after Holm's step over the groups of the same tag; ``p_better`` and ``p_worse`` are its
     one-sided parts, ``p_fall`` the p-value of a fall of five points or more. ``verdict`` rests on the adjusted ones.
-    The guarded rates count passes by answers that aren't vacuous.
+    The guarded rates count passes by answers that aren't vacuous, ``guarded`` is their paired change.
     """
 
     name: str
@@ -38,6 +57,7 @@ class Segment(Record):
     tuned: Rate
     base_guarded: Rate
     tuned_guarded: Rate
+    guarded: Change
     floors: Mapping[str, Rate]
     both: int
     won: int
@@ -64,8 +84,9 @@ class Segment(Record):
 def segment(name: str, rows: Sequence[Judged]) -> Segment:
     """Return what at least one row shows, as the only group there is."""
     before, after = [row.before for row in rows], [row.after for row in rows]
+    names = [row.family for row in rows]
     counts = stats.count(before, after)
-    by = families.sums(before, after, [row.family for row in rows])
+    by = families.sums(before, after, names)
     effect = families.design_effect(counts, by)
     p_value, p_fall = families.test(counts, by), stats.not_worse(counts, MARGIN, effect)
     return Segment(
@@ -75,6 +96,7 @@ def segment(name: str, rows: Sequence[Judged]) -> Segment:
         tuned=rate(after),
         base_guarded=rate(row.before_guarded for row in rows),
         tuned_guarded=rate(row.after_guarded for row in rows),
+        guarded=_change([row.before_guarded for row in rows], [row.after_guarded for row in rows], names),
         floors={floor: rate(row.floors[floor] for row in rows) for floor in ("constant", "echo")},
         both=counts.both,
         won=counts.won,
@@ -91,6 +113,22 @@ def segment(name: str, rows: Sequence[Judged]) -> Segment:
         p_fall=p_fall,
         p_adjusted=p_value,
         verdict=stats.verdict(counts.difference, p_value, p_fall),
+    )
+
+
+def _change(before: Sequence[bool], after: Sequence[bool], names: Sequence[str]) -> Change:
+    counts, by = stats.count(before, after), families.sums(before, after, names)
+    effect = families.design_effect(counts, by)
+    return Change(
+        both=counts.both,
+        won=counts.won,
+        lost=counts.lost,
+        neither=counts.neither,
+        design_effect=effect,
+        difference=counts.difference,
+        interval=stats.newcombe(counts, effect=effect),
+        p_better=families.test(counts, by, "greater"),
+        p_worse=families.test(counts, by, "less"),
     )
 
 

@@ -121,8 +121,10 @@ def newcombe(pairs: Pairs, level: float = LEVEL, effect: float = 1.0) -> Interva
     return Interval(max(-1.0, pairs.difference - down), min(1.0, pairs.difference + up))
 
 
-def gap(first: tuple[int, int], second: tuple[int, int], level: float = LEVEL) -> Interval:
+def gap(first: tuple[float, float], second: tuple[float, float], level: float = LEVEL) -> Interval:
     """Return the interval of the second pass rate minus the first, on different rows; each is (passed, n).
+
+    Rows that aren't independent are given divided by their design effect.
 
     R. G. Newcombe, "Interval estimation for the difference between independent proportions: comparison of eleven
     methods", Statistics in Medicine 17 (1998), method 10.

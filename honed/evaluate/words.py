@@ -115,7 +115,10 @@ def verdicts(comparison: Comparison) -> list[str]:
     if comparison.power:
         said.append(_power(comparison.power))
     if whole and whole.families < whole.n:
-        said.append(f"The {whole.n} rows are {whole.families} families: p-values and intervals count these, not rows.")
+        said.append(
+            f"The {whole.n} rows are {whole.families} families: p-values, and the intervals of differences and gaps, "
+            "count these; the interval of a single pass rate counts rows."
+        )
     if comparison.graded:
         said.append(_graded(comparison.graded))
     if whole and comparison.loss:

@@ -21,7 +21,7 @@ from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.harness import names, run_tasks
-from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
+from honed.evaluate.outcome import SEGMENTS, Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.scorers import own
 from honed.evaluate.shard import Shard, shard
 from honed.evaluate.suites import chosen, scores
@@ -188,6 +188,9 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
         job.log.note(f"{repeated} rows repeat another row's turns and count once")
     if settings.rows and settings.rows > len(rows):
         job.log.note(f"{settings.rows} rows were asked for, and there are {len(rows)}: all are used")
+    wanted = [tag for tag in settings.segments if tag not in SEGMENTS]  # the usual ones are always tried
+    for what in segments.unmatched(wanted, settings.rules, [row.tags for row in rows]):
+        job.log.note(f"{what}: nothing is given by it")
     if unverified := sum(row.check is None for row in rows):
         answered = min(unverified, settings.unverified_answers)
         counts = "count for the loss only" if settings.loss and settings.suite is None else "are not measured"

@@ -22,7 +22,8 @@ class RoundConfig(Config):
     )
     data: str = Field(description="dataset that the feedback is mixed with: name (newest version) or name@vN")
     suites: tuple[SuiteConfig, ...] = Field(
-        min_length=1, description="held-out rows that decide, each with data, rows, role (improve or keep) and margin"
+        min_length=1,
+        description="held-out rows that decide, each with data or suite, rows, role (improve or keep) and margin",
     )
     base: str = Field(default="live", description="model that is trained on: an alias, name@vN, a folder, a hub id")
     alias: str = Field(default="live", description="alias that is compared against, and moved if the candidate passes")

@@ -29,7 +29,11 @@ def training(config: RoundConfig, objective: Literal["sft", "dpo"], base: str, d
 
 def evaluation(config: RoundConfig, suite: SuiteConfig, model: str) -> EvaluateConfig:
     """Return the settings of one evaluation of a suite. Raises ``ConfigError`` that names the key that is wrong."""
-    fixed = {"model": model, "data": suite.data, "rows": suite.rows, "split": "heldout"}
+    if "suite" in config.evaluate:
+        where = f"round {config.name}: evaluate: 'suite' is set by the round itself"
+        raise ConfigError(where, "Name it among the round's suites: - {suite: safety, role: keep, margin: 0.1}")
+    fixed: dict[str, Any] = {"model": model, "data": suite.data, "rows": suite.rows, "split": "heldout"}
+    fixed["suite"] = suite.suite and (suite.suite,)
     return _built(EvaluateConfig, config.evaluate, _MEASURE, fixed, f"round {config.name}: evaluate")
 
 
@@ -40,11 +44,6 @@ def wants_preferences(config: RoundConfig) -> bool:
         where = f"round {config.name}: dpo.enabled"
         raise ConfigError(f"{where}: it can be auto, true or false, not {enabled!r}", "auto: when there are pairs.")
     return bool(enabled)
-
-
-def suite_name(suite: SuiteConfig) -> str:
-    """Return what people call a suite: its dataset's name without the version."""
-    return suite.data.partition("@")[0]
 
 
 def _built(

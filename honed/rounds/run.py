@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 
 from honed.errors import ConfigError, StoreError
+from honed.evaluate.gate import ruled
+from honed.evaluate.suites import chosen
+from honed.evaluate.suites.suite import pinned as pinned_suite
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
 from honed.models.load import pinned
 from honed.rounds import plan
 from honed.rounds.config import RoundConfig
+from honed.rounds.gate import SuiteConfig
 from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 
@@ -38,21 +42,30 @@ def resolved(workspace: Workspace, config: RoundConfig) -> RoundConfig:
         raise ConfigError(f"round {config.name}: {config.name!r} is an alias", "Choose another name for the round.")
     _check_database(config)
     data = artifacts.resolve(workspace, "datasets", config.data).ref
-    suites = tuple(
-        suite.model_copy(update={"data": artifacts.resolve(workspace, "datasets", suite.data).ref})
-        for suite in config.suites
-    )
-    names = [plan.suite_name(suite) for suite in suites]
+    suites = tuple(_pinned(workspace, suite) for suite in config.suites)
+    names = [suite.name for suite in suites]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"round {config.name}: suites: {twice!r} is there twice", "Name each dataset once.")
+        raise ConfigError(f"round {config.name}: suites: {twice!r} is there twice", "Name each dataset or suite once.")
+    if config.gate.primary is not None:
+        raise ConfigError(f"round {config.name}: gate.primary: the suites of a round have roles", "Set role: improve.")
     base = pinned(workspace, config.base)
-    config = config.model_copy(update={"data": data, "suites": suites, "base": base})
+    gate = ruled(config.gate)
+    config = config.model_copy(update={"data": data, "suites": suites, "base": base, "gate": gate})
     plan.wants_preferences(config)
     for objective in ("sft", "dpo"):
         plan.training(config, objective, base, data, config.name)
     for suite in suites:
         plan.evaluation(config, suite, live)
     return config
+
+
+def _pinned(workspace: Workspace, suite: SuiteConfig) -> SuiteConfig:
+    """Return a suite with its dataset's version; one that isn't a dataset is read once, to be sure that it can be."""
+    if suite.suite is None:
+        assert suite.data is not None, "the settings hold one of both"
+        return suite.model_copy(update={"data": artifacts.resolve(workspace, "datasets", suite.data).ref})
+    chosen.read((suite.suite,))
+    return suite if suite.suite in chosen.GROUPS else suite.model_copy(update={"suite": pinned_suite(suite.suite)})
 
 
 def database_url(config: RoundConfig) -> str | None:

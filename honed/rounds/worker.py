@@ -12,7 +12,9 @@ from honed.data import dropped, licences
 from honed.errors import StoreError
 from honed.evaluate.finding import Judgement
 from honed.evaluate.gate import judge
+from honed.evaluate.run import resolved as evaluation_settings
 from honed.evaluate.run import run as start_evaluation
+from honed.evaluate.suites import chosen
 from honed.feedback.derive import VERSION, derive
 from honed.jobs import worker
 from honed.jobs.events import ArtifactMade
@@ -141,10 +143,13 @@ class _Round:
         return {"dataset": dataset.ref, **counts}
 
     def _heldout(self) -> dict[str, str]:
-        """Return the ids of every held-out prompt, of the suites and of the dataset before, each with its dataset."""
-        refs = dict.fromkeys([*(suite.data for suite in self.config.suites), self.config.data])
-        found = [artifacts.resolve(self.job.workspace, "datasets", ref) for ref in refs]
-        return {row.prompt_id: one.ref for one in found for row in datasets.rows(one, "heldout")}
+        """Return the ids of every held-out prompt, of the suites and of the dataset before, each with its source."""
+        refs = dict.fromkeys([*(suite.data for suite in self.config.suites if suite.data), self.config.data])
+        data = [artifacts.resolve(self.job.workspace, "datasets", ref) for ref in refs]
+        held = {row.prompt_id: one.ref for one in data for row in datasets.rows(one, "heldout")}
+        for name in (suite.suite for suite in self.config.suites if suite.suite):
+            held |= {row.conversation.prompt_id: f"suite {name}" for row in chosen.read((name,)).rows}
+        return held
 
     def _train(self, mixed: Mapping[str, Any], wants: bool) -> str:
         """Train on the rows, if feedback gave any, then on the pairs, if there are any; return the last model."""
@@ -165,10 +170,9 @@ class _Round:
         """Put every suite's rows to the live model and to the candidate, and judge the pairs of answers."""
         found = []
         for suite in self.config.suites:
-            name = plan.suite_name(suite)
-            before = self._measure(f"before/{name}", self.live, suite)
-            after = self._measure(f"after/{name}", candidate, suite)
-            found.append(gate.of_jobs(name, suite, (before, after), self.config.gate))
+            before = self._measure(f"before/{suite.name}", self.live, suite)
+            after = self._measure(f"after/{suite.name}", candidate, suite)
+            found.append(gate.of_jobs(suite, (before, after), self.config.gate))
         judged = judge(found, self.config.gate)
         now = aliases.target(self.job.workspace, self.config.alias)
         if now == self.live:
@@ -179,7 +183,7 @@ class _Round:
         return judged.model_copy(update={"verdict": verdict, "reasons": (reason, *others)})
 
     def _measure(self, step: str, model: str, suite: gate.SuiteConfig) -> Job:
-        wanted = plan.evaluation(self.config, suite, model)
+        wanted = evaluation_settings(self.job.workspace, plan.evaluation(self.config, suite, model))
         self.steps.away(step, wanted, lambda: start_evaluation(self.job.workspace, wanted))
         return Job(self.job.workspace.jobs / self.steps.ledger.of(step)["job"])
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from honed import segments
 from honed.records import ATTRIBUTES
+from honed.segments import Rule
 
 TAGS = ("task", "source", "dataset", *ATTRIBUTES)
 """Tags that rows are counted by, besides all attributes that somebody declared."""
@@ -18,9 +21,10 @@ OTHERS = "(others)"
 
 
 class Counts:
-    """Counts by tag, value and split; and by attribute and the place where it was declared."""
+    """Counts by tag, value and split, by segment if there are rules; and by attribute and where it was declared."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = rules
         self._by: dict[str, dict[str, Counter[str]]] = {}
         self._declared: dict[str, Counter[str]] = {}
 
@@ -30,7 +34,8 @@ class Counts:
         grouped = table.select(keys).group_by(keys, use_threads=False).aggregate([([], "count_all")])
         for one in grouped.to_pylist():
             tags, declared = (orjson.loads(one[name] or "{}") for name in ("tags", "declared"))
-            for tag in dict.fromkeys((*TAGS, *declared)):
+            tags = segments.shown(self._rules, tags)
+            for tag in dict.fromkeys((*TAGS, *declared, *([segments.TAG] if self._rules else ()))):
                 if tag in tags:
                     self._by.setdefault(tag, {}).setdefault(tags[tag], Counter())[one["split"]] += one["count_all"]
             for tag, where in declared.items():

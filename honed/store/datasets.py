@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from honed.errors import StoreError
 from honed.records import Conversation, Preference, Rating, Split
+from honed.segments import Rule
 from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
 from honed.store.columns import SCHEMAS, Part
@@ -30,7 +31,7 @@ from honed.store.workspace import Workspace
 ROWS = "rows.parquet"
 PREFERENCES = "preferences.parquet"
 RATINGS = "ratings.parquet"
-_FILES: Mapping[Part, str] = {"rows": ROWS, "preferences": PREFERENCES, "ratings": RATINGS}
+FILES: Mapping[Part, str] = {"rows": ROWS, "preferences": PREFERENCES, "ratings": RATINGS}
 _CHUNK = 4096
 """Rows in a row group, at most."""
 _CHUNK_BYTES = 1 << 24
@@ -40,18 +41,18 @@ _CHUNK_BYTES = 1 << 24
 class Draft:
     """A dataset that is being written, streamed: tables of records in, an artifact out."""
 
-    def __init__(self, scratch: Path, open_files: ExitStack) -> None:
+    def __init__(self, scratch: Path, open_files: ExitStack, rules: Sequence[Rule] = ()) -> None:
         self.counts: Counter[str] = Counter(train=0, heldout=0)
         """How many rows of each split, preferences and ratings were added."""
         self._scratch, self._open = scratch, open_files
-        self._tags = Counts()
+        self._tags = Counts(rules)
         self._writers: dict[Part, Any] = {}
         self.add("rows", SCHEMAS["rows"].empty_table())
 
     def add(self, part: Part, table: pa.Table) -> None:
         """Append records (``columns.table``); rows have their split by now."""
         if part not in self._writers:
-            writer = pq.ParquetWriter(self._scratch / _FILES[part], SCHEMAS[part], compression="zstd")
+            writer = pq.ParquetWriter(self._scratch / FILES[part], SCHEMAS[part], compression="zstd")
             self._writers[part] = self._open.enter_context(writer)
         if not len(table):
             return
@@ -85,10 +86,13 @@ class Draft:
 
 
 @contextmanager
-def drafting(workspace: Workspace, name: str) -> Iterator[Draft]:
-    """Yield a draft of the next version of ``name``; nothing stays unless it is published."""
+def drafting(workspace: Workspace, name: str, rules: Sequence[Rule] = ()) -> Iterator[Draft]:
+    """Yield a draft of the next version of ``name``; nothing stays unless it is published.
+
+    Its rows are counted by the segments of ``rules`` too.
+    """
     with artifacts.draft(workspace, "datasets", name) as scratch, ExitStack() as open_files:
-        yield Draft(scratch, open_files)
+        yield Draft(scratch, open_files, rules)
 
 
 def write(  # noqa: PLR0913 - each is a part of the artifact
@@ -214,10 +218,29 @@ def traces(dataset: Artifact) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
     Nothing else of the records is read, so that a walk over every dataset is quick.
     """
-    for part in _FILES:
+    for part in FILES:
         for plain in _lines(dataset, part, ["id", "events"]):
             if plain.get("events"):
                 yield part, plain["id"], tuple(plain["events"])
+
+
+def groups(dataset: Artifact, part: Part) -> list[int]:
+    """Return how many records each row group of a part has; none if the dataset has no such part."""
+    path = dataset.path / FILES[part]
+    if part != "rows" and not path.exists():
+        return []
+    with _opened(path) as file:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+
+def tables(dataset: Artifact, part: Part) -> Iterator[pa.Table]:
+    """Yield the records of a part as tables, in their stored order; none if the dataset has no such part."""
+    path = dataset.path / FILES[part]
+    if part != "rows" and not path.exists():
+        return
+    with _opened(path) as file:
+        for batch in file.iter_batches(_CHUNK):
+            yield columns.fitted(part, pa.Table.from_batches([batch]))
 
 
 def tool_turns(dataset: Artifact) -> int:
@@ -241,7 +264,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _lines(dataset: Artifact, part: Part, names: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    path = dataset.path / _FILES[part]
+    path = dataset.path / FILES[part]
     if part != "rows" and not path.exists():
         return
     with _opened(path) as file:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
-from honed.train import attention_cuda, batches, likelihood, prefixes
+from honed.train import attention_cuda, attention_native, batches, likelihood, prefixes
 from honed.train.attention import Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -69,6 +69,10 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     steps = planned(table)
     if settings.device == "cuda":
         reasons.append(_attention(model, examples, steps, shared=table is not None))
+    elif settings.device == "cpu":
+        name, why = attention_native.choose(model.config.get_text_config(), model.dtype)
+        model.set_attn_implementation(name)
+        reasons.append(why)
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
     return Layout(fused, packed, table is not None, path, steps, said, settings)

@@ -15,6 +15,8 @@ from torch.distributed.tensor import DTensor
 
 from honed.train.kernels import room
 
+_WIDE = "honed_wide"
+
 
 class Optimizer:
     """AdamW over named parameters, with fp32 masters where the parameters are not fp32 themselves.
@@ -108,7 +110,21 @@ def _master(parameter: nn.Parameter) -> Tensor:
         share = local(parameter.detach())  # the same memory
         assert share.dtype == torch.float32, "placement.py shards in fp32"
         return share.requires_grad_()
-    return parameter if parameter.dtype == torch.float32 else parameter.detach().float().requires_grad_()
+    if parameter.dtype == torch.float32:
+        return parameter
+    wide = getattr(parameter, _WIDE, None)
+    return (parameter.detach().float() if wide is None else wide).requires_grad_()
+
+
+def keep_wide(model: nn.Module, wide: nn.Module) -> None:
+    """Let the masters of ``model``'s 16-bit weights begin at those of ``wide``, the same model in fp32.
+
+    Rounded to 16 bits first, a model that is stored in more would begin its training from another one.
+    """
+    for (name, parameter), (same, other) in zip(model.named_parameters(), wide.named_parameters(), strict=True):
+        assert name == same and other.dtype == torch.float32
+        if parameter.dtype != torch.float32:
+            setattr(parameter, _WIDE, other.detach())
 
 
 def local(tensor: Tensor) -> Tensor:

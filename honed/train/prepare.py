@@ -24,6 +24,7 @@ from honed.train import attention, footprint, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
+from honed.train.optim import keep_wide
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Limit, Rows, encode
@@ -82,7 +83,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         job.workspace,
         dtype=DTYPES[precision],
         device="cpu" if sharded or config.weights == "qlora" else device,  # each moved there as it is cut, or quantised
-        attention=attention.FUSED if device == "cpu" else attention.PARTS,  # on CUDA, layout.py finds a faster one
+        attention=attention.FUSED if device == "cpu" else attention.PARTS,  # layout.py finds a faster one
         template=config.template,
     )
     limit = _limit(config, base)
@@ -106,6 +107,9 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     if ranks.first:
         write_whole(job.path / CHOSEN, json.dumps({**choice, "reasons": reasons}))
+    if settings.weights == "full" and not sharded and precision != "fp32":
+        wide = models.load(config.base, job.workspace, device=device, template=config.template)
+        keep_wide(base.model, wide.model)
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)

@@ -1,8 +1,9 @@
 """The base model's log-likelihoods of every answer, computed once and kept in the workspace for all runs on the data.
 
-No second model is held in memory: they are computed before the first step, while the model is still the base. A number
-belongs to its row, whichever pass it was computed in (rows of a pack stay apart), so that other seeds, orders and
-numbers of epochs find them again. Passes differ in the last bits only: before the first step margins are 0 to rounding.
+No second model is held in memory: they are computed before the first step, while the model is still the base. In fp32 a
+number belongs to its row, whichever pass it was computed in (rows of a pack stay apart), so that other seeds, orders and
+numbers of epochs find them again: passes differ in the last bits only. In 16 bits these last bits are nats: there the
+passes are those of the run's first epoch. Either way margins are 0 to rounding before the first step.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,48 +58,68 @@ class Reference:
     fused: bool
     pack_tokens: int
 
-    def key(self, model: PreTrainedModel, rows: Sequence[Encoded]) -> str:
+    def key(
+        self, model: PreTrainedModel, rows: Sequence[Encoded], passes: Sequence[Sequence[int]] | None = None
+    ) -> str:
         """Return 32 hex digits over everything that decides the numbers.
 
         That is: this object, the model's settings (quantization among them), the types of its weights, the attention's
-        path, the libraries and the code that compute, and every row's token ids and weights in order, which hold all
-        that dataset, template and settings of the data can change.
+        path, the libraries and the code that compute, the passes if they are given, and every row's token ids and
+        weights in order, which hold all that dataset, template and settings of the data can change.
         """
         settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
         types = sorted({str(parameter.dtype) for parameter in model.parameters()})
         by = [model.config._attn_implementation, torch.__version__, transformers.__version__, _code()]
-        head = [asdict(self), settings, types, by, len(rows)]
+        head = [asdict(self), settings, types, by, len(rows), passes]
         total = hashlib.sha256(orjson.dumps(head, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
         for row in rows:
             total.update(np.array([len(row.ids), *row.ids], np.int64).tobytes())
             total.update(np.array(row.weights, np.float64).tobytes())
         return total.hexdigest()[:32]
 
-    def attach(self, placed: Placement, examples: Sequence[E], job: Job, stopping: Callable[[], bool]) -> tuple[E, ...]:
+    def attach(
+        self,
+        placed: Placement,
+        examples: Sequence[E],
+        job: Job,
+        stopping: Callable[[], bool],
+        packs: Sequence[Sequence[int]] | None = None,
+    ) -> tuple[E, ...]:
         """Return the examples with their references, from the workspace's cache or else computed and put there.
 
+        ``packs`` are passes to compute them in, by the examples' indices; those in none have passes of their own.
         The model computes as the base still. Several ranks share the passes out among them, and rank 0 keeps what they
         computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
         """
         rows, ranks = [row for example in examples for row in example.referred], placed.ranks
-        path = job.workspace.cache / "references" / f"{ranks.agreed(self.key(placed.model, rows))}.safetensors"
+        passes = None if packs is None else _given(packs, [len(example.referred) for example in examples])
+        key = ranks.agreed(self.key(placed.model, rows, passes))
+        path = job.workspace.cache / "references" / f"{key}.safetensors"
         table = _kept(path, len(rows)) if ranks.first else None
         if ranks.agreed(table is not None):
             job.log.note(f"the base model's likelihoods of {len(rows)} answers are read from {path}")
             kept: list[float] = ranks.agreed(table.tolist() if table is not None else [])
             values = iter(kept)
         else:
-            computed = self._computed(placed, rows, job, stopping)
+            computed = self._computed(placed, rows, passes or [], job, stopping)
             ranks.together(lambda: _keep(path, computed) if ranks.first else None)
             values = iter(computed.tolist())
         return tuple(replace(one, reference=tuple(islice(values, len(one.referred)))) for one in examples)
 
     @torch.no_grad()
-    def _computed(self, placed: Placement, rows: Sequence[Encoded], job: Job, stopping: Callable[[], bool]) -> Tensor:
+    def _computed(
+        self,
+        placed: Placement,
+        rows: Sequence[Encoded],
+        passes: Sequence[Sequence[int]],
+        job: Job,
+        stopping: Callable[[], bool],
+    ) -> Tensor:
         """The log-likelihood of every row in nats, (R,) in fp32."""
         placed.model.eval()
         table = torch.full((len(rows),), torch.nan)
-        passes = list(_passes(rows, self.pack_tokens if self.packed else 0))
+        others = sorted(set(range(len(rows))) - {index for some in passes for index in some})
+        passes = [*passes, *_passes(rows, others, self.pack_tokens if self.packed else 0)]
         costs = [sum(len(rows[index].ids) for index in some) for some in passes]
         rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
         compute = partial(answers.log_likelihoods, fused=self.fused)
@@ -131,14 +152,20 @@ def _keep(path: Path, table: Tensor) -> None:
         write_whole(path, save({_TENSOR: table}))
 
 
-def _passes(rows: Sequence[Encoded], budget: int) -> Iterator[list[int]]:
-    """Cut the rows' indices into passes of ``budget`` tokens at most; a longer row goes alone.
+def _given(packs: Sequence[Sequence[int]], counts: Sequence[int]) -> list[list[int]]:
+    """Make passes of examples passes of their rows; example i has ``counts[i]`` of them."""
+    starts = [0, *accumulate(counts)]
+    return [[row for index in pack for row in range(starts[index], starts[index + 1])] for pack in packs]
+
+
+def _passes(rows: Sequence[Encoded], indices: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut indices of rows into passes of ``budget`` tokens at most; a longer row goes alone.
 
     Rows that begin alike lie side by side, so that what they share is computed once.
     """
     some: list[int] = []
     room = budget
-    for index in sorted(range(len(rows)), key=lambda index: (rows[index].ids, index)):
+    for index in sorted(indices, key=lambda index: (rows[index].ids, index)):
         length = len(rows[index].ids)
         if some and length > room:
             yield some
@@ -162,6 +189,7 @@ def _code() -> str:
     """The content hash of the code that computes: of the rooms ``models`` and ``train``."""
     room = Path(__file__).parents[1]
     total = hashlib.sha256()
-    for path in sorted(path for name in _CODE for path in (room / name).rglob("*.py")):
+    sources = (path for name in _CODE for kind in ("*.py", "*.c") for path in (room / name).rglob(kind))
+    for path in sorted(sources):
         total.update(path.read_bytes())
     return total.hexdigest()

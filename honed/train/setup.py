@@ -107,7 +107,9 @@ def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callab
         fused=layout.fused,
         pack_tokens=settings.pack_tokens,
     )
-    return replace(train, encoded=reference.attach(placed, train.encoded, run.job, stopping))
+    first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]
+    packs = None if settings.precision == "fp32" else [pack for step in first for pack in step.packs]
+    return replace(train, encoded=reference.attach(placed, train.encoded, run.job, stopping, packs))
 
 
 def _placed(run: Prepared, here: Ranks) -> Placement:

@@ -116,7 +116,34 @@ def test_dropped_shows_what_was_left_out_and_why(imported: Workspace, capsys: py
     assert out[0].endswith("rows.jsonl:3: output: the answer is empty")
     assert json.loads(out[1]) == alpaca(3, output="")
     assert run(["data", "dropped", "set@v1", "--json", "--workspace", str(imported.path)]) == 0
-    assert document(capsys)["dropped"][0]["fault"]["line"] == 3
+    assert document(capsys)["dropped"][0]["faults"][0]["line"] == 3
+
+
+def test_a_row_with_two_faults_is_left_out_once_with_both_and_found_by_either(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = alpaca(2, instruction=" ", output="")
+    path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, [alpaca(1), bad, alpaca(3, output="")])))
+    result = work(queued(workspace, [path], allow_faults=True, heldout=0.0), lambda: False)
+    assert sum(result["dropped"].values()) == 2
+    args = ["data", "dropped", "set", "--workspace", str(workspace.path)]
+    assert run([*args, "--json"]) == 0
+    found = document(capsys)
+    assert [[fault["kind"] for fault in one["faults"]] for one in found["dropped"]] == [
+        ["empty prompt", "empty answer"],
+        ["empty answer"],
+    ]
+    assert (found["left_out"], found["reasons"]) == (2, {"empty answer": 2, "empty prompt": 1})
+    assert run([*args, "--reason", "empty prompt"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out.splitlines()[2]) == bad
+    assert told.err.endswith("set@v1: 1 left out: empty prompt\n")
+    assert run([*args, "--limit", "1"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 3
+    assert told.err.endswith("2 left out: 2 empty answer, 1 empty prompt; 1 of them shown\n")
+    assert run([*args, "--reason", "leak"]) == 1
+    assert "The reasons are: empty prompt, empty answer." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny")

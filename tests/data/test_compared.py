@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from honed.cli.main import run
@@ -117,6 +119,37 @@ def test_a_label_that_is_neither_true_nor_false_is_a_fault(label: Any) -> None:
     found = table.read({"prompt": "q", "completion": "a", "label": label}, "kto")
     assert [problem.path for problem in found.problems] == [("label",)]
     assert table.shape_of({"prompt": "q", "completion": "a", "label": label}) == "prompt-response"
+
+
+def labelled(kind: str, label: str, labels: tuple[Any, Any], folder: Path) -> Path:
+    """A file of answers whose labels alternate."""
+    rows = [{"prompt": f"q{n}", "completion": f"a{n}", label: labels[n % 2]} for n in range(6)]
+    path = folder / f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "csv":
+        path.write_text("\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n")
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(("label", "labels"), [("label", (0, 1)), ("label", ("0", "1")), ("good", ("bad", "good"))])
+def test_labels_of_0_and_1_or_words_are_detected_where_all_rows_have_one(
+    workspace: Workspace, tmp_path: Path, kind: str, label: str, labels: tuple[Any, Any]
+) -> None:
+    path = labelled(kind, label, labels, tmp_path)
+    result = work(queued(workspace, [str(path)], heldout=0.0), lambda: False)
+    kept = list(datasets.ratings(artifacts.resolve(workspace, "datasets", "set")))
+    assert ([one.good for one in kept], result["train"]) == ([False, True] * 3, 0)
+    assert "answers with a label (KTO): 6 of 6 rows" in result["sources"][0]["detected"]
+
+
+def test_a_number_beside_an_answer_is_no_label_where_a_row_has_none_or_another() -> None:
+    row = {"prompt": "q", "completion": "a"}
+    for other in ({}, {"label": 2}, {"label": "sports"}):
+        assert table.shape_of_all([{**row, "label": 1}, {**row, **other}]) == "prompt-response"
 
 
 def pairs(count: int) -> list[dict[str, Any]]:

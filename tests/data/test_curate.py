@@ -19,6 +19,8 @@ from honed.data.curate.recipe import CurateConfig
 from honed.data.curate.table import STEPS
 from honed.data.curate.worker import work
 from honed.errors import ConfigError, DataError, StoreError
+from honed.evaluate.config import EvaluateConfig
+from honed.jobs import job as jobs
 from honed.jobs.worker import Stopped
 from honed.models.chat import from_tokenizer
 from honed.models.load import LoadedModel
@@ -132,6 +134,28 @@ def test_a_row_with_the_prompt_of_an_embedded_suite_is_dropped(workspace: Worksp
     _, left = curated(workspace, "decontaminate")
     assert [row.answer for row in left] == ["you"]
     assert left_out(workspace)[0][0] == "evaluation prompt"
+
+
+def test_suites_that_the_workspace_measured_with_are_looked_for_and_others_named(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    exam = tmp_path / "exam"
+    exam.mkdir()
+    (exam / "rows.jsonl").write_text(json.dumps({"id": "1", "prompt": "Name the tallest tower of nowhere"}) + "\n")
+    (exam / "manifest.json").write_text(json.dumps({"name": "exam", "rows": "rows.jsonl"}))
+    for suite in ((str(exam), "safety"), ("lm-eval:arc_easy",), (str(tmp_path / "gone"),)):
+        jobs.create(workspace, "evaluate", EvaluateConfig(model="any", suite=suite))
+    jobs.create(workspace, "evaluate", EvaluateConfig(model="any", data="set"))
+    stored(workspace, [said("name the tallest tower of Nowhere!", "no"), said("hello", "you")])
+    result, left = curated(workspace, "decontaminate")
+    assert [row.answer for row in left] == ["you"]
+    assert "exam:1" in left_out(workspace)[0][1]
+    (step,) = result["curation"]
+    assert "exam" in step["notes"][0]
+    assert step["notes"][1] == (
+        "measured with, and not looked for: lm-eval:arc_easy (another harness has its text), "
+        f"{tmp_path / 'gone'} (no suite lies there any more)"
+    )
 
 
 def test_held_out_rows_of_other_datasets_count_as_evaluation_rows(workspace: Workspace) -> None:

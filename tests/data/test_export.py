@@ -120,6 +120,10 @@ def test_what_is_left_out_or_lost_is_counted(workspace: Workspace, tmp_path: Pat
     done = export(filled(workspace), "alpaca", tmp_path / "out.jsonl", "all")
     assert (done.written, dict(done.lost)) == (2, {"events": 1})
     assert dict(done.left_out) == {"with tool calls": 1, "preferences or ratings": 1}
+    assert done.listing == tmp_path / "out.jsonl.left-out.jsonl"
+    called, pair = map(json.loads, done.listing.read_text().splitlines())
+    assert (called["reason"], called["row"]["messages"][-1]["content"]) == ("with tool calls", "a")
+    assert (pair["reason"], pair["row"]["chosen"]) == ("preferences or ratings", "good")
     _, good, wrong = taken(tmp_path / "out.jsonl")
     assert ([one.row.answer for one in good], wrong) == (["a", "a"], [])
 
@@ -129,6 +133,8 @@ def test_only_the_training_split_is_written_unless_another_is_asked_for(workspac
     assert export(dataset, "messages", tmp_path / "a.jsonl", "train").written == 2
     assert export(dataset, "messages", tmp_path / "b.jsonl", "heldout").written == 1
     assert export(dataset, "dpo", tmp_path / "c.jsonl", "train").written == 1
+    assert export(dataset, "messages", tmp_path / "d.jsonl", "heldout").listing is None
+    assert not (tmp_path / "d.jsonl.left-out.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,32 @@ def test_a_conversation_that_begins_with_a_held_out_row_is_a_leak(workspace: Wor
     assert (result["train"], result["heldout"], result["dropped"]) == (1, 1, {"leak": 1})
 
 
+def test_rows_of_several_files_are_tagged_with_theirs_unless_they_name_a_source(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+    own = alpaca(3, source="forum")
+    files = [
+        saved(tmp_path / "x", "rows.jsonl", lines([alpaca(1), alpaca(2), own])),
+        saved(tmp_path / "y", "rows.jsonl", lines([alpaca(4)])),
+        saved(tmp_path, "pairs.csv", "prompt,chosen,rejected\nq,a,b\n"),
+    ]
+    result = work(queued(workspace, files, heldout=0.0), never)
+    dataset = artifacts.resolve(workspace, "datasets", "set")
+    found = [row.tags["source"] for row in datasets.rows(dataset, "train")]
+    assert found == ["x/rows.jsonl", "x/rows.jsonl", "forum", "y/rows.jsonl"]
+    assert [pair.tags for pair in datasets.preferences(dataset)] == [{"source": "pairs.csv"}]
+    assert result["counts"]["source"] == {
+        "x/rows.jsonl": {"train": 2},
+        "forum": {"train": 1},
+        "y/rows.jsonl": {"train": 1},
+    }
+    work(queued(workspace, files[:1], name="one", heldout=0.0), never)
+    first = next(datasets.rows(artifacts.resolve(workspace, "datasets", "one"), "train"))
+    assert "source" not in first.tags  # a single file tells nothing apart
+
+
 def test_equal_rows_are_kept_once_wherever_they_stand(workspace: Workspace, tmp_path: Path) -> None:
     rows = [alpaca(number) for number in range(64)]
     path = saved(tmp_path, "rows.json", json.dumps([*rows, *rows, rows[5]]))  # json.dump writes a list on one line

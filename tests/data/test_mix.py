@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from honed.cli.main import run
 from honed.config import build
 from honed.data import dropped
+from honed.data.curate.recipe import CurateConfig
+from honed.data.curate.worker import work as curate
 from honed.data.mix.lots import Lot
 from honed.data.mix.plan import Plan, plan, planned
 from honed.data.mix.recipe import MixConfig
@@ -25,6 +27,7 @@ from honed.errors import ConfigError, DataError, StoreError
 from honed.jobs import job as jobs
 from honed.jobs.worker import Stopped
 from honed.records import Conversation, Message, Preference, Rating
+from honed.rounds.card import facts
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact, Manifest
 from honed.store.workspace import Workspace
@@ -122,6 +125,15 @@ def test_a_prompt_that_any_dataset_holds_out_is_trained_on_by_none(workspace: Wo
     assert list(datasets.ratings(mix)) == []
 
 
+def test_a_row_held_out_twice_is_listed_with_its_text(workspace: Workspace) -> None:
+    stored(workspace, "one", rows("a", 2), [row("h")])
+    stored(workspace, "two", rows("b", 2), [row("other"), row("h")])
+    mixed(workspace, datasets=["one", "two"])
+    ((fault, text),) = dropped.read(artifacts.resolve(workspace, "datasets", "mix").path)
+    assert (fault.kind, fault.field, fault.line) == ("held out twice", "held-out row", 2)
+    assert Conversation.model_validate_json(text).prompt == row("h").prompt
+
+
 def test_a_row_of_two_datasets_is_taken_once_and_counted(workspace: Workspace) -> None:
     stored(workspace, "one", rows("a", 4), [row("h")])
     stored(workspace, "two", [*rows("a", 2), row("a 3", "another answer")], [row("h")])
@@ -184,6 +196,12 @@ def test_segments_are_dealt_counted_and_kept_by_their_version(workspace: Workspa
     assert result["segments"]["rows"] == {"(none)": 8, "young": 4}
     assert len(result["segments"]["version"]) == 16
     assert all("segment" not in one.tags for one in found)  # a rule is no attribute of a row
+    assert result["counts"]["segment"] == {"young": {"train": 4}}
+    curation = build(CurateConfig, {"dataset": "mix", "name": "clean", "steps": ["exact"]}, "test")
+    clean = curate(jobs.create(workspace, "curate", curation), lambda: False)
+    assert clean["counts"]["segment"] == {"young": {"train": 4}}
+    card = facts.card(workspace, artifacts.resolve(workspace, "datasets", "clean"))
+    assert card.scan.by["segment"] == {"young": {"train": 4}}
     config = artifacts.resolve(workspace, "datasets", "mix").manifest.config
     assert config["rules"] == [{"name": "young", "where": {"audience": ["child", "teen"]}}]
 

@@ -96,7 +96,7 @@ def test_graded_answers_have_a_mean_and_a_paired_change(compared: Comparison, ba
     alone = graded.graded(base.answers.values())
     change = compared.graded
     assert alone is not None and change is not None
-    assert (alone.n, alone.mean) == (15, change.base)  # the fields of precision alone are graded
+    assert (alone.n, alone.mean) == (21, change.base)  # the fields of precision alone are graded
     assert alone.interval.low <= alone.mean <= alone.interval.high
     assert change.difference == pytest.approx(change.tuned - change.base)
     assert line(compared, "precision").graded == change
@@ -123,7 +123,7 @@ def test_style_is_measured_by_audience() -> None:
     assert found is not None
     styles = {style.audience: style for style in found.styles}
     assert styles["child"].base_grade < 2 < 15 < styles["expert"].tuned_grade
-    assert (styles["child"].n, styles["child"].base_words) == (12, 6)
+    assert (styles["child"].n, styles["child"].base_words) == (20, 6)
 
 
 def test_rows_of_no_suite_have_no_table() -> None:

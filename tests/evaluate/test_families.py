@@ -125,10 +125,34 @@ def test_rows_and_detectable_differences_turn_into_each_other() -> None:
 def test_the_worst_group_is_behind_all_others(cells: dict[str, tuple[int, int]]) -> None:
     groups = {name: rates.rate([True] * passed + [False] * failed) for name, (passed, failed) in cells.items()}
     gap = rates.worst(groups)
+    assert rates.worst(groups, dict.fromkeys(groups, 1.0)) == gap
     assert (gap is None) == (len(groups) < 2)
     if gap:
         assert gap.rate.rate == min(cell.rate for cell in groups.values())
         assert gap.interval.low <= gap.gap <= gap.interval.high and gap.gap >= 0
+
+
+def test_the_worst_groups_gap_counts_families_of_rows() -> None:
+    passed, names = [True] * 24 + [False] * 24, [place // 4 for place in range(48)]
+    assert families.rate_effect(passed, names) == pytest.approx(4 * 12 / 11)
+    assert families.rate_effect(passed, range(48)) == 1
+    assert families.rate_effect([True] * 48, names) == 4  # nothing tells how alike they are: a family is one row
+    groups = {"a": rates.rate([True] * 20 + [False] * 28), "b": rates.rate([True] * 40 + [False] * 8)}
+    rows, by_family = rates.worst(groups), rates.worst(groups, {"a": 4.0, "b": 4.0})
+    assert rows is not None and by_family is not None and by_family.gap == rows.gap
+    assert by_family.interval.low < rows.interval.low < rows.interval.high < by_family.interval.high
+    quarter = ((5, 12), (10, 12))
+    assert by_family.interval == pytest.approx(stats.gap(*quarter, 1 - 0.05 / 2))
+
+
+def test_rows_that_rule_a_fall_out_are_as_many_as_the_gate_takes() -> None:
+    # Two models that agree on every row: 70 rows rule out a fall of five points at 0.05, and 69 don't.
+    assert power.rows_to_keep(0.05, 0.0, tail=0.05) == 70
+    assert stats.not_worse(Pairs(70, 0, 0, 0), 0.05) < 0.05 <= stats.not_worse(Pairs(69, 0, 0, 0), 0.05)
+    n = power.rows_to_keep(0.05, 0.2, tail=0.05)
+    drawn = np.random.default_rng(0).multinomial(n, [0.1, 0.1, 0.8], size=4000)
+    shown = [stats.not_worse(Pairs(int(same), int(won), int(lost), 0), 0.05) < 0.05 for won, lost, same in drawn]
+    assert 0.77 < sum(shown) / len(shown) < 0.85
 
 
 def test_newcombes_interval_of_independent_rates_is_the_published_one() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from honed.errors import DataError
 from honed.evaluate.finding import Judgement, Role
 from honed.evaluate.gate import GateConfig, Measured, judge, measured
 from honed.evaluate.segment import Judged, Segment
 from honed.evaluate.segment import segment as of_rows
 from honed.evaluate.stats import Pairs, holm, mcnemar, not_worse
 from honed.evaluate.words import GAP
+from honed.segments import Rule
 
 
 def segment(pairs: Pairs, name: str = "all") -> Segment:
@@ -19,6 +22,29 @@ def segment(pairs: Pairs, name: str = "all") -> Segment:
     verdicts = [fate for fate, count in zip(fates, pairs, strict=True) for _ in range(count)]
     floors = {"constant": False, "echo": False}
     return of_rows(name, [Judged(*both, *both, floors, str(place)) for place, both in enumerate(verdicts)])
+
+
+def hollow(pairs: Pairs, vacuous: int, constant: int = 0, name: str = "all") -> Segment:
+    """A group with these counts, of whose won rows (or, without any, of those that both pass) some are vacuous passes.
+
+    A constant answer passes the first ``constant`` rows.
+    """
+    fates = [(True, True), (False, True), (True, False), (False, False)]
+    verdicts = [fate for fate, count in zip(fates, pairs, strict=True) for _ in range(count)]
+    won = [place for place, both in enumerate(verdicts) if both == ((False, True) if pairs.won else (True, True))]
+    empty = set(won[:vacuous])
+    rows = [
+        Judged(
+            before,
+            after,
+            before,
+            after and place not in empty,
+            {"constant": place < constant, "echo": False},
+            str(place),
+        )
+        for place, (before, after) in enumerate(verdicts)
+    ]
+    return of_rows(name, rows)
 
 
 def suite(
@@ -34,6 +60,11 @@ def suite(
     return Measured(
         "helpdesk", "helpdesk@v1", role, margin, segment(pairs), {"audience": groups}, {"audience": small or {}}
     )
+
+
+def whole(segment: Segment, role: Role = "improve") -> Measured:
+    """A suite without groups."""
+    return Measured("ifbench", "suite ifbench", role, 0.05, segment)
 
 
 def said(made: Judgement) -> str:
@@ -136,8 +167,93 @@ def test_a_rise_that_chance_may_bring_is_held_and_names_what_is_asked_for() -> N
     assert made.verdict != "promote"
     assert said(made) == (
         "Suite helpdesk is not shown to improve: from 42 % to 45 % of 200 rows (+3 points, 10 won, 4 lost), p = 0.090; "
-        "a rise with one-sided p < 0.05 is asked for."
+        "a rise with one-sided p < 0.05 is asked for. To show a rise of 3 points takes about 517 rows."
     )
+
+
+def test_a_gain_of_vacuous_answers_alone_is_not_promoted() -> None:
+    # 10 % to 44 %, all of it by "ok": the constant answer passes as many rows, and no guarded pass is won.
+    found = whole(hollow(Pairs(30, 102, 0, 168), vacuous=102, constant=132))
+    made = judge([found], GateConfig())
+    assert made.verdict == "hold"
+    assert said(made) == (
+        "Suite ifbench is not shown to improve by answers that aren't vacuous: from 10 % to 10 % of 300 rows "
+        "(0 points, 0 won, 0 lost), p = 1.00; a rise of these with one-sided p < 0.05 is asked for too."
+    )
+    (suite,) = made.suites
+    assert suite.difference == pytest.approx(0.34) and suite.floors["constant"].rate == pytest.approx(0.44)
+    assert suite.guarded is not None and (suite.guarded.difference, suite.guarded.p_value) == (0, 1)
+
+
+def test_a_gain_that_ends_no_higher_than_a_constant_answer_is_not_promoted() -> None:
+    found = whole(hollow(Pairs(30, 60, 0, 210), vacuous=0, constant=90))
+    made = judge([found], GateConfig())
+    assert made.verdict == "hold"
+    assert said(made) == (
+        "Suite ifbench improved, and still passes 30 % of 300 rows, no more than one constant answer does (30 %): it "
+        "shows nothing."
+    )
+    above = whole(hollow(Pairs(30, 60, 0, 210), vacuous=0, constant=89))
+    assert judge([above], GateConfig()).verdict == "promote"
+
+
+def test_a_guarded_suite_that_keeps_its_passes_by_vacuous_answers_alone_holds() -> None:
+    made = judge([whole(hollow(Pairs(300, 0, 0, 100), vacuous=60), "keep")], GateConfig())
+    assert made.verdict == "hold"
+    assert "may have fallen by answers that aren't vacuous: from 75 % to 60 % of 400 rows" in said(made)
+    assert judge([whole(hollow(Pairs(300, 0, 0, 100), vacuous=0), "keep")], GateConfig()).verdict == "promote"
+
+
+def test_a_group_that_keeps_its_passes_by_vacuous_answers_alone_holds() -> None:
+    group = hollow(Pairs(40, 0, 0, 10), vacuous=20, name="novice")
+    found = Measured("chat", "chat@v1", "improve", 0.05, segment(Pairs(0, 99, 0, 0)), {"audience": (group,)})
+    made = judge([found], GateConfig())
+    assert made.verdict == "hold"
+    assert "audience novice may have fallen by answers that aren't vacuous: from 80 % to 40 %" in said(made)
+
+
+def test_a_group_of_which_no_fall_is_ruled_out_is_not_called_a_pass() -> None:
+    groups = {"novice": Pairs(6, 0, 1, 3), "expert": Pairs(60, 0, 0, 40)}
+    made = judge([suite(Pairs(80, 30, 4, 86), "improve", audiences=groups)], GateConfig())
+    assert made.verdict == "promote"
+    assert {one.name: one.verdict for one in made.suites[0].audiences} == {
+        "novice": "not seen to fall",
+        "expert": "pass",
+    }
+
+
+def test_a_guarded_tag_that_no_row_of_any_suite_has_holds_and_is_named() -> None:
+    gate = GateConfig(segments=("audience", "audiense"))
+    rise = suite(Pairs(80, 30, 4, 86), "improve", audiences={"novice": Pairs(20, 0, 0, 20)})
+    made = judge([rise], gate)
+    assert made.verdict == "hold"
+    assert said(made) == (
+        "Segments: no row has the tag 'audiense' in any suite, so nobody is guarded by it; see its spelling."
+    )
+    assert judge([rise], GateConfig(segments=("audience",))).verdict == "promote"
+    bare = suite(Pairs(80, 30, 4, 86), "improve")
+    assert judge([bare, rise], GateConfig(segments=("audience",))).verdict == "promote"  # one of both has them
+    assert judge([bare], GateConfig()).verdict == "promote"  # audiences are guarded where rows have them
+    assert judge([bare], GateConfig(segments=("audience",))).verdict == "hold"
+
+
+def test_a_segment_that_no_row_is_of_holds_and_is_named() -> None:
+    rules = (Rule(name="young", where={"age": ("young",)}), Rule(name="old", where={"age": ("odl",)}))
+    group = segment(Pairs(60, 0, 0, 40), "young")
+    found = Measured("chat", "chat@v1", "improve", 0.05, segment(Pairs(0, 99, 0, 0)), {"segment": (group,)})
+    made = judge([found], GateConfig(segments=("segment",), rules=rules))
+    assert made.verdict == "hold" and "no row is of the segment 'old' in any suite" in said(made)
+
+
+def test_a_suite_that_is_too_small_is_held_with_the_rows_that_it_would_take() -> None:
+    made = judge([suite(Pairs(30, 0, 0, 30))], GateConfig())
+    assert "can't be ruled out" in said(made)
+    assert said(made).endswith(" To rule out a fall of 5 points takes about 70 rows.")
+    made = judge([suite(Pairs(20, 2, 2, 16))], GateConfig())
+    assert "at least 50 are asked for. To rule out a fall of 5 points takes about " in said(made)
+    assert said(made).endswith(" rows, if 10 % of them differ and as many are won as lost.")
+    made = judge([suite(Pairs(20, 2, 2, 16), "improve")], GateConfig(least_rows=10))
+    assert "To show a rise of 2 points takes about 1,6" in said(made)
 
 
 def test_a_suite_that_only_had_to_keep_its_level_is_promoted_if_the_margin_is_ruled_out() -> None:
@@ -177,6 +293,7 @@ class Compared:
     """What the gate reads of a comparison."""
 
     data = "chat@v1"
+    split = "heldout"
     overall = segment(Pairs(60, 6, 6, 28))
     segments = {"audience": ()}
     small = {"audience": {}}
@@ -190,6 +307,13 @@ def test_a_suites_own_margin_goes_before_that_of_its_name_and_that_before_the_ga
     )
     assert (own.margin, named.margin, usual.margin) == (0.2, 0.3, 0.05)
     assert [judge([one], GateConfig()).verdict for one in (own, usual)] == ["promote", "hold"]
+
+
+def test_rows_that_were_trained_on_are_refused() -> None:
+    found = Compared()
+    found.split = "train"
+    with pytest.raises(DataError, match="its train rows were answered, and the gate judges held-out rows alone"):
+        measured("chat", "improve", found, GateConfig())  # type: ignore[arg-type]
 
 
 def test_a_guarded_suite_that_was_not_measured_holds() -> None:

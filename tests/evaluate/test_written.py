@@ -11,7 +11,9 @@ import pytest
 from honed import registry
 from honed.builtin.load import load
 from honed.errors import ConfigError, DataError
-from honed.evaluate import scoring
+from honed.evaluate import scoring, stats
+from honed.evaluate.families import design_effect, family, sums
+from honed.evaluate.gate import GateConfig
 from honed.evaluate.suites import chosen, suite
 from honed.evaluate.suites.suite import Suite
 from honed.evaluate.suites.written.row import Written
@@ -76,15 +78,29 @@ def test_answers_that_read_nothing_pass_hardly_any_row(every: dict[str, Suite]) 
         assert floors.echo.rate <= FLOORS.get(name, 0.02), name
 
 
+def test_no_two_rows_of_all_suites_ask_the_same(every: dict[str, Suite]) -> None:
+    asked = Counter(plain(row.key) for found in every.values() for row in found.rows)
+    assert [text for text, count in asked.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("one", SUITES, ids=lambda one: one.name)
+def test_a_suite_can_show_that_nothing_fell(one: Written, every: dict[str, Suite]) -> None:
+    rows = every[one.name].rows
+    assert len(rows) >= 80 > GateConfig().least_rows
+    passed = [place % 2 == 0 for place in range(len(rows))]
+    names = [family(row.tags, row.prompt) for row in rows]
+    pairs = stats.count(passed, passed)
+    effect = design_effect(pairs, sums(passed, passed, names))
+    ruled_out = stats.not_worse(pairs, 0.1, effect) < GateConfig().alpha
+    assert ruled_out or one.name in ("paraphrases", "audience")  # of four rows a family: the ten together show it
+
+
 def test_families_are_whole(every: dict[str, Suite]) -> None:
     for name, size in (("paraphrases", 4), ("twins", 2), ("audience", 4), ("sycophancy", 2)):
         assert set(Counter(row.tags["family"] for row in every[name].rows).values()) == {size}
 
 
 def test_no_prompt_of_a_suite_is_among_the_embedded_rows(every: dict[str, Suite]) -> None:
-    def plain(text: str) -> str:
-        return " ".join(re.findall(r"\w+", text.lower()))
-
     trained = {plain(turn.content) for split in ("train", "heldout") for row in load(split) for turn in row.messages}
     runs = {run for text in trained for run in eights(text)}
     for found in every.values():
@@ -92,6 +108,11 @@ def test_no_prompt_of_a_suite_is_among_the_embedded_rows(every: dict[str, Suite]
             asked = plain(row.prompt[-1].content)
             assert asked not in trained, row.id
             assert not runs & eights(asked), row.id
+
+
+def plain(text: str) -> str:
+    """The words alone."""
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def eights(text: str) -> set[tuple[str, ...]]:

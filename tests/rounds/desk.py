@@ -35,9 +35,14 @@ def question(text: str, answer: str = ANSWER, audience: str = "") -> Conversatio
 
 
 def write_data(workspace: Workspace) -> Artifact:
-    """12 held-out questions of two audiences, and 6 training rows."""
+    """12 held-out questions of two audiences, and 6 training rows.
+
+    All are of one queue, so the held-out rows' own answers name none: else their most frequent one, which is a floor,
+    would pass them all.
+    """
     rows: list[tuple[Conversation, Split]] = [
-        (question(f"Bill {n}: which queue?", audience=("expert", "novice")[n % 2]), "heldout") for n in range(100, 112)
+        (question(f"Bill {n}: which queue?", "Ask the desk.", ("expert", "novice")[n % 2]), "heldout")
+        for n in range(100, 112)
     ]
     rows += [(question(f"Bill {n}: which queue?"), "train") for n in range(200, 206)]
     return datasets.write(workspace, "bills", rows, config={}, facts={})

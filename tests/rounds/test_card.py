@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from honed.cli.main import run
-from honed.records import Check, Conversation, Message
-from honed.rounds.card import chart, facts
+from honed.records import Check, Conversation, Message, Preference, Rating
+from honed.rounds.card import chart, facts, page
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 
@@ -83,6 +83,30 @@ def test_a_dataset_says_by_what_it_was_made(
     assert facts.made(made) == said
 
 
+def test_preferences_and_ratings_are_counted_on_the_card(workspace: Workspace, tmp_path: Path) -> None:
+    asked = row("What is it about this weather?", "x").prompt
+    pair = Preference(prompt=asked, chosen="one two", rejected="one two three", tags={"task": "chat"})
+    rating = Rating(prompt=asked, answer="one", good=False, tags={"task": "qa"})
+    datasets.write(workspace, "set", [], config={}, facts={}, preferences=[pair], ratings=[rating])
+    card = facts.card(workspace, artifacts.resolve(workspace, "datasets", "set"))
+    assert (card.learned, card.rows) == ({"preferences": 1, "ratings": 1}, 2)
+    assert card.scan.by["task"] == {"chat": {"train": 1}, "qa": {"train": 1}}
+    assert card.scan.answers.tolist() == [2, 3, 1]
+    assert card.scan.languages.total() == 3
+    assert {"length", "task", "language"} <= set(chart.figures(card))
+    page.write(tmp_path, card)
+    assert "**1 preferences, 1 ratings to learn from, 0 held out" in (tmp_path / "card.md").read_text()
+
+
+def test_sources_are_plotted_and_requests_by_their_verb_where_no_row_has_a_task(workspace: Workspace) -> None:
+    asked = ["Write a poem", "Translate this", "Write a story"]
+    rows = [row(text, "x", source=f"{at % 2}.jsonl") for at, text in enumerate(asked)]
+    datasets.write(workspace, "set", [(one, "train") for one in rows], config={}, facts={})
+    card = facts.card(workspace, artifacts.resolve(workspace, "datasets", "set"))
+    assert card.scan.verbs == {"write": 2, "translate": 1}
+    assert set(chart.figures(card)) == {"length", "source", "verb", "language"}
+
+
 def test_lengths_fall_into_bands_that_hold_all_of_them() -> None:
     lengths = np.array([0, 1, 2, 3, 100, 10**6])
     bounds, counts = facts.histogram(lengths)
@@ -102,11 +126,11 @@ def test_the_command_writes_a_page_without_network_and_markdown(
     assert "\\<script\\>" in markdown
     assert "<script>" not in markdown
     html = (out / "card.html").read_text()
-    page = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;alert(1)" in page
-    assert "one is under cc-by-nc-4.0" in page
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    shown = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+    assert "<script>alert" not in shown
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "one is under cc-by-nc-4.0" in shown
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', shown)
     assert run(["data", "card", "zebra", "--workspace", str(mixed.path)]) == 1
     assert "no dataset 'zebra'" in capsys.readouterr().err
 

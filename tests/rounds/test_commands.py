@@ -134,7 +134,7 @@ def test_without_a_live_model_the_way_to_set_it_is_told_and_works(
     code, out, _ = honed(quick, capsys, "promote", "first", "--why", "the first")
     assert (code, out) == (0, "live is first@v1.\n")
     moved = document(quick, capsys, "promote", "first", "--alias", "canary", "--why", "to try it")
-    assert moved == {"alias": "canary", "before": None, "now": "first@v1", "why": "to try it", "was": ""}
+    assert moved == {"alias": "canary", "before": None, "now": "first@v1", "why": "to try it", "was": "", "gate": ""}
 
 
 def test_explain_walks_from_the_live_model_to_what_people_said_and_back(

@@ -72,6 +72,14 @@ def test_chosen_answers_become_likelier_than_rejected_ones(
         assert (result["rows"], result["kl"] >= 0) == (30 + 2 * 10, True)
 
 
+@pytest.mark.parametrize("weights", ["full", "lora"])
+def test_in_16_bits_too_the_first_step_finds_the_policy_where_the_base_is(home: Workspace, weights: str) -> None:
+    job = start(home, name=f"half-{weights}", data="liked", objective="dpo", weights=weights, precision="bf16", epochs=2)
+    finish(job)
+    first = steps(job)[0].values
+    assert abs(first["loss"] - math.log(2)) < 1e-6 and first["margin"] == 0.0
+
+
 def test_the_bases_likelihoods_are_kept_for_every_run_on_the_data(home: Workspace) -> None:
     given: list[dict[str, Any]] = [{}, {"seed": 1}, {"template": "plain"}]
     jobs = []

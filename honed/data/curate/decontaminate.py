@@ -19,11 +19,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from honed.config import Config
-from honed.data.curate.evaluation import DATASETS, SUITES, Asked, evaluation_rows
+from honed.data.curate.evaluation import DATASETS, EVALUATIONS, SUITES, Asked, evaluation_rows, measured
 from honed.data.curate.pieces import of_rows
 from honed.data.curate.row import Finding, Row
 from honed.data.curate.view import View
 from honed.data.curate.words import Hashes, batched, letters, runs
+from honed.store.workspace import Workspace
 
 _BATCH_WORDS = 500_000
 _PROMPT_WORDS = 3
@@ -39,9 +40,9 @@ class Decontaminate(Config):
     """Settings of the step ``decontaminate``."""
 
     against: tuple[str, ...] = Field(
-        default=(DATASETS, SUITES),
+        default=(DATASETS, SUITES, EVALUATIONS),
         description="what is looked for: datasets (held-out rows of all in the workspace), suites (the embedded ones), "
-        "refs of datasets, folders of suites, files of rows",
+        "evaluations (suites that the workspace measured with), refs of datasets, folders of suites, files of rows",
     )
     report_at: int = Field(default=8, ge=3, description="least words in a row that are reported")
     drop_at: int = Field(default=13, ge=3, description="least words in a row that get a training row dropped")
@@ -146,9 +147,11 @@ def decontaminate(view: View, settings: Decontaminate, say: Callable[[str], None
     evaluated = Evaluated(evaluation_rows(view, settings.against), settings.report_at, settings.common)
     sources = dict.fromkeys(row.source for row in evaluated.rows)
     say(f"{len(evaluated.rows):,} evaluation rows of {', '.join(sources) or 'nothing'}")
+    if EVALUATIONS in settings.against and (unread := measured(Workspace(view.dataset.path.parents[2])).unread):
+        say(f"measured with, and not looked for: {', '.join(unread)}")
     if evaluated.templates:
         say(f"{evaluated.templates:,} runs of words that over {settings.common} of them share left aside")
-    yield from chain.from_iterable(view.mapped(of_rows(partial(found, evaluated, settings))))
+    yield from chain.from_iterable(view.mapped(of_rows(partial(found, evaluated, settings)), "all"))
 
 
 def found(evaluated: Evaluated, settings: Decontaminate, rows: Iterator[Row]) -> list[Finding]:
@@ -177,7 +180,7 @@ def _turns(
         if hit := _same_prompt(row, texts, said, evaluated):
             hits[row.number] = hit
             continue
-        yield from ((row.number, one) for one in [*said, letters(row.answer)] if one)
+        yield from ((row.number, one) for one in [*said, *map(letters, row.answers())] if one)
 
 
 def _same_prompt(row: Row, texts: list[str], said: list[list[str]], evaluated: Evaluated) -> _Hit | None:
@@ -185,7 +188,7 @@ def _same_prompt(row: Row, texts: list[str], said: list[list[str]], evaluated: E
     if same := evaluated.same_prompt(texts, said):
         return _Hit(0, same, "its prompt is that")
     if len(texts) > 1:
-        roles = [turn.role for turn in row.turns[:-1] if turn.role != "system"]
+        roles = [turn.role for turn in row.before if turn.role != "system"]
         for role, text, one in zip(roles, texts, said, strict=True):
             if role == "user" and (same := evaluated.same_prompt([text], [one])):
                 return _Hit(0, same, "a turn of its user is the prompt")

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import yaml
 
 from honed.data.curate.view import View
 from honed.data.intake import Taken
 from honed.data.sources.row import Meter
 from honed.data.survey import Wanted, surveying
 from honed.errors import ConfigError, DataError
+from honed.jobs import job as jobs
+from honed.jobs.job import Job
 from honed.records import Conversation, Preference, Rating
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
@@ -23,6 +26,9 @@ from honed.store.workspace import Workspace
 
 DATASETS = "datasets"
 SUITES = "suites"
+EVALUATIONS = "evaluations"
+_HARNESSES = ("lm-eval:", "inspect:")
+"""How suites of other harnesses begin in the settings of an evaluation."""
 _MANIFEST = "manifest.json"
 
 
@@ -39,8 +45,9 @@ def evaluation_rows(view: View, against: Sequence[str]) -> Iterator[Asked]:
     """Yield the rows of every set that ``against`` names.
 
     ``datasets``: held-out rows of each dataset of the workspace (of the one at hand, and the newest version of the
-    others); ``suites``: the embedded suites; else the ref of a dataset, a suite's folder, or a file of rows. Raises
-    ``ConfigError`` if a name stands for nothing, ``DataError`` if a file can't be read.
+    others); ``suites``: the embedded suites; ``evaluations``: suites that evaluations here measured with; else
+    the ref of a dataset, a suite's folder, or a file of rows. Raises ``ConfigError`` if a name stands for nothing,
+    ``DataError`` if a file can't be read.
     """
     workspace = Workspace(view.dataset.path.parents[2])
     for name in against:
@@ -50,6 +57,9 @@ def evaluation_rows(view: View, against: Sequence[str]) -> Iterator[Asked]:
         elif name == SUITES:
             for folder in suites():
                 yield from _suite(folder)
+        elif name == EVALUATIONS:
+            for folder in measured(workspace).folders:
+                yield from _suite(folder)
         elif path.is_dir() and (path / _MANIFEST).is_file():
             yield from _suite(path)
         elif path.is_file():
@@ -58,6 +68,30 @@ def evaluation_rows(view: View, against: Sequence[str]) -> Iterator[Asked]:
             raise ConfigError(f"decontaminate.against: {name}: no such file or suite", "Check the path.")
         else:
             yield from _heldout(artifacts.resolve(workspace, "datasets", name))
+
+
+class Used(NamedTuple):
+    """Suites that evaluations measured with: folders to read, and what can't be read, each with the reason."""
+
+    folders: tuple[Path, ...]
+    unread: tuple[str, ...]
+
+
+def measured(workspace: Workspace) -> Used:
+    """Return the suites beside the embedded ones that evaluations of the workspace, finished or not, measured with."""
+    named = dict.fromkeys(name for job in jobs.listing(workspace) for name in _named(job))
+    folders = [Path(name) for name in named if Path(name).is_absolute()]
+    gone = [f"{folder} (no suite lies there any more)" for folder in folders if not (folder / _MANIFEST).is_file()]
+    foreign = [f"{name} (another harness has its text)" for name in named if name.startswith(_HARNESSES)]
+    return Used(tuple(folder for folder in folders if (folder / _MANIFEST).is_file()), (*foreign, *gone))
+
+
+def _named(job: Job) -> tuple[str, ...]:
+    """Return the suites in the settings of an evaluation; a folder stands there as an absolute path."""
+    if not job.id.startswith("evaluate-"):
+        return ()
+    settings = yaml.safe_load((job.path / "config.yaml").read_bytes())
+    return tuple(settings.get("suite") or ())
 
 
 def suites() -> list[Traversable]:

@@ -21,7 +21,9 @@ class Length(Config):
     """Settings of the step ``length``."""
 
     prompt: tuple[int, int] = Field(default=(1, 10_000), description="least and most words of the prompt")
-    answer: tuple[int, int] = Field(default=(1, 10_000), description="least and most words of the final answer")
+    answer: tuple[int, int] = Field(
+        default=(1, 10_000), description="least and most words of the final answer, or of both of a preference"
+    )
     action: Literal["drop", "report"] = Field(default="drop", description="what is done about rows outside a band")
 
 
@@ -35,22 +37,18 @@ class Tokens(Config):
 
 def length(view: View, settings: Length, _say: Callable[[str], None]) -> Iterator[Finding]:
     """Drop or report rows whose prompt or answer has too few or too many words; a tool call counts as one."""
-    yield from chain.from_iterable(view.mapped(of_each(partial(_outside, settings))))
+    yield from chain.from_iterable(view.mapped(of_each(partial(_outside, settings)), "all"))
 
 
 def _outside(settings: Length, row: Row) -> Iterator[Finding]:
-    said = {"prompt": sum(len(words(text)) for text in row.prompts()), "answer": _answered(row)}
-    for name, (least, most) in (("prompt", settings.prompt), ("answer", settings.answer)):
-        if not least <= said[name] <= most:
-            bad = "too short" if said[name] < least else "too long"
-            what = f"the {name} has {said[name]:,} words, outside {least:,} to {most:,}"
+    said = [("prompt", sum(len(words(text)) for text in row.prompts()), settings.prompt)]
+    said += [(name, len(words(turn.content)) + bool(turn.calls), settings.answer) for name, turn in row.named()]
+    for name, count, (least, most) in said:
+        if not least <= count <= most:
+            bad = "too short" if count < least else "too long"
+            what = f"the {name} has {count:,} words, outside {least:,} to {most:,}"
             yield Finding(row.number, row.id, f"{name} {bad}", settings.action, what)
             break
-
-
-def _answered(row: Row) -> int:
-    last = row.turns[-1]
-    return len(words(last.content)) + bool(last.calls)
 
 
 def tokens(view: View, settings: Tokens, say: Callable[[str], None]) -> Iterator[Finding]:

@@ -29,6 +29,9 @@ def treated(row: Row, find: Find, remedy: Mapping[str, Remedy], title: str) -> I
     hidden = tuple([_turn(turn, find, Counter(), dict.fromkeys(counts, "mask")) for turn in row.turns])
     if "drop" in wanted:
         yield Finding(row.number, row.id, title, "drop", said, turns=hidden)
+    elif "mask" in wanted and row.replies > 1 and hidden[-1] == hidden[-2]:
+        what = f"{said}; both answers are the same without"
+        yield Finding(row.number, row.id, title, "drop", what, turns=hidden)
     elif "mask" in wanted and row.checked:
         yield Finding(row.number, row.id, title, "report", f"{said}; not masked, since a verifier reads the row")
     elif "mask" in wanted:
@@ -49,8 +52,10 @@ def _turn(turn: Turn, find: Find, counts: Counter[str], remedy: Mapping[str, Rem
         counts.update([span.kind for span in found])
         return masked(text, [span for span in found if remedy.get(span.kind) == "mask"])
 
-    calls = orjson.dumps(_walked(orjson.loads(turn.calls), mend)).decode() if turn.calls else ""
-    return Turn(turn.role, mend(turn.content), calls)
+    calls, tools = (
+        orjson.dumps(_walked(orjson.loads(text), mend)).decode() if text else "" for text in (turn.calls, turn.tools)
+    )
+    return Turn(turn.role, mend(turn.content), calls, tools)
 
 
 def _walked(value: Any, mend: Callable[[str], str]) -> Any:

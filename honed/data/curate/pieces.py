@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,16 @@ from numpy.typing import NDArray
 from honed.data.curate.row import Row, Turn
 from honed.jobs import pool
 from honed.records import Split
+from honed.store.columns import Part
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-READ = ["id", "split", "messages", "check"]
+_READ: Mapping[Part, list[str]] = {
+    "rows": ["id", "split", "messages", "check"],
+    "preferences": ["id", "prompt", "chosen", "rejected"],
+    "ratings": ["id", "prompt", "answer", "good"],
+}
 _MANY = 200_000
 """Rows from which on starting more processes for a step pays; they cost some two seconds of work."""
 
@@ -31,11 +36,13 @@ _MANY = 200_000
 class Piece:
     """The rows of one split in one row group; the first of them is number ``first``. Travels without its rows.
 
+    ``part`` says of which kind they are; preferences and ratings are all for training.
     ``kept`` says which are still in (None: all), ``changed`` has the turns of those that a step changed. All machines
     must see the file at the same path.
     """
 
     path: Path
+    part: Part
     group: int
     split: Split
     first: int
@@ -46,14 +53,16 @@ class Piece:
     def rows(self, only: Sequence[int] | None = None) -> Iterator[Row]:
         """Yield the rows that are still in, or ``only`` those with these numbers (in order), in or out."""
         with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(self.group, columns=READ)
-        table = table.filter(pc.equal(table["split"], self.split))
+            table = file.read_row_group(self.group, columns=_READ[self.part])
+        if self.part == "rows":
+            table = table.filter(pc.equal(table["split"], self.split))
         if only is not None:
             table = table.take(pa.array([number - self.first for number in only]))
         numbers = only if only is not None else range(self.first, self.first + self.count)
-        for number, (id_, stored, checked, tools) in zip(numbers, unpacked(table), strict=True):
+        replies = 2 if self.part == "preferences" else 1
+        for number, (id_, stored, checked, verdict) in zip(numbers, _unpacked(self.part, table), strict=True):
             if only is not None or self.kept is None or self.kept[number - self.first]:
-                yield Row(number, id_, self.changed.get(number, stored), checked, tools)
+                yield Row(number, id_, self.changed.get(number, stored), checked, replies, verdict)
 
 
 class Spread(Protocol):
@@ -86,26 +95,32 @@ def _of_each(function: Callable[[Row], Iterable[T]], piece: Piece) -> list[T]:
     return [one for row in piece.rows() for one in function(row)]
 
 
-def unpacked(table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool, str]]:
-    """Yield id, turns, whether there is a check, and tools: the columns are read flat, far faster than as dicts."""
-    lists = table["messages"].combine_chunks()
+def _unpacked(part: Part, table: pa.Table) -> Iterator[tuple[str, tuple[Turn, ...], bool, str]]:
+    """Yield id, turns (the answers at the end), whether there is a check, and the verdict of a rating."""
+    ids, no = table["id"].to_pylist(), [""] * len(table)
+    if part == "rows":
+        yield from zip(ids, _turns(table["messages"]), table["check"].is_valid().to_pylist(), no, strict=True)
+        return
+    names = ("answer",) if part == "ratings" else ("chosen", "rejected")
+    answers = zip(*(table[name].to_pylist() for name in names), strict=True)
+    verdicts = ["good" if good else "bad" for good in table["good"].to_pylist()] if part == "ratings" else no
+    for id_, turns, said, verdict in zip(ids, _turns(table["prompt"]), answers, verdicts, strict=True):
+        yield id_, (*turns, *(Turn("assistant", text) for text in said)), False, verdict
+
+
+def _turns(column: pa.ChunkedArray) -> Iterator[tuple[Turn, ...]]:
+    """Yield the turns of each row: the columns are read flat, far faster than as dicts."""
+    lists = column.combine_chunks()
     flat = lists.flatten()
     ends = [0, *np.cumsum(np.asarray(pc.list_value_length(lists))).tolist()]
-    names = [field.name for field in flat.type]
-    roles, contents = (flat.field(names.index(name)).to_pylist() for name in ("role", "content"))
-    calls: list[Any] = [None] * len(flat)
-    if "tool_calls" in names:
-        calls = flat.field(names.index("tool_calls")).to_pylist()
-    turns = [Turn(role, content, call or "") for role, content, call in zip(roles, contents, calls, strict=True)]
-    checks = table["check"].is_valid().to_pylist()
-    tools = _tools(flat, ends[:-1])
-    for id_, (start, end), check, some in zip(table["id"].to_pylist(), pairwise(ends), checks, tools, strict=True):
-        yield id_, tuple(turns[start:end]), check, some
+    columns = [_texts(flat, name) for name in ("role", "content", "tool_calls", "tools")]
+    turns = [Turn(*said) for said in zip(*columns, strict=True)]
+    return (tuple(turns[start:end]) for start, end in pairwise(ends))
 
 
-def _tools(turns: pa.StructArray, first: Sequence[int]) -> Sequence[str]:
-    """Return the tools of each row, which the ``first`` of its turns brings."""
-    at = turns.type.get_field_index("tools")
+def _texts(turns: pa.StructArray, name: str) -> list[str]:
+    """Return one field of all turns, "" where it is null; older datasets lack those of tools."""
+    at = turns.type.get_field_index(name)
     if at < 0 or (column := turns.field(at)).null_count == len(column):
-        return [""] * len(first)
-    return [some or "" for some in column.take(pa.array(first, pa.int64())).to_pylist()]
+        return [""] * len(turns)
+    return [text or "" for text in column.to_pylist()] if column.null_count else column.to_pylist()  # type: ignore[no-any-return]

@@ -57,4 +57,4 @@ def pii(view: View, settings: Pii, say: Callable[[str], None]) -> Iterator[Findi
         say(f"Presidio looks for {', '.join(settings.presidio.entities)} with {settings.presidio.model}")
         find = Both(settings.presidio, wanted)
     treat = partial(treated, find=find, remedy=remedy, title="personal data")
-    yield from chain.from_iterable(view.mapped(of_each(treat)))
+    yield from chain.from_iterable(view.mapped(of_each(treat), "all"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from honed.data.curate.row import Finding
+from honed.store.columns import Part
 
 EXAMPLES = 5
 """Examples of each kind of thing that a report shows; all are in ``findings.jsonl`` and ``dropped.jsonl``."""
@@ -15,12 +16,15 @@ EXAMPLES = 5
 
 @dataclass
 class Report:
-    """One step's report: rows in and out, how many were changed and only reported, kinds of things found, examples."""
+    """One step's report: rows in and out, how many were changed and only reported, kinds of things found, examples.
+
+    Preferences and ratings count as rows; ``there`` and ``left`` tell them apart.
+    """
 
     step: str
     settings: Mapping[str, Any]
-    rows_in: int
-    rows_out: int = 0
+    there: Mapping[Part, int]
+    left: Mapping[Part, int] = field(default_factory=dict)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     actions: Counter[str] = field(default_factory=Counter)
@@ -38,12 +42,14 @@ class Report:
 
     def facts(self) -> dict[str, Any]:
         """Return the report as JSON values; without the times, equal data and recipe give equal reports."""
+        there, left = sum(self.there.values()), sum(self.left.values())
         return {
             "step": self.step,
             "settings": dict(self.settings),
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "dropped": self.rows_in - self.rows_out,
+            "rows_in": there,
+            "rows_out": left,
+            "dropped": there - left,
+            "parts": {part: {"in": count, "out": self.left[part]} for part, count in self.there.items() if count},
             "changed": self.actions["change"],
             "reported": self.actions["report"],
             "kinds": dict(self.kinds.most_common()),

@@ -96,4 +96,4 @@ def secrets(view: View, settings: Secrets, _say: Callable[[str], None]) -> Itera
     remedy = dict.fromkeys(KINDS, settings.action)
     if settings.action != "ignore":
         treat = partial(treated, find=found, remedy=remedy, title="secret")
-        yield from chain.from_iterable(view.mapped(of_each(treat)))
+        yield from chain.from_iterable(view.mapped(of_each(treat), "all"))

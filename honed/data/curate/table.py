@@ -43,3 +43,5 @@ STEPS: Mapping[str, Step] = {
     "length": length,
     "tokens": tokens,
 }
+JUDGED = frozenset({"decontaminate", "pii", "secrets", "toxicity", "exact", "length"})
+"""Steps that read preferences and ratings too; what the others look for is a matter of rows that are learned."""

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from honed.config import Config
 from honed.data.curate.pieces import of_each
-from honed.data.curate.row import Finding, Row
+from honed.data.curate.row import UNLEARNED, Finding, Row, Turn
 from honed.data.curate.view import View
 
 Kind = Literal["slur", "threat", "self_harm", "insult", "sexual", "profanity"]
@@ -71,23 +71,26 @@ def matches(text: str, kinds: tuple[str, ...] = KINDS) -> list[Match]:
 
 def toxicity(view: View, settings: Toxicity, _say: Callable[[str], None]) -> Iterator[Finding]:
     """Report rows with toxic words, under the gravest kind of them; or drop them."""
-    yield from chain.from_iterable(view.mapped(of_each(partial(_found, settings))))
+    yield from chain.from_iterable(view.mapped(of_each(partial(_found, settings)), "all"))
 
 
 def _found(settings: Toxicity, row: Row) -> Iterator[Finding]:
     said: dict[str, Counter[str]] = {}
-    for turn in row.turns:
-        if turn.role != "system" and (settings.turns == "all" or turn.role == "assistant"):
-            for one in matches(turn.content, settings.kinds):
-                said.setdefault(one.kind, Counter())[f"{one.words!r} in the {_part(turn.role)}"] += 1
+    for name, turn in _read(row, settings.turns == "answers"):
+        for one in matches(turn.content, settings.kinds):
+            said.setdefault(one.kind, Counter())[f"{one.words!r} in the {name}"] += 1
     if said:
         kinds = [kind for kind in KINDS if kind in said]
         parts = [f"{said[kind].total()} {kind} ({', '.join(list(said[kind])[:_SHOWN])})" for kind in kinds]
         yield Finding(row.number, row.id, f"toxic: {kinds[0]}", settings.action, "; ".join(parts))
 
 
-def _part(role: str) -> str:
-    return {"assistant": "answer", "user": "prompt"}.get(role, role)
+def _read(row: Row, learned: bool) -> Iterator[tuple[str, Turn]]:
+    """Yield the turns that are read, with what each is called; ``learned``: only what a model learns to say."""
+    for turn in row.before:
+        if turn.role == "assistant" or (turn.role != "system" and not learned):
+            yield {"assistant": "answer", "user": "prompt"}.get(turn.role, turn.role), turn
+    yield from ((name, turn) for name, turn in row.named() if not learned or name not in UNLEARNED)
 
 
 @lru_cache(1)

@@ -11,28 +11,27 @@ from typing import Any, BinaryIO
 import orjson
 
 from honed import config
-from honed.data import dropped
+from honed.data import dropped, segmented
 from honed.data.curate import report
 from honed.data.curate.pieces import Spread, here
 from honed.data.curate.recipe import CurateConfig
 from honed.data.curate.report import Report
 from honed.data.curate.row import Finding, Turn
-from honed.data.curate.table import STEPS
-from honed.data.curate.view import View, copied, rewritten
+from honed.data.curate.table import JUDGED, STEPS
+from honed.data.curate.view import PARTS, View, rewritten
 from honed.data.licences import carried
 from honed.errors import DataError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, cpu_seconds, main
-from honed.records import Conversation, Fault
+from honed.records import Fault
 from honed.store import artifacts, datasets
-from honed.store.columns import Part
+from honed.store.columns import Part, Record
 from honed.store.datasets import Draft
 
 FINDINGS = "findings.jsonl"
 """Everything found that left its row in: what was changed, and what was only reported."""
 REPORT = "curation.json"
-UNTOUCHED: Mapping[Part, str] = {"preferences": datasets.PREFERENCES, "ratings": datasets.RATINGS}
 _EVERY_SECONDS = 0.25
 
 
@@ -43,7 +42,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """
     settings, start = config.read(CurateConfig, job.path / "config.yaml"), cpu_seconds()
     before = {artifact.ref for artifact in artifacts.listing(job.workspace, "datasets")}
-    with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name) as draft:
+    rules = segmented.rules(job.workspace, artifacts.resolve(job.workspace, "datasets", settings.dataset))
+    with _spread(settings) as spread, datasets.drafting(job.workspace, settings.name, rules) as draft:
         curation = Curation(job, settings, stopping, spread)
         facts = curation.run(draft)
         artifact = draft.publish(
@@ -82,10 +82,12 @@ class Curation:
 
     def run(self, draft: Draft) -> dict[str, Any]:
         """Do every step, write what is left into ``draft``, and return what was counted."""
+        before = Counter(self._view.sizes())
+        self._tell(before)
         with (self._job.path / FINDINGS).open("wb") as out:
             for name in self._settings.steps:
                 self.reports.append(self._step(name, out))
-        if self.dataset.manifest.facts["train"] and not self._view.size:
+        if before.total() and not any(self._view.sizes().values()):
             raise DataError(
                 f"{self.dataset.ref}: no training row is left after {', '.join(self._settings.steps)}",
                 "See what each step dropped in the job's notes, and set it more mildly.",
@@ -95,12 +97,18 @@ class Curation:
         (self._job.path / REPORT).write_bytes(orjson.dumps(steps, option=orjson.OPT_INDENT_2))
         shown = [{key: value for key, value in one.items() if key != "examples"} for one in steps]
         licences = carried([self.dataset])
-        rows = self.dataset.manifest.facts["train"]
-        return {"rows": rows, "dropped": reasons, "curation": shown, "licences": licences}
+        return {"rows": before.total(), "dropped": reasons, "curation": shown, "licences": licences}
+
+    def _tell(self, sizes: Mapping[Part, int]) -> None:
+        """Say which steps don't read the preferences and ratings that there are."""
+        others = [f"{count:,} {part}" for part, count in sizes.items() if count and part != "rows"]
+        steps = [name for name in self._settings.steps if name not in JUDGED]
+        if others and steps:
+            self._job.log.note(f"{', '.join(steps)} read rows only: {' and '.join(others)} pass them as they are")
 
     def _step(self, name: str, out: BinaryIO) -> Report:
         settings = getattr(self._settings, name)
-        done = Report(name, settings.model_dump(mode="json"), self._view.size)
+        done = Report(name, settings.model_dump(mode="json"), self._view.sizes())
         self._doing, self._done, start, cpu = name, 0, time.monotonic(), cpu_seconds()
         gone: list[Finding] = []
         changed: dict[int, tuple[Turn, ...]] = {}
@@ -120,7 +128,7 @@ class Curation:
         self._view.changed.update(changed)
         for found in gone:
             self._view.drop(found.number, found.kind, found.what, found.turns)
-        done.rows_out, done.seconds, done.cpu_seconds = self._view.size, time.monotonic() - start, cpu_seconds() - cpu
+        done.left, done.seconds, done.cpu_seconds = self._view.sizes(), time.monotonic() - start, cpu_seconds() - cpu
         return done
 
     def _write(self, draft: Draft) -> dict[str, int]:
@@ -130,17 +138,16 @@ class Curation:
         with ExitStack() as stack:
             out = stack.enter_context((self._job.path / dropped.FILE).open("wb"))
 
-            def leave(number: int, row: Conversation) -> None:
+            def leave(number: int, row: Record) -> None:
                 kind, what, turns = self._view.dropped[number]
                 reasons[kind] += 1
                 turns = turns or self._view.changed.get(number, ())
-                fault = Fault(file=self.dataset.ref, line=number + 1, field="row", kind=kind, message=what)
+                part, place = self._view.place(number)
+                field = part.removesuffix("s")
+                fault = Fault(file=self.dataset.ref, line=place + 1, field=field, kind=kind, message=what)
                 out.write(dropped.line(fault, (rewritten(row, turns) if turns else row).model_dump_json()))
 
             self._view.write(draft, leave)
-        for part, file in UNTOUCHED.items():
-            if count := copied(self.dataset, part, file, draft):
-                self._job.log.note(f"{count:,} {part} are taken over as they are: recipes are about rows")
         return dict(reasons.most_common())
 
     def _tick(self, rows: int) -> None:
@@ -150,7 +157,7 @@ class Curation:
         now = time.monotonic()
         if now - self._said >= _EVERY_SECONDS:
             self._said = now
-            total = self.dataset.manifest.facts["train"] + self.dataset.manifest.facts["heldout"]
+            total = sum(self.dataset.manifest.facts.get(one, 0) for one in ("train", "heldout", *PARTS))
             self._job.log.write(Step(stage=self._doing, step=min(self._done % (total + 1), total), total=total))
 
 

@@ -27,11 +27,20 @@ class UnheldError(Exception):
 
 @dataclass
 class Tally:
-    """How many records were written, how often what was left out for which reason, and what the rest lost."""
+    """How many records were written, how often what was left out for which reason, and what the rest lost.
+
+    ``listed`` gets every record that is left out, with the reason.
+    """
 
     written: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    listed: Callable[[Record, str], None] = field(default=lambda _record, _reason: None, compare=False, repr=False)
+
+    def leave(self, record: Record, reason: str) -> None:
+        """Count a record that isn't written, and list it."""
+        self.left_out[reason] += 1
+        self.listed(record, reason)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def each(write: Callable[[Record], Written], *, array: bool = False) -> Form:
             try:
                 row, without = write(record)
             except UnheldError as error:
-                tally.left_out[error.reason] += 1
+                tally.leave(record, error.reason)
             else:
                 tally.written += 1
                 tally.lost.update(without)

@@ -42,7 +42,7 @@ class _Tree:
         """Return a message with all that is below it; count the rows that end there."""
         path = (*path, node)
         if node.row and node.replies:
-            tally.left_out[_BEGUN] += 1
+            tally.leave(node.row, _BEGUN)
         elif node.row:
             tally.written += 1
             tally.lost.update(lost(node.row) + (() if self._weighed(node.row, path) else ("weights",)))
@@ -63,7 +63,7 @@ def _rows(records: Iterable[Record], tally: Tally) -> Iterator[Row]:
         try:
             _plant(trees, record)
         except UnheldError as error:
-            tally.left_out[error.reason] += 1
+            tally.leave(record, error.reason)
     for tree in trees.values():
         prompt = tree.grown(tree.root, (), tally)
         yield {"message_tree_id": tree.id, "tree_state": "ready_for_export", "prompt": prompt, **tree.own}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +19,7 @@ from honed.data.mix import plan as plans
 from honed.data.mix.lots import Lot, Numbers
 from honed.data.mix.plan import Plan
 from honed.data.mix.recipe import DATASET, MixConfig
+from honed.data.tagged import tagged
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, main
@@ -45,7 +45,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             raise Stopped
 
     plan = plans.plan(job.workspace, settings, tick)
-    with datasets.drafting(job.workspace, settings.name) as draft:
+    with datasets.drafting(job.workspace, settings.name, settings.rules) as draft:
         with (job.path / dropped.FILE).open("wb") as out:
             writing = _Writing(job, plan, draft, out, tick)
             writing.run()
@@ -84,7 +84,7 @@ class _Writing:
             self._others(lot, part, held, seen)
 
     def _rows(self, lot: Lot, chosen: Numbers, reasons: Mapping[int, tuple[str, str]]) -> None:
-        number = 0
+        number = held = 0
         total = sum(int(one.dataset.manifest.facts[split]) for one in self.plan.every for split in ("train", "heldout"))
         for table in lots.tables(lot.dataset):
             train = np.asarray(pc.equal(table["split"], "train"))
@@ -93,17 +93,20 @@ class _Writing:
             kept = np.zeros(len(table), bool)
             kept[train] = chosen[numbers[train]]
             for place in np.flatnonzero(~train).tolist():
-                kept[place] = self._hold(table["id"][place].as_py(), lot)
+                held += 1
+                kept[place] = self._hold(lot, table, place, held)
             self._leave(lot, table, numbers, train & ~kept, reasons)
-            self.draft.add("rows", _labelled(table.filter(pa.array(kept)), lot))
+            self.draft.add("rows", tagged(table.filter(pa.array(kept)), DATASET, lot.label))
             self._step(lot, len(table), total)
 
-    def _hold(self, id_: str, lot: Lot) -> bool:
-        """Tell whether a held-out row is the first with its text."""
+    def _hold(self, lot: Lot, table: pa.Table, place: int, number: int) -> bool:
+        """Tell whether a held-out row, the dataset's ``number``-th, is the first with its text."""
+        id_ = table["id"][place].as_py()
         if id_ in self._held:
             self.reasons["held out twice"] += 1
-            fault = self._fault(lot, 0, "held out twice", f"the same held-out row ({id_}) stands in an earlier dataset")
-            self.out.write(dropped.line(fault, id_))
+            what = "the same held-out row stands in an earlier dataset"
+            fault = self._fault(lot, number, "held out twice", what, "held-out row")
+            self.out.write(dropped.line(fault, columns.at("rows", table, place).model_dump_json()))
             return False
         self._held.add(id_)
         return True
@@ -152,21 +155,6 @@ def _records(dataset: Artifact, part: Part) -> Iterator[Preference | Rating]:
         yield from datasets.preferences(dataset)
     else:
         yield from datasets.ratings(dataset)
-
-
-def _labelled(table: pa.Table, lot: Lot) -> pa.Table:
-    """Return the rows with a tag that names the dataset they are of, unless an earlier mix named one already."""
-    if not len(table):
-        return table
-    coded = table["tags"].combine_chunks().dictionary_encode()
-    texts = [_tagged(text, lot.label) for text in coded.dictionary.to_pylist()]
-    made = pa.DictionaryArray.from_arrays(coded.indices, pa.array(texts, pa.string())).cast(pa.string())
-    at = table.schema.get_field_index("tags")
-    return table.set_column(at, table.schema.field(at), made)
-
-
-def _tagged(text: str, label: str) -> str:
-    return orjson.dumps({DATASET: label, **orjson.loads(text)}, option=orjson.OPT_SORT_KEYS).decode()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import numpy as np
 import orjson
 
 from honed import config
-from honed.data import dropped
-from honed.data.curate.view import View, copied
-from honed.data.curate.worker import UNTOUCHED
+from honed.data import dropped, segmented
+from honed.data.curate.view import View
 from honed.data.licences import carried
 from honed.data.score.quality import lengths
 from honed.data.score.scoring import Scored, Scoring
@@ -58,7 +57,8 @@ def _write(job: Job, dataset: Artifact, settings: SelectConfig, scoring: Scoring
         view.drop(scoring.rows[place].number, kind, why)
     write_whole(job.path / FILE, b"".join(map(_line, _selected(scoring, choice))))
     reasons: Counter[str] = Counter()
-    with datasets.drafting(job.workspace, settings.name) as draft:
+    rules = segmented.rules(job.workspace, dataset)
+    with datasets.drafting(job.workspace, settings.name, rules) as draft:
         with (job.path / dropped.FILE).open("wb") as out:
 
             def leave(number: int, row: Conversation) -> None:
@@ -68,8 +68,8 @@ def _write(job: Job, dataset: Artifact, settings: SelectConfig, scoring: Scoring
                 out.write(dropped.line(fault, row.model_dump_json()))
 
             view.write(draft, leave)
-        for part, file in UNTOUCHED.items():
-            if count := copied(dataset, part, file, draft):
+        for part, count in view.sizes().items():
+            if count and part != "rows":
                 job.log.note(f"{count:,} {part} are taken over as they are: rows are selected")
         return draft.publish(
             config=settings.model_dump(mode="json"),

@@ -66,8 +66,8 @@ def rating(reading: Reading) -> None:
     if not label:
         reading.missing("KTO", LABELS)
     value = reading.value.get(label)
-    good = _WORDS.get(value.lower()) if isinstance(value, str) else value
-    if label and (not isinstance(good, bool | int) or good not in (0, 1)):
+    good = verdict(value)
+    if label and good is None:
         what = f"a label is true or false, not {kind_of(value)}"
         reading.wrong((label,), "wrong type", what, "Write true for an answer that was found good, else false.")
     said = _labelled(reading)
@@ -81,6 +81,13 @@ def rating(reading: Reading) -> None:
         reading.said = [said := equipped(said, tools)]
         prompt: tuple[Message, ...] = tuple(turn.message() for turn in said[:-1])
         reading.records = [Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags)]
+
+
+def verdict(label: Any) -> bool | None:
+    """Return what a label says, in a word or as 1 or 0; None if it is no such label."""
+    if isinstance(label, str):
+        return _WORDS.get(label.lower())
+    return bool(label) if isinstance(label, int) and label in (0, 1) else None
 
 
 def _labelled(reading: Reading) -> list[Turn]:

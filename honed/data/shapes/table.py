@@ -8,7 +8,7 @@
     oasst            prompt: {text, role, replies: [...]}, a tree of messages
     seed-tasks       instruction, instances: [{input, output}], as self-instruct has them
     preference       chosen, rejected, and a prompt in any of the ways above, or as what both begin with
-    kto              any of the first five, and a label: true or false
+    kto              any of the first five, and a label: true or false; or 1 or 0, good or bad, in all rows
     label-studio     data, annotations, predictions
     argilla          fields, responses, suggestions
 
@@ -59,9 +59,19 @@ def shape_of(value: Row) -> Shape | None:
 
 
 def shape_of_all(values: Iterable[Row]) -> Shape | None:
-    """Return the commonest shape of the rows, or None if no row has one."""
-    counts = Counter(shape for value in values if (shape := shape_of(value)))
-    return counts.most_common(1)[0][0] if counts else None
+    """Return the commonest shape of the rows, or None if no row has one.
+
+    A single 0, 1, good or bad may mean anything; where every row that has an answer has one, they are labels (KTO).
+    """
+    shown = [(shape, value) for value in values if (shape := shape_of(value))]
+    if not shown:
+        return None
+    best = Counter(shape for shape, _ in shown).most_common(1)[0][0]
+    if best in _ANSWERED and all(
+        compared.verdict(_label(value)) is not None for shape, value in shown if shape in _ANSWERED
+    ):
+        return "kto"
+    return best
 
 
 def read(value: Row, shape: Shape, paths: Paths = "all") -> Reading:
@@ -112,8 +122,12 @@ def _lists(shape: Shape) -> Form:
     return Form(title, lambda value: isinstance(value.get(key), list), turns, frozenset({key}))
 
 
+def _label(value: Row) -> Any:
+    return next((value[name] for name in compared.LABELS if name in value), None)
+
+
 def _labelled(value: Row) -> bool:
-    label = next((value[name] for name in compared.LABELS if name in value), None)
+    label = _label(value)
     if not isinstance(label, bool) and str(label).lower() not in ("true", "false"):
         return False
     return any(FORMS[shape].shows(value) for shape in _ANSWERED)

@@ -40,7 +40,7 @@ def max_tokens(names: Sequence[str]) -> int | None:
 
 
 def read(names: Sequence[str]) -> Suite:
-    """Read the suites as one whose rows say which they are of, by the tag ``suite``.
+    """Read the suites as one whose rows say which they are of, by the tag ``suite``; a whole group has its own name.
 
     Raises ``ConfigError`` for a name that stands for nothing, ``DataError`` as ``suite.read`` does, and if two of them
     ask the same.
@@ -53,8 +53,9 @@ def read(names: Sequence[str]) -> Suite:
     for row in rows:
         if (other := seen.setdefault(row.key, row.id)) != row.id:
             raise DataError(f"the rows {other} and {row.id} have one prompt", "Measure these suites one by one.")
+    group = next((name for name, members in GROUPS.items() if members == pinned(names)), None)
     manifest = Manifest(
-        name=", ".join(one.manifest.name for one in suites),
+        name=group or ", ".join(one.manifest.name for one in suites),
         source=_joined(one.manifest.source for one in suites),
         licence=_joined(one.manifest.licence for one in suites),
     )

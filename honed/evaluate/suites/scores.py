@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from honed import registry
 from honed.errors import DataError, HonedError
-from honed.evaluate import scoring
+from honed.evaluate import families, scoring
 from honed.evaluate.rates import SEGMENTS, rate, worst
 from honed.evaluate.stats import SMALLEST
 from honed.evaluate.suites.result import Floor, Followed, RowScore, SuiteScores, Totals
@@ -39,7 +39,10 @@ def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = 
     best = max(totals, key=lambda text: totals[text].prompt_strict.passed)
     echo = _judged(suite, lambda row: scoring.echoed(row.conversation), check)
     segments, small = _segments(suite.rows, judged)
-    gaps = {tag: worst({name: one.prompt_strict for name, one in cells.items()}) for tag, cells in segments.items()}
+    gaps = {
+        tag: worst({name: one.prompt_strict for name, one in cells.items()}, _effects(tag, suite.rows, judged))
+        for tag, cells in segments.items()
+    }
     return SuiteScores(
         suite=suite.manifest.name,
         suite_hash=suite.hash,
@@ -134,6 +137,16 @@ def _segments(
         large[tag] = {value: _totals(group[value]) for value in sorted(group) if len(group[value]) >= SMALLEST}
         small[tag] = {value: len(group[value]) for value in sorted(group) if len(group[value]) < SMALLEST}
     return large, {tag: sizes for tag, sizes in small.items() if sizes}
+
+
+def _effects(tag: str, rows: Sequence[Row], judged: Sequence[Judged]) -> dict[str, float]:
+    """How many rows of each group carry the evidence of one independent row."""
+    cells: dict[str, list[tuple[bool, str]]] = {}
+    for row, found in zip(rows, judged, strict=True):
+        if tag in row.tags:
+            passed = all(one.strict.passed for one in found.verdicts)
+            cells.setdefault(row.tags[tag], []).append((passed, families.family(row.tags, row.prompt)))
+    return {name: families.rate_effect(*zip(*cell, strict=True)) for name, cell in cells.items()}
 
 
 def _row_score(row: Row, found: Judged, answers: Mapping[str, str]) -> RowScore:

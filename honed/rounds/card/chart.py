@@ -19,7 +19,10 @@ _LONGEST = 28
 
 
 def figures(card: Card) -> dict[str, dict[str, Any]]:
-    """Return the charts that there is something to show for: ``length``, ``language``, and a tag each."""
+    """Return the charts that there is something to show for: ``length``, ``language``, and a tag each.
+
+    ``verb`` takes the place of tasks where no row has the tag ``task``.
+    """
     made = {}
     if len(card.scan.answers):
         made["length"] = _lengths(card)
@@ -27,6 +30,8 @@ def figures(card: Card) -> dict[str, dict[str, Any]]:
         cells = card.scan.by.get(tag, {})
         if len(cells) > 1:
             made[tag] = _bars({value: (count["train"], count["heldout"]) for value, count in cells.items()})
+    if "task" not in card.scan.by and len(card.scan.verbs) > 1:
+        made["verb"] = _bars({name: (count, 0) for name, count in card.scan.verbs.items()})
     if card.scan.languages:
         made["language"] = _bars({name: (count, 0) for name, count in card.scan.languages.items()})
     return made

@@ -12,22 +12,26 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from honed.data import licences
+from honed.data import licences, segmented
 from honed.data.language import language
+from honed.data.map import kinds
 from honed.data.mix import lots
 from honed.errors import StoreError
-from honed.records import ATTRIBUTES, Conversation
+from honed.records import ATTRIBUTES, Conversation, Preference, Rating
 from honed.rounds.trial import kept as trials
 from honed.rounds.trial.outcome import TrialOutcome
-from honed.store import artifacts, columns
+from honed.segments import TAG, Rule, shown
+from honed.store import artifacts, columns, datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
 from honed.store.workspace import Workspace
 
 LANGUAGES_READ = 20_000
 """Answers whose language is told, chosen by hash; of a smaller dataset all."""
 UNCLEAR = "unclear"
 EXAMPLES = 4
-COUNTED = ("task", "dataset", "source", *ATTRIBUTES)
+JUDGED: tuple[Part, ...] = ("preferences", "ratings")
+COUNTED = ("task", "dataset", "source", *ATTRIBUTES, TAG)
 _READ = ["id", "split", "messages", "check", "tags", "declared"]
 _EDGES = 2.0 ** (np.arange(0, 33) / 2)
 """Bounds of the bands of lengths, in words: two to each doubling, up to 65,536."""
@@ -44,11 +48,12 @@ class Ancestor(NamedTuple):
 
 @dataclass
 class Scan:
-    """What one pass over the rows counts; lengths are arrays of words, a number a row."""
+    """What one pass over the rows, preferences and ratings counts; lengths are arrays of words, a number an answer."""
 
     by: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     declared: dict[str, Counter[str]] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
+    verbs: Counter[str] = field(default_factory=Counter)
     told: int = 0
     checked: int = 0
     many_turns: int = 0
@@ -78,14 +83,21 @@ class Card:
         return self.dataset.manifest.facts
 
     @property
+    def learned(self) -> Mapping[str, int]:
+        """What is trained on: instructions, and preferences and ratings if there are any."""
+        judged = {part: int(self.facts.get(part, 0)) for part in JUDGED}
+        rows = {"instructions": int(self.facts["train"])}
+        return {name: count for name, count in {**rows, **judged}.items() if count} or rows
+
+    @property
     def rows(self) -> int:
-        """Training and held-out rows."""
-        return int(self.facts["train"] + self.facts["heldout"])
+        """Training and held-out rows, preferences and ratings."""
+        return sum(self.learned.values()) + int(self.facts["heldout"])
 
 
 def card(workspace: Workspace, dataset: Artifact) -> Card:
     """Read a dataset once and return what there is to say of it."""
-    scan = _scan(dataset)
+    scan = _scan(dataset, segmented.rules(workspace, dataset))
     carried = licences.carried([dataset])
     tried = trials.of(workspace, dataset.ref)
     return Card(
@@ -127,32 +139,53 @@ def histogram(lengths: Any) -> tuple[list[float], list[int]]:
     return _EDGES[first : last + 2].round(1).tolist(), counts[first : last + 1].tolist()
 
 
-def _scan(dataset: Artifact) -> Scan:
+def _scan(dataset: Artifact, rules: Sequence[Rule]) -> Scan:
     scan = Scan()
     lengths: tuple[list[Any], list[Any]] = ([], [])
-    share = min(1.0, LANGUAGES_READ / max(1, sum(dataset.manifest.facts[split] for split in ("train", "heldout"))))
-    shown: dict[str, tuple[str, Conversation]] = {}
-    for table in lots.tables(dataset):
-        _tags(scan, table)
+    share = min(1.0, LANGUAGES_READ / max(1, _answers(dataset)))
+    examples: dict[str, tuple[str, Conversation]] = {}
+    for table, counted, ideal in _tables(dataset):
         if not len(table):
             continue
+        if counted:
+            _tags(scan, table, rules)
+        if ideal:
+            _examples(examples, table)
         words, turns, last = _words(table)
         lengths[0].append(words - last)
         lengths[1].append(last)
         scan.many_turns += int((turns > 3).sum())
         scan.checked += len(table) - table["check"].null_count
-        _languages(scan, table, share)
-        _examples(shown, table)
+        _told(scan, table, share, requests=counted)
     scan.prompts, scan.answers = (np.concatenate(parts) if parts else np.zeros(0) for parts in lengths)
-    common = sorted(shown, key=lambda task: -sum(scan.by.get("task", {}).get(task, Counter()).values()))
-    scan.examples = [shown[task][1] for task in common[:EXAMPLES]]
+    common = sorted(examples, key=lambda task: -sum(scan.by.get("task", {}).get(task, Counter()).values()))
+    scan.examples = [examples[task][1] for task in common[:EXAMPLES]]
     return scan
 
 
-def _tags(scan: Scan, table: pa.Table) -> None:
+def _answers(dataset: Artifact) -> int:
+    facts = dataset.manifest.facts
+    return sum(int(facts.get(name, 0)) for name in ("train", "heldout", "preferences", "preferences", "ratings"))
+
+
+def _tables(dataset: Artifact) -> Iterator[tuple[pa.Table, bool, bool]]:
+    """Yield everything as rows of one answer; whether they count (not so the rejected ones), and whether as ideal."""
+    yield from ((table, True, True) for table in lots.tables(dataset))
+    for table in datasets.tables(dataset, "preferences"):
+        pairs = [columns.record("preferences", plain) for plain in table.to_pylist()]
+        for answer in ("chosen", "rejected"):
+            rows = [pair.row(getattr(pair, answer)) for pair in pairs if isinstance(pair, Preference)]
+            yield columns.table("rows", rows, ["train"] * len(rows)), answer == "chosen", answer == "chosen"
+    for table in datasets.tables(dataset, "ratings"):
+        rated = [columns.record("ratings", plain) for plain in table.to_pylist()]
+        rows = [rating.row() for rating in rated if isinstance(rating, Rating)]
+        yield columns.table("rows", rows, ["train"] * len(rows)), True, False
+
+
+def _tags(scan: Scan, table: pa.Table, rules: Sequence[Rule]) -> None:
     pairs = zip(table["split"].to_pylist(), table["tags"].to_pylist(), strict=True)
     for (split, text), count in Counter(pairs).items():
-        for tag, value in orjson.loads(text or "{}").items():
+        for tag, value in shown(rules, orjson.loads(text or "{}")).items():
             if tag in COUNTED:
                 scan.by.setdefault(tag, {}).setdefault(value, Counter())[split] += count
     for text, count in Counter(table["declared"].to_pylist()).items():
@@ -169,18 +202,22 @@ def _words(table: pa.Table) -> tuple[Any, Any, Any]:
     return np.add.reduceat(each, ends - turns), turns, each[ends - 1]
 
 
-def _languages(scan: Scan, table: pa.Table, share: float) -> None:
+def _told(scan: Scan, table: pa.Table, share: float, *, requests: bool) -> None:
+    """Count the languages of some answers, and (``requests``) what their prompts ask for, by the verb."""
     ids = table["id"].to_pylist()
     wanted = [place for place, id_ in enumerate(ids) if int(id_[:8], 16) < share * 2**32]
     lists = table["messages"].combine_chunks()
-    texts = lists.flatten().field(1)
-    ends = np.cumsum(np.asarray(pc.list_value_length(lists)))
+    roles, texts = lists.flatten().field(0), lists.flatten().field(1)
+    ends = [0, *np.cumsum(np.asarray(pc.list_value_length(lists))).tolist()]
     for place in wanted:
-        scan.languages[language(texts[int(ends[place]) - 1].as_py()) or UNCLEAR] += 1
+        scan.languages[language(texts[ends[place + 1] - 1].as_py()) or UNCLEAR] += 1
+        if requests:
+            asked = [texts[at].as_py() for at in range(ends[place], ends[place + 1]) if roles[at].as_py() == "user"]
+            scan.verbs[kinds.kind("\n".join(asked))[0]] += 1
     scan.told += len(wanted)
 
 
-def _examples(shown: dict[str, tuple[str, Conversation]], table: pa.Table) -> None:
+def _examples(found: dict[str, tuple[str, Conversation]], table: pa.Table) -> None:
     """Keep of each task the row with the smallest hash; rows without a task are one task."""
     best: dict[str, tuple[str, int]] = {}
     for place, (id_, text) in enumerate(zip(table["id"].to_pylist(), table["tags"].to_pylist(), strict=True)):
@@ -188,10 +225,10 @@ def _examples(shown: dict[str, tuple[str, Conversation]], table: pa.Table) -> No
         if task not in best or id_ < best[task][0]:
             best[task] = (id_, place)
     for task, (id_, place) in best.items():
-        if task not in shown or id_ < shown[task][0]:
+        if task not in found or id_ < found[task][0]:
             row = columns.at("rows", table, place)
             assert isinstance(row, Conversation)
-            shown[task] = (id_, row)
+            found[task] = (id_, row)
 
 
 def _ancestors(workspace: Workspace, dataset: Artifact, depth: int, seen: set[str]) -> Iterator[Ancestor]:

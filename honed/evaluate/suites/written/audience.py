@@ -48,6 +48,14 @@ _TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("why we sleep", ("sleep", "rest", "body", "brain")),
     ("how a sail moves a boat", ("wind", "sail", "boat")),
     ("why metal feels colder than wood", ("heat", "metal", "warm", "warmth", "conducts", "conductivity")),
+    ("how a kite stays in the air", ("wind", "kite", "lift", "string")),
+    ("why we see lightning before we hear thunder", ("light", "sound", "faster", "speed", "velocity")),
+    ("how a seed becomes a plant", ("seed", "root", "roots", "water", "shoot", "germination")),
+    ("why the moon changes its shape", ("moon", "sun", "sunlight", "light", "illuminated")),
+    ("how soap removes grease", ("soap", "grease", "oil", "water", "fat", "surfactant", "surfactants")),
+    ("why a ball that is thrown comes down again", ("gravity", "earth", "pull", "pulls", "gravitational")),
+    ("how a flask keeps tea hot", ("heat", "air", "walls", "vacuum", "insulation")),
+    ("why iron rusts", ("iron", "oxygen", "water", "rust", "air", "oxidation")),
 )
 
 

@@ -15,6 +15,11 @@ _DATES = (
     ("1 May 2030", "2030-05-01"),
     ("28 February 2011", "2011-02-28"),
     ("9 November 1989", "1989-11-09"),
+    ("17 August 2008", "2008-08-17"),
+    ("3 January 1975", "1975-01-03"),
+    ("30 June 2019", "2019-06-30"),
+    ("21 October 2045", "2045-10-21"),
+    ("14 April 1932", "1932-04-14"),
 )
 _LISTS = (
     ("red", "blue", "green"),
@@ -22,6 +27,11 @@ _LISTS = (
     ("one", "two", "three"),
     ("tea", "milk", "juice"),
     ("north", "south", "west"),
+    ("sun", "moon", "star"),
+    ("oak", "elm", "ash"),
+    ("bread", "butter", "jam"),
+    ("apple", "pear", "plum"),
+    ("spoon", "fork", "knife"),
 )
 _PAIRS = (
     ("name", "Ada", "age", 36),
@@ -29,37 +39,54 @@ _PAIRS = (
     ("fruit", "fig", "count", 8),
     ("tool", "saw", "price", 25),
     ("bird", "owl", "eggs", 4),
+    ("pupil", "Noor", "grade", 5),
+    ("river", "Elbe", "bridges", 40),
+    ("color", "teal", "code", 17),
+    ("game", "chess", "players", 2),
+    ("month", "May", "days", 31),
 )
-_ROMAN = ((4, "IV"), (9, "IX"), (12, "XII"), (6, "VI"), (15, "XV"))
-_WORDS = ("winter", "garden", "silver", "planet", "rocket")
-_RANGES = ((1, 5), (3, 8), (10, 14), (6, 10), (2, 7))
+_ROMAN = (
+    (4, "IV"),
+    (9, "IX"),
+    (12, "XII"),
+    (6, "VI"),
+    (15, "XV"),
+    (7, "VII"),
+    (14, "XIV"),
+    (19, "XIX"),
+    (40, "XL"),
+    (21, "XXI"),
+)
+_WORDS = ("winter", "garden", "silver", "planet", "rocket", "summer", "kitchen", "golden", "forest", "engine")
+_RANGES = ((1, 5), (3, 8), (10, 14), (6, 10), (2, 7), (4, 9), (11, 16), (20, 25), (13, 18), (8, 12))
+_HALVES = (slice(5), slice(5, 10))
 
 
-def _asked() -> Iterator[tuple[str, str, tuple[str, dict[str, Any]], str]]:
-    for said, iso in _DATES:
+def _asked(part: slice) -> Iterator[tuple[str, str, tuple[str, dict[str, Any]], str]]:
+    for said, iso in _DATES[part]:
         yield "dates", f"Write the date {said} in the form YYYY-MM-DD.", ("regex", {"pattern": rf"\b{iso}\b"}), iso
-    for items in _LISTS:
+    for items in _LISTS[part]:
         ask = f"Write the words {', '.join(items)} as a JSON list of strings."
         schema = {"type": "array", "items": {"type": "string"}, "const": list(items)}
         yield "json", ask, ("json", {"schema": schema}), json.dumps(items)
-    for key, text, other, number in _PAIRS:
+    for key, text, other, number in _PAIRS[part]:
         ask = f"Write a JSON object in which {key} is the string {text} and {other} is the number {number}."
         ideal = json.dumps({key: text, other: number})
         yield "json", ask, ("json", {"fields": {key: text, other: number}}), ideal
-    for items in _LISTS:
+    for items in _LISTS[part]:
         rule = r"[ \t]*\n[ \t]*".join(rf"[-*+] +{item}" for item in items)
         ask = f"Write the words {', '.join(items)} as a Markdown list, one word a line, each after a dash and a space."
         yield "markdown", ask, ("regex", {"pattern": f"(?i){rule}"}), "\n".join(f"- {item}" for item in items)
-    for word in _WORDS:
+    for word in _WORDS[part]:
         ask = f"Write the word {word} in bold with Markdown."
         yield "markdown", ask, ("regex", {"pattern": rf"(?i)(?:\*\*|__){word}(?:\*\*|__)"}), f"**{word}**"
-    for items in _LISTS:
+    for items in _LISTS[part]:
         ask = f"Write one line of CSV with the values {' and '.join(items)}, in this order, without spaces."
         yield "csv", ask, ("regex", {"pattern": f"(?i){re.escape(','.join(items))}"}), ",".join(items)
-    for number, roman in _ROMAN:
+    for number, roman in _ROMAN[part]:
         ask = f"Write the number {number} as a Roman numeral."
         yield "numerals", ask, ("regex", {"pattern": rf"\b{roman}\b"}), roman
-    for first, last in _RANGES:
+    for first, last in _RANGES[part]:
         every = [str(number) for number in range(first, last + 1)]
         ask = f"Write the whole numbers from {first} to {last}, separated by commas."
         yield "numerals", ask, ("regex", {"pattern": r",\s*".join(every)}), ", ".join(every)
@@ -67,7 +94,8 @@ def _asked() -> Iterator[tuple[str, str, tuple[str, dict[str, Any]], str]]:
 
 def _rows() -> list[Row]:
     found = []
-    for place, (task, ask, check, ideal) in enumerate(_asked()):
+    every = (made for part in _HALVES for made in _asked(part))
+    for place, (task, ask, check, ideal) in enumerate(every):
         tags = {"benefit": "forgetting", "task": f"format_{task}"}
         found.append(row(f"formats-{place:02}", ask, check, tags, ideal))
     return found

@@ -22,6 +22,12 @@ _ORDERS = (
     ("Sara Nyberg", "Umea", 20, "candles"),
     ("Karim Aziz", "Fes", 11, "leather belts"),
     ("Nora Byrne", "Galway", 14, "wool socks"),
+    ("Emil Strand", "Aarhus", 13, "copper pans"),
+    ("Rosa Klein", "Trier", 16, "glass vases"),
+    ("Tariq Mansour", "Amman", 18, "brass hooks"),
+    ("Hana Novak", "Zadar", 21, "linen sheets"),
+    ("Luc Perrin", "Lille", 17, "wicker baskets"),
+    ("Grace Addo", "Accra", 22, "straw hats"),
 )
 _SENTENCES = (
     "{n} from {c} ordered {q} {p} this morning.",
@@ -44,6 +50,12 @@ _MESSAGES = (
     ("complaint", "Two screws were missing from the box again."),
     ("question", "Is the lamp bright enough to read by?"),
     ("praise", "I love how quiet the fan is. Well done!"),
+    ("complaint", "The zip broke on the first day of my trip."),
+    ("question", "May I change my address after ordering?"),
+    ("praise", "The cushions are softer than I dared to hope, thank you."),
+    ("complaint", "Your invoice lists a chair that I never bought."),
+    ("question", "Is there a smaller size of this basket?"),
+    ("praise", "What a friendly shop, we felt at home at once!"),
 )
 _FACTS = (
     ("The rope is 12 m long and costs 30 euros.", "long is the rope", 12, "m"),
@@ -61,6 +73,12 @@ _FACTS = (
     ("The shelf of 1,200 books is 36 m long.", "long is the shelf", 36, "m"),
     ("The 2 stones weigh 1,500 g together.", "heavy are the stones together", 1500, "g"),
     ("Session 8 lasts 50 minutes.", "long does session 8 last", 50, "min"),
+    ("The ladder with 14 rungs is 4 m tall.", "tall is the ladder", 4, "m"),
+    ("The 5 sacks weigh 60 kg in all.", "much do the sacks weigh in all", 60, "kg"),
+    ("Track 3 of the album lasts 7 minutes.", "long does track 3 last", 7, "min"),
+    ("The bath for 2 dogs holds 120 litres.", "much does the bath hold", 120, "l"),
+    ("Tunnel 9 is 11 km long.", "long is tunnel 9", 11, "km"),
+    ("The letter with 3 stamps weighs 40 g.", "heavy is the letter", 40, "g"),
 )
 _CODES = (
     "QK-4417",
@@ -78,6 +96,12 @@ _CODES = (
     "KS-15-3",
     "F7706",
     "EA-2480",
+    "UB-5093",
+    "M6641",
+    "CT-18-52",
+    "JX40276",
+    "SL-9",
+    "A-71935",
 )
 _AROUND = (
     "Hello, my order {c} has not arrived, please check.",
@@ -126,7 +150,7 @@ def _copy(place: int) -> tuple[str, tuple[str, dict[str, Any]], str]:
 
 def _rows() -> list[Row]:
     found = []
-    for place in range(15):
+    for place in range(len(_ORDERS)):
         for task, made in (("fields", _fields), ("label", _label), ("number", _number), ("copy", _copy)):
             ask, check, ideal = made(place)
             tags = {"benefit": "precision", "task": f"read_{task}"}

@@ -67,6 +67,44 @@ TOPICS = (
             "New ones often hang from steel cables.",
         ),
     ),
+    Topic(
+        "snow",
+        (
+            "Snow forms when water freezes in clouds.",
+            "Each flake has six sides.",
+            "A thick layer of it keeps plants safe from frost.",
+        ),
+    ),
+    Topic(
+        "owls",
+        ("Owls hunt at night.", "Their soft feathers make little noise.", "An owl can turn its head far round."),
+    ),
+    Topic("glass", ("Glass is made from melted sand.", "Light passes through it.", "It can be melted and used again.")),
+    Topic(
+        "lighthouses",
+        ("A lighthouse stands near the sea.", "Its light warns ships of rocks.", "Each one flashes in its own way."),
+    ),
+    Topic(
+        "coffee",
+        (
+            "Coffee is made from roasted beans.",
+            "Hot water is poured over the ground beans.",
+            "Many people drink it in the morning.",
+        ),
+    ),
+    Topic("kites", ("A kite flies on a long string.", "It needs a steady wind.", "Some kites have a colourful tail.")),
+    Topic(
+        "windmills",
+        ("A windmill turns with the wind.", "Old ones ground grain into flour.", "New ones make electric power."),
+    ),
+    Topic(
+        "candles",
+        (
+            "A candle burns with a small flame.",
+            "The wick draws up melted wax.",
+            "People once lit their homes with them.",
+        ),
+    ),
 )
 
 

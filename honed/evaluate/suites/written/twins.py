@@ -135,6 +135,92 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str], ...] = (
         "Here is the news on project Heron.",
     ),
     ("Say in one line what size of shoes I want to order[, 42].", ("size",), ("42",), "I want to order size 42."),
+    (
+        "Write a one-line note for the babysitter that says when bedtime is[, half past seven].",
+        ("bedtime", "when", "time"),
+        ("half past seven", "7 30", "seven thirty"),
+        "Bedtime is at half past seven.",
+    ),
+    (
+        "Write one sentence that thanks the shop assistant by name[, Leon].",
+        ("name", "called", "who"),
+        ("Leon",),
+        "Thank you for your kind help, Leon.",
+    ),
+    ("What do I pay in all for 4 loaves[ at 3 euros a loaf]?", ("cost", "price", "much"), ("12",), "You pay 12 euros."),
+    (
+        "Write a one-line caption that names the animal in my photo[: a heron].",
+        ("animal", "which", "what"),
+        ("heron",),
+        "A heron by the water.",
+    ),
+    (
+        "Tell the taxi driver in one line which station we need[, North Gate].",
+        ("station", "which", "where"),
+        ("North Gate",),
+        "Please take us to North Gate.",
+    ),
+    (
+        "Write a line for a card that says how long my parents have been married[: forty years].",
+        ("long", "many", "years", "married"),
+        ("forty", "40"),
+        "Forty years together: congratulations!",
+    ),
+    (
+        "How long do I need for my book of 200 pages[ if I read 40 pages an hour]?",
+        ("fast", "speed", "quickly", "pace"),
+        ("5", "five"),
+        "You need 5 hours.",
+    ),
+    (
+        "Write a sign that says to which floor the library has moved[, the second].",
+        ("floor", "which", "where"),
+        ("second", "2nd", "2"),
+        "The library is now on the second floor.",
+    ),
+    (
+        "Put my three cities in the order of the alphabet[: Rome, Athens, Paris].",
+        ("cities", "which", "what"),
+        ("Athens",),
+        "Athens, Paris, Rome",
+    ),
+    (
+        "Write one line that tells the painter the colour of our new door[, which is yellow].",
+        ("colour", "color"),
+        ("yellow",),
+        "Please paint the door yellow.",
+    ),
+    (
+        "Write one line that tells the florist my favourite flower[: tulips].",
+        ("flower", "flowers", "which", "favourite"),
+        ("tulips", "tulip"),
+        "My favourite flowers are tulips.",
+    ),
+    (
+        "Say the opposite of my sentence[: The shop is open].",
+        ("sentence", "which", "what"),
+        ("closed", "not open", "isn't open"),
+        "The shop is closed.",
+    ),
+    ("What is double my number[, 35]?", ("number", "which", "what"), ("70", "seventy"), "Double it is 70."),
+    (
+        "Write a line that tells our guests where the spare key lies[: under the pot].",
+        ("where", "key", "place"),
+        ("pot",),
+        "The spare key is under the pot.",
+    ),
+    (
+        "Say in one line at which gate my friend should wait[; it is gate 14].",
+        ("gate", "which", "where"),
+        ("14", "fourteen"),
+        "Please wait at gate 14.",
+    ),
+    (
+        "Write one line to the dentist that gives my reason for missing the visit[: a flat tyre].",
+        ("reason", "why", "happened"),
+        ("tyre", "tire"),
+        "I am sorry that I missed the visit: I had a flat tyre.",
+    ),
 )
 _RULE = "If a detail that you need is missing, ask for it in one short question; otherwise just do it."
 
