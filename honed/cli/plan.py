@@ -34,7 +34,7 @@ def command(
     """Say what a training would take: rows, tokens, steps, memory, time and cost, and whether it fits.
 
     The settings are those of `honed train`. The model is loaded, the rows are read, and a few passes are run and timed;
-    nothing is trained. What does not fit is said, with what to change.
+    nothing is trained. What does not fit is said, with what to change; weights that can't fit are not loaded.
 
     \b
     honed plan train.yaml
@@ -63,18 +63,14 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     from honed.cli.tables import clock
 
     settings, memory, seconds = result["settings"], result["memory"], result["time"]
-    every, computed = result["dataset_tokens"], result["computed_tokens"]
-    saved = f", {computed:,} computed ({every / computed:.2f} times fewer)" if computed < every else ""
     parts = ("weights", "gradients", "optimizer", "activations", "logits", "runtime")
     peak = memory["measured"] or memory["total"]
+    least = "at least " if result["rows"] is None else ""
     verdict = "it fits" if result["fits"] else "it does not fit"
-    left_out = f" ({result['left_out']} left out)" if result["left_out"] else ""
     lines = [
         ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
-        ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
-        ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
-        ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
-        ("memory", f"{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
+        *(_counted(result) if result["rows"] is not None else [("", "nothing was loaded: its weights can't fit")]),
+        ("memory", f"{least}{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
         ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
     ]
     if seconds:
@@ -83,3 +79,16 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "cost" in result:
         lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour"))
     return [*lines, *(("change", way) for way in result["advice"])]
+
+
+def _counted(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was counted in the data."""
+    every, computed = result["dataset_tokens"], result["computed_tokens"]
+    saved = f", {computed:,} computed ({every / computed:.2f} times fewer)" if computed < every else ""
+    left_out = f" ({result['left_out']} left out)" if result["left_out"] else ""
+    return [
+        ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
+        ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
+        *(("", reason) for reason in result["reasons"] if reason.startswith("sharing")),
+        ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
+    ]

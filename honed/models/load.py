@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,11 @@ class Located:
     source: str
     trained_with: str | None = None
     """Hash of the chat format that it was trained with, where its manifest says so."""
+
+    @property
+    def findable(self) -> str:
+        """What other tools load it by: the hub id of a model from there, of any other its folder, as a whole path."""
+        return self.source.removeprefix("hub ") if self.source.startswith("hub ") else str(self.folder.resolve())
 
 
 @dataclass
@@ -107,30 +113,21 @@ def load(
     damaged, the architecture is unknown, or the model was trained with another chat format.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     place = locate(spec, workspace)
     chat = _chat(place.folder, template)
     _check_template(place, chat, template)
-    try:
-        with quiet():
-            model, report = AutoModelForCausalLM.from_pretrained(
-                place.folder,
-                dtype=dtype or torch.float32,
-                attn_implementation=attention,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except SafetensorError as error:
-        raise ModelError(f"{place.folder}: damaged weights: {error}", "Copy or fetch the model again.") from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(
-            f"{place.folder}: can't be loaded: {_first_line(error)}",
-            "honed runs causal language models that transformers knows, from safetensors.",
-        ) from error
+    with _translated(place.folder), quiet():
+        model, report = AutoModelForCausalLM.from_pretrained(
+            place.folder,
+            dtype=dtype or torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
@@ -138,6 +135,39 @@ def load(
         )
     model = model.to(device).eval()
     return LoadedModel(model, chat, place.ref, place.hash, context_of(model.config, chat))
+
+
+def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
+    """Return the model of ``spec`` (see ``locate``) on the meta device: its weights have shapes, and none is read.
+
+    They have the type that the model's settings state, in which its files usually hold them. Raises ``ModelError`` if
+    files are missing, or the architecture is unknown.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = locate(spec, workspace).folder
+    with _translated(folder), quiet():
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return model
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    """Say in words what transformers and safetensors raise."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise ModelError(f"{folder}: damaged weights: {error}", "Copy or fetch the model again.") from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(
+            f"{folder}: can't be loaded: {_first_line(error)}",
+            "honed runs causal language models that transformers knows, from safetensors.",
+        ) from error
 
 
 def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> ChatFormat:

@@ -133,17 +133,26 @@ class Shard:
     count: int
 
 
-def shards(dataset: Artifact, split: Split, size: int = _CHUNK, limit: int | None = None) -> list[Shard]:
+def shards(
+    dataset: Artifact, split: Split, size: int = _CHUNK, limit: int | None = None, *, part: Part = "rows"
+) -> list[Shard]:
     """Return where a split's rows lie, in their stored order: ``size`` of them in a shard, ``limit`` in all, at most.
 
-    Only the column ``split`` is read, so that the rows of a large dataset are counted, exactly, in a moment.
+    Only the column ``split`` is read, so that the rows of a large dataset are counted, exactly, in a moment. Other
+    parts have no split: all of theirs are trained on; none of them if the dataset hasn't that part.
     """
     found: list[Shard] = []
     left = limit
-    with _opened(dataset.path / ROWS) as file:
+    path = dataset.path / _FILES[part]
+    if part != "rows" and not path.exists():
+        return found
+    with _opened(path) as file:
         for group in range(file.num_row_groups):
-            column = file.read_row_group(group, ["split"])["split"]
-            here = pc.sum(pc.equal(column, split)).as_py() or 0
+            if part == "rows":
+                column = file.read_row_group(group, ["split"])["split"]
+                here = pc.sum(pc.equal(column, split)).as_py() or 0
+            else:
+                here = file.metadata.row_group(group).num_rows
             if left is not None:
                 here = min(here, left)
                 left -= here
@@ -156,15 +165,25 @@ def read(dataset: Artifact, split: Split, wanted: Iterable[Shard]) -> Iterator[C
 
     Neighbouring shards of one row group cost one reading of it.
     """
-    with _opened(dataset.path / ROWS) as file:
+    for row in _read(dataset, "rows", split, wanted):
+        assert isinstance(row, Conversation)
+        yield row
+
+
+def training(dataset: Artifact, part: Part, wanted: Iterable[Shard]) -> Iterator[Any]:
+    """Yield what is trained on in ``wanted`` shards of a part, as ``read`` does: rows, preferences or ratings."""
+    return _read(dataset, part, "train", wanted)
+
+
+def _read(dataset: Artifact, part: Part, split: Split, wanted: Iterable[Shard]) -> Iterator[Any]:
+    with _opened(dataset.path / _FILES[part]) as file:
         for group, here in groupby(wanted, key=lambda shard: shard.group):
             table = file.read_row_group(group)
-            table = table.filter(pc.equal(table["split"], split))
+            if part == "rows":
+                table = table.filter(pc.equal(table["split"], split))
             for shard in here:
                 for plain in table.slice(shard.start, shard.count).to_pylist():
-                    row = columns.record("rows", plain)
-                    assert isinstance(row, Conversation)
-                    yield row
+                    yield columns.record(part, plain)
 
 
 def rows(dataset: Artifact, split: Split, limit: int | None = None) -> Iterator[Conversation]:

@@ -110,7 +110,11 @@ def merge(model: PreTrainedModel) -> None:
 
 
 def save(model: PreTrainedModel, adapters: Adapters, folder: Path, *, base: str) -> None:
-    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT reads them; call it before ``merge``."""
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT reads them; call it before ``merge``.
+
+    ``base`` is what PEFT and transformers will load beside them: a hub id, or a whole path, for they read others as
+    seen from where they are started.
+    """
     tensors = {}
     added = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
     for name, module in added.items():

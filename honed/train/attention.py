@@ -29,6 +29,9 @@ FUSED, PARTS = "honed_fused", "honed_parts"
 Path = Callable[[Tensor, Tensor, Tensor, "Segments", float], Tensor]
 """``path(query, key, value, segments, scale)``: query and what is returned 1 x H x T x D, the others 1 x K x T x D."""
 
+_BLOCK = 256
+"""Queries that are computed together in plain torch."""
+
 Span = tuple[int, int, int]
 """Where a segment starts and ends, and where the last of its descendants ends."""
 
@@ -181,17 +184,22 @@ class _TreeAttention(torch.autograd.Function):
 
 
 def by_parts(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-    """Plain torch, differentiated by torch: on any device. The scores of one segment with some keys exist at a time."""
+    """Plain torch, differentiated by torch: on any device. A block of a segment's queries meets its keys at a time.
+
+    Torch keeps the blocks' scores for the backward pass: half of T x T of a row of T tokens, where no other path runs.
+    """
     k, v = _repeated(q, k, v)
     outs: list[Tensor] = []
     for start, end, _ in segments.spans:
-        own = slice(start, end)
-        future = torch.ones(end - start, end - start, dtype=torch.bool, device=q.device).triu(1)
-        part, lse = _plain(q[:, :, own], k[:, :, own], v[:, :, own], scale, future)
-        for first, last, below in segments.spans:
-            if last <= start and end <= below:
-                part, lse = _joined(part, lse, *_plain(q[:, :, own], k[:, :, first:last], v[:, :, first:last], scale))
-        outs.append(part)
+        above = [slice(first, last) for first, last, below in segments.spans if last <= start and end <= below]
+        for first in range(start, end, _BLOCK):
+            last = min(first + _BLOCK, end)
+            rows, own = q[:, :, first:last], slice(start, last)
+            future = torch.ones(last - first, last - start, dtype=torch.bool, device=q.device).triu(1 + first - start)
+            part, lse = _plain(rows, k[:, :, own], v[:, :, own], scale, future)
+            for keys in above:
+                part, lse = _joined(part, lse, *_plain(rows, k[:, :, keys], v[:, :, keys], scale))
+            outs.append(part)
     return torch.cat(outs, 2)
 
 

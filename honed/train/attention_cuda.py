@@ -102,10 +102,18 @@ def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.
 
 
 def _agrees(path: Path, start: list[Tensor], segments: Segments, scale: float) -> None:
-    q, k, v = start
-    expected = attention.by_parts(q, k, v, segments, scale)
-    same = torch.allclose(path(q, k, v, segments, scale), expected, rtol=2e-2, atol=2e-2)
-    assert same, "a path must agree with plain torch"
+    """Assert that a path gives what plain torch gives, and its gradients: some kernels fail backward only."""
+    expected = _with_gradients(attention.by_parts, start, segments, scale)
+    for found, right in zip(_with_gradients(path, start, segments, scale), expected, strict=True):
+        within = 2e-2 * float(right.abs().max())
+        assert torch.allclose(found, right, rtol=2e-2, atol=within), "a path must agree with plain torch"
+
+
+def _with_gradients(path: Path, start: list[Tensor], segments: Segments, scale: float) -> list[Tensor]:
+    """Return a path's output and the gradients of query, key and value."""
+    q, k, v = (tensor.detach().requires_grad_() for tensor in start)
+    out = path(q, k, v, segments, scale)
+    return [out.detach(), *torch.autograd.grad(out, (q, k, v), start[0].flip(2))]
 
 
 def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float) -> float:

@@ -82,6 +82,8 @@ class TrainConfig(Config):
     def _placement_is_possible(self) -> Self:
         if self.cpu_offload and self.shard != "fsdp":
             raise ValueError("cpu_offload is something that only shard fsdp does")
+        if self.weights == "qlora" and self.shard == "fsdp":
+            raise ValueError("4-bit weights can't be divided by fsdp: use shard none with qlora, or weights lora")
         if self.keep_best and not self.eval_rows:
             raise ValueError("keep_best needs a held-out loss, and eval_rows 0 turns it off")
         return self

@@ -16,12 +16,17 @@ import numpy as np
 class Memory:
     """Bytes at the peak of a run, by what holds them."""
 
-    runtime: int
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-    logits: int
+    runtime: int = 0
+    weights: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    activations: int = 0
+    logits: int = 0
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Those that there are, by name."""
+        return {name: size for name, size in asdict(self).items() if size}
 
     @property
     def total(self) -> int:
@@ -67,9 +72,12 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[st
         return []
     gone = memory.gradients + memory.optimizer
     ways: list[tuple[int, str]] = []
+    part = 0.86 if settings["precision"] == "fp32" else 0.72  # of 32 or 16 bits, 4.5 are left
     if settings["weights"] == "full":
         ways.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
-    pack = int(str(settings["pack_tokens"]))
+        if over > 0.95 * gone and settings.get("shard") != "fsdp":
+            ways.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
+    pack = int(str(settings.get("pack_tokens", 0)))
     if pack > 256:
         ways.append((memory.activations // 2, f"halve a pass: --set pack_tokens={pack // 2}"))
     # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
@@ -78,8 +86,11 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[st
         ways.append((halved, "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
         ways.append((memory.activations // 2, "keep less of a pass: --set activation_checkpointing=true"))
-    if settings["weights"] == "lora":
-        part = 0.86 if settings["precision"] == "fp32" else 0.72  # of 32 or 16 bits, 4.5 are left
+    if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
         ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
-    found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True)]
+    ranks = int(str(settings.get("ranks", 1)))
+    if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
+        divided = round((memory.weights + gone) * (1 - 1 / ranks))
+        ways.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
+    found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True) if saved > 0]
     return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]

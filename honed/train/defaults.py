@@ -62,7 +62,7 @@ class Settings:
 
 def resolve(config: TrainConfig, facts: Facts) -> Settings:
     """Return the settings of a run; what the user set stands, the rest is chosen and explained."""
-    weights, why_weights = _weights(config, facts)
+    weights, why_weights = choose_weights(config, facts.parameters, facts.memory, facts.shares)
     rate, why_rate = _learning_rate(config, facts, weights)
     epochs, why_epochs = _epochs(config, facts)
     batch, why_batch = _batch_tokens(config, facts)
@@ -99,17 +99,18 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     )
 
 
-def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
+def choose_weights(config: TrainConfig, parameters: int, memory: int, shares: int) -> tuple[str, str]:
+    """Return which weights are trained, and why unless the user set it; the numbers are those of ``Facts``."""
     if config.weights != "auto":
         return config.weights, ""
     if config.lora.named:
         return "lora", "weights lora: something is set of lora"
-    need = BYTES_PER_WEIGHT * facts.parameters / facts.shares
-    among = f" on each of {facts.shares} ranks" if facts.shares > 1 else ""
-    size = f"{facts.parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
-    if need < 0.5 * facts.memory:
-        return "full", f"weights full: {size}, {facts.memory / 1e9:.1f} GB are free"
-    return "lora", f"weights lora: {size} to train in full, and only {facts.memory / 1e9:.1f} GB are free"
+    need = BYTES_PER_WEIGHT * parameters / shares
+    among = f" on each of {shares} ranks" if shares > 1 else ""
+    size = f"{parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
+    if need < 0.5 * memory:
+        return "full", f"weights full: {size}, {memory / 1e9:.1f} GB are free"
+    return "lora", f"weights lora: {size} to train in full, and only {memory / 1e9:.1f} GB are free"
 
 
 def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[float, str]:

@@ -122,7 +122,7 @@ def _worth(
     every = sum(_length(examples[index]) for one in packs for index in one)
     computed = sum(table.tokens(one) for one in packs)
     if computed > (1 - _WORTH) * every:
-        return None, ""
+        return None, f"sharing is off: of {every} tokens {computed} would still be computed, too many for it to pay"
     return table, f"sharing: of {every} tokens about {computed} are computed, for rows begin with the same ones"
 
 

@@ -26,9 +26,10 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.store.workspace import writing
-from honed.train import cost, deal, heap, ranks, token_loss
+from honed.train import cost, deal, footprint, heap, ranks, token_loss
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
+from honed.train.footprint import DoesNotFitError
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.optim import Optimizer, local
@@ -52,7 +53,33 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     device = devices.choose_device(config.device)
     free = _free(device, config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
-        return _planned(prepare(job, here), here, free, stopping)
+        try:
+            run = prepare(job, here)
+        except DoesNotFitError as found:
+            return _unread(config, device, found)
+        return _planned(run, here, free, stopping)
+
+
+def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[str, Any]:
+    """The plan of what can't fit: the least memory, by the shapes of its weights; nothing else was found out."""
+    unknown = ("rows", "left_out", "steps", "passes", "dataset_tokens", "computed_tokens", "supervised_tokens")
+    return {
+        "base": config.base,
+        "data": config.data,
+        "objective": config.objective,
+        "epochs": config.epochs,
+        "ranks": max(1, config.ranks),
+        **dict.fromkeys(unknown),
+        "estimated": True,
+        "largest_pass": None,
+        "memory": {**asdict(found.memory), "total": found.memory.total, "free": found.free, "measured": None},
+        "fits": False,
+        "advice": found.advice,
+        "time": None,
+        "ran": {"device": device, "precision": found.precision, "sharing": None},
+        "settings": {"weights": found.weights, "precision": found.precision},
+        "reasons": [found.message],
+    }
 
 
 def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -75,14 +102,16 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
         result["time"] = _seconds(run, ready, passes, stopping)
-        if _held_by(run) == 1:
+        if footprint.shares(run.config) == 1:
             result["memory"]["measured"] = _peak(run.settings.device)
         result["tokens_per_second"] = result["dataset_tokens"] / result["time"]["steps"]
     return result
 
 
 def _set(run: Prepared) -> dict[str, object]:
-    return {**asdict(run.settings), "activation_checkpointing": run.config.activation_checkpointing}
+    config = run.config
+    asked = {"activation_checkpointing": config.activation_checkpointing, "shard": config.shard, "ranks": config.ranks}
+    return {**asdict(run.settings), **asked}
 
 
 def _there(run: Prepared) -> list[Tensor]:
@@ -91,21 +120,17 @@ def _there(run: Prepared) -> list[Tensor]:
     return [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == device]
 
 
-def _held_by(run: Prepared) -> int:
-    """How many ranks hold a share of each weight; 1 where each holds all."""
-    return max(1, run.config.ranks) if run.config.shard == "fsdp" else 1
-
-
 def _alone(run: Prepared, memory: Memory) -> int:
     """Bytes that this process needs to time what the ranks divide among them."""
-    return memory.total + (_held_by(run) - 1) * (memory.weights + memory.gradients + memory.optimizer)
+    return memory.total + (footprint.shares(run.config) - 1) * (memory.weights + memory.gradients + memory.optimizer)
 
 
 def _of_host(run: Prepared, ready: Setup) -> list[str]:
     """What is to be said of the host's memory where the weights lie there and not on the GPU."""
     if not (run.config.cpu_offload and run.settings.device == "cuda"):
         return []
-    each = (_bytes(run.base.model.parameters()) + sum(cost.trained(ready.trainable, wide=True))) // _held_by(run)
+    whole = _bytes(run.base.model.parameters()) + sum(cost.trained(ready.trainable, wide=True))
+    each = whole // footprint.shares(run.config)
     return [f"cpu_offload: each rank holds {each / 1e9:.1f} GB of weights, gradients and moments in the host's memory"]
 
 
@@ -170,23 +195,22 @@ def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
 
 def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int) -> Memory:
     model = run.base.model
-    sharded = run.config.shard == "fsdp"  # its shares are the fp32 masters, whatever it computes in
-    gradients, optimizer = cost.trained(ready.trainable, wide=run.settings.precision == "fp32" or sharded)
-    if run.config.cpu_offload and run.settings.device == "cuda":
-        gradients = optimizer = 0
-    if _summed_at_once(run):
-        gradients = 4 * ready.trainable  # none is made in 16 bits first
+    settings = run.settings
+    gradients, optimizer = footprint.kept(
+        ready.trainable, run.config, settings.weights, settings.device, settings.precision
+    )
+    small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
-    if head is not None and head.weight.requires_grad and not _at_once(run, ready):
-        logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
-    held = _held_by(run)
-    small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
+    if head is not None:
+        logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
+        if head.weight.requires_grad and not _at_once(run, ready):
+            logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     return Memory(
         runtime=runtime,
-        weights=_bytes(_there(run)) // held,
-        gradients=gradients // held,
-        optimizer=optimizer // held,
+        weights=_bytes(_there(run)) // footprint.shares(run.config),
+        gradients=gradients,
+        optimizer=optimizer,
         activations=round(_saved(run, ready, small) * largest.tokens),
         logits=logits,
     )
@@ -194,12 +218,8 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
-    return _summed_at_once(run) and ready.layout.fused and run.config.objective == "sft"
-
-
-def _summed_at_once(run: Prepared) -> bool:
-    """Whether matrices have rooms for their gradients (``kernels.room``); adapters have none."""
-    return run.settings.device == "cpu" and run.config.shard == "none" and run.settings.weights == "full"
+    summed = footprint.summed_at_once(run.config, run.settings.weights, run.settings.device)
+    return summed and ready.layout.fused and run.config.objective == "sft"
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
@@ -240,7 +260,7 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
             raise worker.Stopped
     pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
     size = max(1, run.config.ranks)
-    busiest = [_busiest(step, size) for step in passes.steps]
+    busiest = [_busiest(step, size, run.config.shard) for step in passes.steps]
     training = passes.times * (sum(pace.seconds(step) for step in busiest) + update * len(passes.steps))
     steps = round(passes.times * len(passes.steps))
     heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
@@ -256,9 +276,10 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     return {**{name: round(value, 1) for name, value in parts.items()}, "total": round(sum(parts.values()), 1)}
 
 
-def _busiest(step: Sequence[int], ranks: int) -> list[int]:
-    """The passes of the rank that has the most to compute in a step."""
-    return max(([step[turn.index] for turn in turns] for turns in deal.balanced(step, ranks)), key=sum)
+def _busiest(step: Sequence[int], ranks: int, shard: str) -> list[int]:
+    """The passes of the rank that has the most to compute in a step, dealt as ``placement`` deals them."""
+    dealt = deal.in_rounds(step, ranks) if shard == "fsdp" else deal.balanced(step, ranks)
+    return max(([step[turn.index] for turn in turns] for turns in dealt), key=sum)
 
 
 def _pass(run: Prepared, ready: Setup, optimizer: Optimizer, batch: Batch) -> None:

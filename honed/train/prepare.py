@@ -15,19 +15,19 @@ from honed.errors import ConfigError
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.models import load as models
-from honed.models.chat import Encoded
+from honed.models.chat import ChatFormat, Encoded
 from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import attention, source
+from honed.train import attention, footprint, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.optim import keep_wide
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Rows, encode
+from honed.train.rows import Limit, Rows, encode
 from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
@@ -60,7 +60,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
 
     Rank 0 measures, chooses and writes for all. A model that is to be sharded is loaded on the host.
 
-    Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
+    Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
+    ``DataError`` if nothing in the dataset can be used.
     """
     chosen = _chosen(job)
     found = {name: value for name, value in chosen.items() if name != "reasons"}
@@ -71,6 +72,10 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     if ranks.first:
         models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
+    host = ranks.agreed(_free_memory(config))
+    memory = ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else host
+    outline = models.outline(config.base, job.workspace)
+    footprint.check(config, outline, device=device, precision=precision, memory=memory, host=host)
     torch.manual_seed(config.seed)
     attention.register()
     base = models.load(
@@ -81,31 +86,21 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=attention.FUSED if device == "cpu" else attention.PARTS,  # layout.py finds a faster one
         template=config.template,
     )
-    limit = min(config.max_length or base.context, base.context, _window(base.model.config))
-    memory = ranks.agreed(_free_memory(config))
-    train, why_stream = source.find(config, dataset, base.chat, limit, job, memory)
+    limit = _limit(config, base)
+    train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     streams = isinstance(train, Stream)
-    if calls := datasets.tool_turns(dataset):
-        how = (
-            "in the chat template's own form" if base.chat.speaks_tools else "as text: the chat template knows no tools"
-        )
-        job.log.note(f"{calls:,} turns define or call tools, written {how}")
+    _note_tools(job, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
         rows=train.rows if isinstance(train, Stream) else len(train.encoded),
         tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
-        memory=ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else memory,
+        memory=memory,
         device=device,
         precision=precision,
         precision_reason=why,
-        shares=max(1, config.ranks) if sharded else 1,  # of the run, also where one process plans it
+        shares=footprint.shares(config),  # of the run, also where one process plans it
     )
-    heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), base.chat, limit)
-    if config.keep_best and not heldout.encoded:
-        raise ConfigError(
-            f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",
-            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
-        )
+    heldout = _heldout(config, dataset, base.chat, limit)
     settings = resolve(config, facts)
     reasons = chosen.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
     settings = replace(settings, reasons=tuple(reasons))
@@ -138,6 +133,39 @@ def _chosen(job: Job) -> dict[str, Any]:
     """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
     path = job.path / CHOSEN
     return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
+    """Return the rows of the held-out loss; ``ConfigError`` if there are none and the best step is to be kept."""
+    heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), chat, limit)
+    if config.keep_best and not heldout.encoded:
+        raise ConfigError(
+            f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",
+            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
+        )
+    return heldout
+
+
+def _note_tools(job: Job, dataset: Artifact, chat: ChatFormat) -> None:
+    """Say how turns with tools are written, if there are any."""
+    if calls := datasets.tool_turns(dataset):
+        how = "in the chat template's own form" if chat.speaks_tools else "as text: the chat template knows no tools"
+        job.log.note(f"{calls:,} turns define or call tools, written {how}")
+
+
+def _limit(config: TrainConfig, base: LoadedModel) -> Limit:
+    """Return how long a row may be, by what is set, by the model's context or by its layers' window."""
+    longest = min(config.max_length or base.context, base.context)
+    window = _window(base.model.config)
+    if window < longest:
+        why = (
+            "fit: layers of this model look back no further (a sliding window), and packed rows are computed without it"
+        )
+        hint = "Shorten the row, or choose a base model without sliding windows: max_length can't help."
+        return Limit(window, "longer than the window", why, hint)
+    if longest == base.context:
+        return Limit(longest, hint="The model's context has no more: shorten the row, or choose another base model.")
+    return Limit(longest)
 
 
 def _window(config: Any) -> int:

@@ -12,6 +12,7 @@ import torch
 from honed import config as settings_file
 from honed.jobs.events import ArtifactMade, Step
 from honed.jobs.job import Job
+from honed.models import load as models
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
@@ -35,7 +36,8 @@ def publish(run: Prepared) -> Artifact:
     assert config.name is not None, "run.py resolves it"
     with artifacts.draft(job.workspace, "models", config.name) as scratch:
         if run.adapters:
-            adapters.save(base.model, run.adapters, scratch / "adapter", base=base.ref)
+            findable = models.locate(config.base, job.workspace).findable
+            adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
         made = artifacts.publish(

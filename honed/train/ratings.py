@@ -16,7 +16,7 @@ from honed.models.chat import ChatFormat, Encoded
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.train import pairs
-from honed.train.rows import Rows, collect, encode_row
+from honed.train.rows import Limit, Rows, collect, encode_row
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rated:
         return (self.row,) if self.unrelated is None else (self.row, self.unrelated)
 
 
-def read(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> Rows[Rated]:
+def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Rated]:
     """Return the first ``count`` ratings and preferences of a dataset as ids; unusable ones are set aside, named.
 
     Ratings come first. A preference gives two examples, its chosen answer as a good and its rejected one as a bad one;
@@ -57,7 +57,10 @@ def read(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> 
     both = [Rated(row, good) for pair in double.encoded for row, good in ((pair.chosen, True), (pair.rejected, False))]
     names = [name for name in double.names for _ in range(2)]
     return Rows(
-        matched((*single.encoded, *both), limit), (*single.names, *names), single.left_out + double.left_out, "answers"
+        matched((*single.encoded, *both), limit.tokens),
+        (*single.names, *names),
+        single.left_out + double.left_out,
+        "answers",
     )
 
 

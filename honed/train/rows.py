@@ -41,17 +41,26 @@ class Rows(Generic[E]):
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
 
 
-def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: int) -> Rows[Encoded]:
-    """Turn rows into ids; those that can't be trained on, or are longer than ``limit`` tokens, are set aside, named."""
+@dataclass(frozen=True)
+class Limit:
+    """The most ``tokens`` that a row may have; what is said of a longer one: its ``kind``, ``why``, and what to do."""
+
+    tokens: int
+    kind: str = "too long"
+    why: str = "fit"
+    hint: str = "Raise max_length, up to the model's context, or shorten the row."
+
+
+def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
+    """Turn rows into ids; those that can't be trained on, or are longer than ``limit``, are set aside, named."""
     return collect(rows, lambda row: encode_row(row, chat, limit), "rows")
 
 
-def encode_row(row: Conversation, chat: ChatFormat, limit: int) -> Encoded:
+def encode_row(row: Conversation, chat: ChatFormat, limit: Limit) -> Encoded:
     """Return a row's ids and loss weights. Raises ``Unusable`` as ``ChatFormat.encode``, or if it is too long."""
     encoded = chat.encode(row)
-    if len(encoded.ids) > limit:
-        hint = "Raise max_length, up to the model's context, or shorten the row."
-        raise Unusable("too long", f"{len(encoded.ids)} tokens, and at most {limit} fit", hint)
+    if len(encoded.ids) > limit.tokens:
+        raise Unusable(limit.kind, f"{len(encoded.ids)} tokens, and at most {limit.tokens} {limit.why}", limit.hint)
     return encoded
 
 

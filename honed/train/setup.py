@@ -143,8 +143,8 @@ def _of_stream(run: Prepared) -> list[str]:
     stream, batch = run.train, run.settings.batch_tokens
     sample, steps = len(stream.sample.encoded), max(1, round(run.settings.epochs * stream.tokens / batch))
     said = [
-        f"{stream.rows} rows are streamed: about {steps} steps (lengths and common prefixes are those of a sample of "
-        f"{sample}); rows that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"
+        f"{stream.rows} {stream.sample.unit} are streamed: about {steps} steps (lengths and common prefixes are those "
+        f"of a sample of {sample}); those that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"
     ]
     window = stream.window_rows(run.config.stream_rows, batch)
     if window * stream.tokens < batch * stream.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,14 +11,17 @@ import numpy as np
 from honed.errors import ConfigError
 from honed.jobs.job import Job
 from honed.models.chat import ChatFormat
+from honed.records import Conversation, Preference, Rating
 from honed.store import datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
 from honed.store.datasets import Shard
 from honed.store.workspace import writing
 from honed.train.config import TrainConfig
+from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES, Entry
 from honed.train.prefixes import Example
-from honed.train.rows import Rows, collect, left_out_list, listing, none_usable, report_left_out
+from honed.train.rows import Limit, Rows, collect, left_out_list, listing, none_usable, report_left_out
 from honed.train.stream import SHARD_ROWS
 
 BYTES_PER_CHARACTER = 16
@@ -33,6 +36,17 @@ WINDOW_STEPS = 16
 """A window holds so many tokens (100 MB of memory) or rows, whichever is less, but so many optimizer steps at least."""
 
 _SAMPLE, _PIECE = 1024, 32
+
+_PARTS: Mapping[str, tuple[Part, ...]] = {
+    "rows": ("rows",),
+    "preferences": ("preferences",),
+    "answers": ("ratings", "preferences"),
+}
+"""The parts of a dataset that hold what an objective learns from (``kinds.Kind.learns``)."""
+
+_UNITS: Mapping[Part, str] = {"rows": "rows", "preferences": "pairs", "ratings": "answers"}
+
+_ALL = "the base model's likelihoods of all of them are computed before the first step"
 
 E = TypeVar("E", bound=Example)
 
@@ -66,11 +80,11 @@ class Stream(Generic[E]):
 
 
 def find(
-    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: int, job: Job, memory: int
+    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, job: Job, memory: int
 ) -> tuple[Rows[Any] | Stream[Any], str]:
-    """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here.
+    """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here, or can't be.
 
-    ``memory`` is what is free, in bytes; ``limit`` the tokens that a row may have. Raises ``DataError`` if no row can
+    ``memory`` is what is free, in bytes; ``limit`` is how long a row may be. Raises ``DataError`` if no row can
     be used, ``ConfigError`` if a stream was asked for and the objective can't be streamed.
     """
     entry = OBJECTIVES[config.objective]
@@ -83,45 +97,62 @@ def find(
 
 
 def _choice(config: TrainConfig, entry: Entry, dataset: Artifact, memory: int) -> tuple[bool, str]:
-    if entry.encode is None:
-        if config.stream is True:
-            raise ConfigError(
-                f"stream: the examples of {config.objective} can't be streamed",
-                "Set stream to false, and rows to as many as fit into memory.",
-            )
-        return False, ""
+    """Whether to stream, and what is to be said of it."""
+    if config.stream is True and entry.encode is None:
+        raise ConfigError(
+            f"stream: the examples of {config.objective} can't be streamed: {_ALL}",
+            "Set stream to false, and rows to as many as fit into memory; or learn preferences by an objective that "
+            "needs no reference and is streamed: orpo or simpo.",
+        )
     if config.stream != "auto":
         return config.stream, ""
-    pieces = datasets.shards(dataset, "train", _PIECE, config.rows)
-    rows = sum(piece.count for piece in pieces)
-    sample = [
-        sum(len(message.content) for message in row.messages)
-        for row in datasets.read(dataset, "train", _sample(pieces))
-    ]
-    need = BYTES_PER_CHARACTER * sum(sample) / max(1, len(sample)) * rows
-    if need < MEMORY_SHARE * memory:
+    parts = _PARTS[KINDS[config.objective].learns]
+    counts, needs = zip(*(_need(dataset, part, config.rows) for part in parts), strict=True)
+    if sum(needs) < MEMORY_SHARE * memory:
         return False, ""
-    return True, f"stream true: {rows} rows would take about {need / 1e9:.1f} GB, and {memory / 1e9:.1f} GB are free"
+    size = f"{sum(counts)} {' and '.join(parts)} would take about {sum(needs) / 1e9:.1f} GB"
+    said = f"{size}, and {memory / 1e9:.1f} GB are free"
+    if entry.encode is None:
+        return False, f"stream false, and all is loaded: {said}, but {_ALL}; rows sets how many are taken"
+    return True, f"stream true: {said}"
+
+
+def _need(dataset: Artifact, part: Part, limit: int | None) -> tuple[int, float]:
+    """Return how many records of a part are trained on, and the bytes that they take as token ids, from a sample."""
+    pieces = datasets.shards(dataset, "train", _PIECE, limit, part=part)
+    count = sum(piece.count for piece in pieces)
+    sample = [_characters(record) for record in datasets.training(dataset, part, _sample(pieces))] if pieces else []
+    return count, BYTES_PER_CHARACTER * sum(sample) / max(1, len(sample)) * count
+
+
+def _characters(record: Conversation | Preference | Rating) -> int:
+    """The characters of all rows that are made of a record: each answer has its prompt before it."""
+    if isinstance(record, Conversation):
+        return sum(len(message.content) for message in record.messages)
+    prompt = sum(len(message.content) for message in record.prompt)
+    answers = [record.answer] if isinstance(record, Rating) else [record.chosen, record.rejected]
+    return sum(prompt + len(answer) for answer in answers)
 
 
 def _stream(
-    config: TrainConfig, entry: Entry, dataset: Artifact, chat: ChatFormat, limit: int, job: Job
+    config: TrainConfig, entry: Entry, dataset: Artifact, chat: ChatFormat, limit: Limit, job: Job
 ) -> Stream[Any]:
     encode = entry.encode
     assert encode is not None
+    (part,) = _PARTS[KINDS[config.objective].learns]
 
     def read(wanted: Sequence[Shard]) -> Rows[Any]:
-        return collect(datasets.read(dataset, "train", wanted), lambda row: encode(row, chat, limit), "rows")
+        return collect(datasets.training(dataset, part, wanted), lambda row: encode(row, chat, limit), _UNITS[part])
 
-    shards = datasets.shards(dataset, "train", SHARD_ROWS, config.rows)
-    sample = read(_sample(datasets.shards(dataset, "train", _PIECE, config.rows)))
+    shards = datasets.shards(dataset, "train", SHARD_ROWS, config.rows, part=part)
+    sample = read(_sample(datasets.shards(dataset, "train", _PIECE, config.rows, part=part)))
     if not sample.encoded:
-        sample = _first_usable(shards, read, dataset, job)
+        sample = _first_usable(shards, read, dataset, job, _UNITS[part])
     return Stream(shards, read, sample)
 
 
 def _first_usable(
-    shards: Sequence[Shard], read: Callable[[Sequence[Shard]], Rows[E]], dataset: Artifact, job: Job
+    shards: Sequence[Shard], read: Callable[[Sequence[Shard]], Rows[E]], dataset: Artifact, job: Job, unit: str
 ) -> Rows[E]:
     """Return the first shard of which any row can be used; ``DataError``, behind a list of all rows, if none can."""
     count = 0
@@ -133,7 +164,7 @@ def _first_usable(
                 return rows
             file.write(listing(rows))
             count, first = count + len(rows.left_out), first or rows.left_out[:1]
-    raise none_usable(job, dataset, count, first)
+    raise none_usable(job, dataset, count, first, unit)
 
 
 def _sample(pieces: Sequence[Shard]) -> list[Shard]:

@@ -51,7 +51,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     if not here.first:
         return run, {}
     if isinstance(run.train, Stream):
-        note_left_out(job, training.position["left_out"], "rows")
+        note_left_out(job, training.position["left_out"], run.train.sample.unit)
     return run, {
         **ended(job, training.done),
         "diverged": training.watch.found and asdict(training.watch.found),

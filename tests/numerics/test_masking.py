@@ -15,7 +15,7 @@ from honed.errors import ModelError
 from honed.models import chat as chats
 from honed.models.chat import ChatFormat, Unusable, from_tokenizer, shipped_templates, turn_weights
 from honed.train import batches
-from honed.train.rows import encode
+from honed.train.rows import Limit, encode
 from tests.numerics.rows import chat, conversation
 from tests.tiny import TEMPLATE, tiny_tokenizer
 
@@ -89,7 +89,7 @@ def test_a_row_whose_template_rewrites_earlier_turns_is_reported() -> None:
 
 def test_an_over_long_row_is_named_and_never_cut() -> None:
     rows = [conversation("short", "yes"), conversation("q", "long " * 100)]
-    made = encode(rows, chat(), 120)
+    made = encode(rows, chat(), Limit(120))
     assert made.names == (rows[0].id,)
     assert made.left_out[0]["row"] == rows[1].id and made.left_out[0]["kind"] == "too long"
 

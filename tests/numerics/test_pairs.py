@@ -7,6 +7,7 @@ import pytest
 from honed.models.chat import Unusable
 from honed.records import Message, Preference
 from honed.train import pairs
+from honed.train.rows import Limit
 from tests.numerics.rows import chat
 
 
@@ -17,7 +18,7 @@ def preference(chosen: str, rejected: str) -> Preference:
 
 def test_only_the_last_answer_of_a_pair_is_supervised() -> None:
     format_ = chat()
-    pair = pairs.encode(preference("good", "bad"), format_, 500)
+    pair = pairs.encode(preference("good", "bad"), format_, Limit(500))
     texts = [
         format_.decode([i for i, w in zip(row.ids, row.weights, strict=True) if w], special=True) for row in pair.rows
     ]
@@ -34,5 +35,5 @@ def test_only_the_last_answer_of_a_pair_is_supervised() -> None:
 )
 def test_a_pair_that_can_not_be_used_says_why(chosen: str, rejected: str, kind: str, words: str) -> None:
     with pytest.raises(Unusable, match=words) as caught:
-        pairs.encode(preference(chosen, rejected), chat(), 200)
+        pairs.encode(preference(chosen, rejected), chat(), Limit(200))
     assert caught.value.kind == kind

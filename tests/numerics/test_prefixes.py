@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from honed.models.chat import Encoded
 from honed.train import answers, attention, attention_cuda, batches, likelihood, prefixes
@@ -147,6 +149,47 @@ def by_definition(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: fl
     k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
     scores = (q @ k.transpose(2, 3) * scale).masked_fill(~seen, -torch.inf)
     return scores.softmax(3) @ v
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_plain_attention_is_the_same_in_blocks_of_queries_of_any_size(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 138, 16, dtype=torch.float64) for heads in (4, 2, 2))
+    monkeypatch.setattr(attention, "_BLOCK", block)
+    found = attention.by_parts(q, k, v, FOREST_OF_SEVEN, 0.3)
+    torch.testing.assert_close(found, by_definition(q, k, v, FOREST_OF_SEVEN, 0.3), rtol=1e-12, atol=1e-12)
+
+
+class _Largest(TorchDispatchMode):
+    """The most elements of any tensor that is made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.elements = max(self.elements, made.numel())
+        return made
+
+
+def test_neither_a_mask_nor_scores_of_all_tokens_by_all_are_built_for_one_long_row() -> None:
+    q, k, v = (torch.randn(1, 1, 2000, 4, requires_grad=True) for _ in range(3))
+    with _Largest() as largest:
+        attention.by_parts(q, k, v, Segments((2000,)), 0.3).sum().backward()
+    assert 0 < largest.elements <= attention._BLOCK * 2000
+
+
+def test_a_path_whose_gradients_are_wrong_does_not_agree_with_plain_torch() -> None:
+    def forgets_a_gradient(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+        return attention.by_fused(q, k.detach() + 0 * k, v, segments, scale)
+
+    torch.manual_seed(0)
+    start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
+    attention_cuda._agrees(attention.by_fused, start, FOREST_OF_SEVEN, 0.3)
+    with pytest.raises(AssertionError, match="agree with plain torch"):
+        attention_cuda._agrees(forgets_a_gradient, start, FOREST_OF_SEVEN, 0.3)
 
 
 @UNCOMPILED

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
+import peft
 import pytest
 import torch
 
 from honed.errors import ConfigError
 from honed.jobs import launch
-from honed.models.load import load
+from honed.models.load import Located, load
 from honed.store.workspace import Workspace
 from honed.train import defaults
 from tests.needs import missing
@@ -35,6 +37,30 @@ def test_targets_scale_and_dora_are_trained_saved_and_said(home: Workspace) -> N
     assert (saved["r"], saved["use_rslora"], saved["use_dora"], len(saved["target_modules"])) == (4, True, True, 5)
 
 
+def test_peft_finds_the_base_of_a_published_adapter_and_gives_the_published_models_logits(
+    home: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish(start(home, name="first", epochs=0.5))["model"]
+    made = finish(start(home, name="second", base=first, weights="lora", epochs=1, learning_rate=1e-2))["model"]
+    monkeypatch.chdir(tmp_path)  # from anywhere
+    adapter = home.models / "second" / "v1" / "adapter"
+    merged, row = load(made, home).model, torch.arange(40)[None]
+    with torch.no_grad():
+        found = peft.AutoPeftModelForCausalLM.from_pretrained(adapter)(row).logits
+        base = load(first, home).model(row).logits
+        torch.testing.assert_close(found, merged(row).logits, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, base, atol=1e-2)
+
+
+def test_other_tools_find_a_hub_model_by_its_id_and_any_other_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Located("org/name", Path("snapshots/1"), "h", "hub org/name").findable == "org/name"
+    assert Located("smollm2-135m", Path("snapshots/1"), "h", "hub org/small").findable == "org/small"
+    assert Located("smollm2-135m", Path("cache/1"), "h", "package").findable == str(tmp_path / "cache/1")
+
+
 def test_a_target_that_the_model_does_not_have_fails_in_words(home: Workspace) -> None:
     job = start(home, name="wrong", weights="lora", lora={"targets": ["q_prj"]})
     for _ in launch.follow(job):
@@ -50,6 +76,12 @@ def test_settings_of_adapters_that_full_training_would_not_read_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="weights: full makes none"):
         settings(home, weights="full", lora=values)
+
+
+def test_4_bit_weights_are_not_divided_among_ranks_and_that_is_said_before_a_job_is_made(home: Workspace) -> None:
+    with pytest.raises(ConfigError, match="4-bit weights can't be divided by fsdp: use shard none"):
+        settings(home, weights="qlora", shard="fsdp", ranks=2)
+    assert settings(home, weights="qlora", ranks=2).shard == "none"
 
 
 def test_an_empty_list_of_targets_is_refused(home: Workspace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, LlamaConfig
+from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, MistralForCausalLM, Qwen2Config
 
 from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
@@ -19,6 +19,7 @@ from honed.train import attention_cuda, layout, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.loop import Training
+from tests.tiny import tiny_folder
 from tests.train.jobs import finish, settings, start
 
 
@@ -37,6 +38,43 @@ def test_flash_attention_for_rows_of_varying_length_refuses_rows_that_share_a_pr
     q = torch.zeros(1, 1, 6, 4)
     with pytest.raises(AssertionError, match="share a prefix"):
         attention_cuda.by_varlen(q, q, q, Segments((2, 2, 2), (-1, 0, 0)), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [
+        (LlamaConfig(), None),
+        (MistralConfig(sliding_window=64), 64),
+        (MistralConfig(sliding_window=None), None),
+        (Qwen2Config(sliding_window=64, use_sliding_window=False), None),
+        (Qwen2Config(sliding_window=64, use_sliding_window=True, max_window_layers=0), 64),
+        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=6), 64),  # five layers of six slide
+        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=2, layer_types=["full_attention"] * 2), None),
+    ],
+)
+def test_a_models_window_is_that_of_any_layer_that_slides(config: Any, window: int | None) -> None:
+    assert prepare._window(config) == (window or prepare._NO_WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("window", "max_length", "tokens", "kind"),
+    [(64, None, 64, "longer than the window"), (64, 50, 50, "too long"), (None, 99_999, 512, "too long")],
+)
+def test_what_limits_a_row_is_named(window: int | None, max_length: int | None, tokens: int, kind: str) -> None:
+    base: Any = SimpleNamespace(context=512, model=SimpleNamespace(config=MistralConfig(sliding_window=window)))
+    limit = prepare._limit(TrainConfig(base="b", data="d", max_length=max_length), base)
+    assert (limit.tokens, limit.kind) == (tokens, kind)
+    assert ("Raise max_length" in limit.hint) == (max_length == 50)
+
+
+def test_rows_longer_than_a_sliding_window_are_left_out_and_the_window_is_named(home: Workspace) -> None:
+    folder = tiny_folder(home.path.parent / "sliding")
+    config = MistralConfig(**{**LlamaConfig.from_pretrained(folder).to_diff_dict(), "sliding_window": 256})
+    MistralForCausalLM(config).save_pretrained(folder)
+    job = start(home, base=str(folder), name="sliding", data="mixed", epochs=1)
+    assert finish(job)["left_out"] == 1
+    (listed,) = map(json.loads, (job.path / "left_out.jsonl").read_text().splitlines())
+    assert listed["kind"] == "longer than the window" and "at most 256 fit: layers of this model" in listed["message"]
 
 
 def test_memory_and_shares_are_those_of_the_runs_ranks_also_where_one_process_plans_it(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from honed.cli import main
+from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, run
+from honed.train import cost, planner, run
 from honed.train.cost import Memory
 from tests.train.jobs import finish, settings, start
 
@@ -45,9 +49,44 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
         assert planned[fact] == ran[fact], fact
     assert planned["ran"]["sharing"] == ran["ran"]["sharing"]
     assert planned["fits"] and planned["advice"] == []
-    assert planned["memory"]["measured"] == pytest.approx(ran["peak_rss_bytes"], rel=0.15)
+    for memory in ("measured", "total"):  # by the total, `fits` decides
+        assert planned["memory"][memory] == pytest.approx(ran["peak_rss_bytes"], rel=0.15)
     assert planned["time"]["total"] >= planned["time"]["steps"] > 0
     assert len(list((home.path / "models" / name).glob("v*"))) == 1  # the run's; the plan made none
+
+
+def test_a_run_that_does_not_fit_is_counted_not_timed_and_told_what_to_change(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)  # the weights would fit
+    planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
+    assert planned["fits"] is False and planned["time"] is None and planned["rows"] == 50
+    assert planned["memory"]["total"] > planned["memory"]["free"] == 10_000_000
+    assert "or use a machine with" in planned["advice"][-1]
+
+
+def test_an_hours_price_gives_the_cost_of_the_run(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [f"--set=train.{name}" for name in ("batch_tokens=100", "pack_tokens=60", "precision=fp32")]
+    asked = [
+        "plan",
+        "--base",
+        str(home.path.parent / "tiny"),
+        "--data",
+        "numbers",
+        "--workspace",
+        str(home.path),
+        *given,
+    ]
+    assert main.run([*asked, "--price", "3600", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["price_per_hour"] == 3600 and told["cost"] == pytest.approx(told["time"]["total"]) and told["cost"] > 0
+    assert main.run([*asked, "--price", "3600"]) == 0
+    assert " at 3600 an hour" in capsys.readouterr().out
+
+
+def test_the_busiest_rank_is_that_of_the_passes_as_they_are_dealt() -> None:
+    assert planner._busiest([100, 10, 10, 10], 2, "none") == [100]
+    assert planner._busiest([100, 10, 10, 10], 2, "fsdp") == [100, 10]  # every rank computes in every round
 
 
 def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first() -> None:
@@ -70,6 +109,12 @@ def test_sixteen_bits_are_advised_only_where_they_save_memory_and_other_ways_onl
     assert any("--set precision=bf16" in way for way in said)
     assert any("--weights qlora" in way and "3.4 GB" in way for way in said)
     assert not any("activation_checkpointing" in way for way in said)
+
+
+def test_ranks_that_each_hold_all_are_told_to_share_and_no_way_that_saves_nothing_is_named() -> None:
+    settings: dict[str, object] = {"weights": "lora", "precision": "bf16", "shard": "none", "ranks": 4}
+    said = cost.advice(Memory(weights=8 * GB, optimizer=GB), GB, settings)
+    assert "--set shard=fsdp" in said[0] and "6.8 GB" in said[0] and "--weights qlora" in said[1] and len(said) == 3
 
 
 def test_a_streamed_plan_counts_the_rows_that_are_left_out_once(home: Workspace) -> None:

@@ -16,6 +16,7 @@ from honed.models.load import load
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import answers, attention, pairs, ratings
+from honed.train.rows import Limit
 from tests.train.jobs import finish, start
 
 
@@ -23,7 +24,7 @@ def preferred(home: Workspace, model: str) -> float:
     """How many nats a token likelier, on average, ``model`` finds the chosen answers of ``liked`` than the rejected."""
     attention.register()
     loaded = load(model, home, attention=attention.FUSED)
-    liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, loaded.context, None)
+    liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, Limit(loaded.context), None)
     with torch.no_grad():
         batch = answers.collate([one.rows for one in liked.encoded], [(0.0, 0.0)] * len(liked.encoded), packed=True)
         table = answers.log_likelihoods(loaded.model, batch, fused=True) / batch.lengths
@@ -127,7 +128,7 @@ def test_a_dataset_without_what_the_objective_learns_is_refused_before_a_job_is_
 def test_ratings_come_first_then_both_sides_of_preferences(home: Workspace) -> None:
     chat = load(str(home.path.parent / "tiny"), home).chat
     found = {
-        (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, 512, count)
+        (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, Limit(512), count)
         for data, count in (("rated-only", None), ("rated-only", 20), ("rated", None), ("rated", 33), ("liked", 3))
     }
     assert [len(rows.encoded) for rows in found.values()] == [30, 20, 50, 36, 6]

@@ -20,7 +20,7 @@ from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
-from honed.train.rows import Rows
+from honed.train.rows import Limit, Rows
 from honed.train.source import Stream, find
 from tests.numerics.rows import chat
 from tests.train.jobs import finish, losses, settings, start, weights_of
@@ -115,7 +115,7 @@ def test_a_dataset_whose_labels_are_all_masked_fails_before_training_and_names_i
     config = settings(many, data="masked", stream=stream)
     job = jobs.create(many, "train", config)
     with pytest.raises(DataError) as caught:
-        find(config, artifacts.resolve(many, "datasets", "masked"), chat(), 512, job, memory=10**9)
+        find(config, artifacts.resolve(many, "datasets", "masked"), chat(), Limit(512), job, memory=10**9)
     first = _turns(0, "no").id
     why = f"none of its 300 training rows can be used; row {first}: no assistant token carries a loss"
     assert why in caught.value.message and "left_out.jsonl" in caught.value.hint
@@ -153,9 +153,9 @@ def test_rows_are_streamed_where_they_would_fill_the_memory_and_the_reason_is_sa
     job = jobs.create(many, "train", settings(many))
     dataset = artifacts.resolve(many, "datasets", "many")
     config = settings(many, data="many")
-    held, why = find(config, dataset, chat(), 512, job, memory=10_000_000)
+    held, why = find(config, dataset, chat(), Limit(512), job, memory=10_000_000)
     assert isinstance(held, Rows) and why == ""
-    streamed, why = find(config, dataset, chat(), 512, job, memory=1_000_000)
+    streamed, why = find(config, dataset, chat(), Limit(512), job, memory=1_000_000)
     assert isinstance(streamed, Stream) and "stream true: 800 rows would take about" in why
     assert streamed.rows == 800
     assert streamed.tokens == pytest.approx(sum(held.lengths), rel=0.01)  # the sample has all 800 rows
@@ -163,12 +163,51 @@ def test_rows_are_streamed_where_they_would_fill_the_memory_and_the_reason_is_sa
     assert streamed.window_rows(None, 1_000_000) * streamed.tokens / 800 == pytest.approx(16_000_000, rel=0.01)
 
 
-def test_preferences_that_need_the_base_models_numbers_are_not_streamed_and_the_error_says_what_to_do(
+def test_preferences_that_need_the_base_models_numbers_are_not_streamed_and_the_error_says_why_and_what_to_do(
     many: Workspace,
 ) -> None:
     config = settings(many, data="liked", objective="dpo", stream=True)
     dataset = artifacts.resolve(many, "datasets", "liked")
     job = jobs.create(many, "train", config)
-    with pytest.raises(ConfigError, match="dpo can't be streamed") as caught:
-        find(config, dataset, chat(), 512, job, memory=10**9)
-    assert "stream to false" in caught.value.hint
+    with pytest.raises(ConfigError, match="dpo can't be streamed: the base model's likelihoods of all") as caught:
+        find(config, dataset, chat(), Limit(512), job, memory=10**9)
+    assert "stream to false" in caught.value.hint and "orpo or simpo" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "objective", "what"),
+    [("liked", "dpo", "40 preferences would"), ("rated", "kto", "40 ratings and preferences would")],
+)
+def test_what_must_be_loaded_although_it_fills_the_memory_is_loaded_and_that_is_said(
+    many: Workspace, data: str, objective: str, what: str
+) -> None:
+    config = settings(many, data=data, objective=objective, stream="auto")
+    dataset, job = artifacts.resolve(many, "datasets", data), jobs.create(many, "train", config)
+    held, why = find(config, dataset, chat(), Limit(512), job, memory=10_000)
+    assert isinstance(held, Rows) and why.startswith("stream false, and all is loaded: ") and what in why
+    assert find(config, dataset, chat(), Limit(512), job, memory=10**9)[1] == ""
+
+
+def test_preferences_without_a_reference_are_streamed_where_they_would_fill_the_memory(many: Workspace) -> None:
+    config = settings(many, data="liked", objective="orpo", stream="auto")
+    dataset, job = artifacts.resolve(many, "datasets", "liked"), jobs.create(many, "train", config)
+    held, _ = find(config, dataset, chat(), Limit(512), job, memory=10**9)
+    streamed, why = find(config, dataset, chat(), Limit(512), job, memory=10_000)
+    assert isinstance(held, Rows) and isinstance(streamed, Stream)
+    assert "stream true: 40 preferences would take about" in why
+    assert streamed.sample.unit == "pairs" and streamed.rows == 40
+    read = streamed.read(streamed.shards)
+    assert (read.encoded, read.names) == (held.encoded, held.names)
+
+
+@pytest.mark.parametrize("objective", ["orpo", "simpo"])
+def test_streamed_preferences_are_trained_on_as_those_in_memory(many: Workspace, objective: str) -> None:
+    streamed, held = (
+        finish(start(many, name=f"{objective}-{stream}".lower(), data="liked-in-part", objective=objective,
+                     stream=stream, epochs=2))
+        for stream in (True, False)
+    )  # fmt: skip
+    same = ("rows", "left_out", "dataset_tokens", "supervised_tokens")
+    assert {key: streamed[key] for key in same} == {key: held[key] for key in same}
+    assert streamed["left_out"] == 2 and streamed["ran"]["stream"] is True and held["ran"]["stream"] is False
+    assert streamed["margin"] == pytest.approx(held["margin"], rel=0.2)

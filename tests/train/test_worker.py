@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from honed.errors import HonedError, StoreError
 from honed.jobs import launch
 from honed.models.load import load
+from honed.records import Conversation, Message, Split
+from honed.store import datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.optim import Optimizer
@@ -31,6 +33,26 @@ def test_two_processes_with_one_seed_make_the_same_weights_and_result_names_what
     loaded = load(one["model"], home)
     assert loaded.chat.hash == one["template_hash"]
     assert loaded.hash == one["model_hash"]
+
+
+def test_rows_under_one_system_prompt_are_shared_and_rows_that_begin_differently_are_not_and_both_are_said(
+    home: Workspace,
+) -> None:
+    rules = Message(role="system", content="Answer in one word, and never promise a date.")
+    for name, system in (("ruled", (rules,)), ("unlike", ())):
+        turns = (
+            (*system, Message(role="user", content=f"{n}?" * 30), Message(role="assistant", content="yes"))
+            for n in range(12)
+        )
+        rows: list[tuple[Conversation, Split]] = [(Conversation(messages=one), "train") for one in turns]
+        datasets.write(home, name, rows, config={}, facts={})
+    how = {"pack_tokens": 600, "batch_tokens": 600, "epochs": 1}
+    ruled, unlike = (finish(start(home, name=name, data=name, **how)) for name in ("ruled", "unlike"))
+    assert ruled["ran"]["sharing"] is True and ruled["computed_tokens"] < 0.8 * ruled["dataset_tokens"]
+    assert ruled["ran"]["attention"] in ("fused", "native")  # not by parts, in plain torch
+    assert unlike["ran"]["sharing"] is False and unlike["computed_tokens"] == unlike["dataset_tokens"]
+    size = unlike["dataset_tokens"]
+    assert any(f"sharing is off: of {size} tokens {size} would still be computed" in one for one in unlike["reasons"])
 
 
 def test_a_row_longer_than_the_context_is_left_out_counted_and_listed(home: Workspace) -> None:

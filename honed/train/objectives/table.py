@@ -17,7 +17,7 @@ from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.preference import PairLoss, PairObjective
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.simpo import Simpo
-from honed.train.rows import Rows, encode, encode_row
+from honed.train.rows import Limit, Rows, encode, encode_row
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,23 @@ class Entry:
 
     ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, fused, packed, shared)`` the objective,
     from the settings that ``kinds`` names. ``reference`` says that examples need the base model's log-likelihoods.
-    ``encode(row, chat, limit)`` returns the example of one training row, where these can be streamed.
+    ``encode(record, chat, limit)`` returns the example of one row or preference, where these can be streamed: not where
+    the base model must have seen all of them first.
     """
 
-    read: Callable[[Artifact, ChatFormat, int, int | None], Rows[Any]]
+    read: Callable[[Artifact, ChatFormat, Limit, int | None], Rows[Any]]
     make: Callable[[Mapping[str, Any], bool, bool, bool], Objective[Any, Any]]
     reference: bool = False
-    encode: Callable[[Any, ChatFormat, int], Any] | None = None
+    encode: Callable[[Any, ChatFormat, Limit], Any] | None = None
 
 
-def _rows(dataset: Artifact, chat: ChatFormat, limit: int, count: int | None) -> Rows[Encoded]:
+def _rows(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Encoded]:
     return encode(datasets.rows(dataset, "train", count), chat, limit)
 
 
 def _of_pairs(loss: Callable[..., PairLoss], *, reference: bool = False) -> Entry:
-    return Entry(pairs.read, lambda settings, *how: PairObjective(loss(**settings), *how), reference)
+    encode = None if reference else pairs.encode
+    return Entry(pairs.read, lambda settings, *how: PairObjective(loss(**settings), *how), reference, encode)
 
 
 OBJECTIVES: Mapping[str, Entry] = {
