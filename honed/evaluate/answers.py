@@ -23,7 +23,8 @@ class Answering:
 
     ``known`` are the rows' verifiers, ``floors`` each row's verdicts on the floors.
 
-    Verified rows are all answered, of the others the first ``others``. What an earlier attempt made is kept.
+    Verified rows are all answered, of the others the first ``others``: these are ``wanted``. What an earlier attempt
+    made is kept.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Answering:
     ) -> None:
         self._shard, self._job, self._known, self._floors = shard, shard.job, known, floors
         unverified = {row.id for row in [row for row in rows if row.check is None][:others]}
-        self._wanted = [row for row in rows if row.check or row.id in unverified]
+        self.wanted = [row for row in rows if row.check or row.id in unverified]
         self._path = shard.path(outcome.SAMPLES)
         outcome.mend(self._path)
         self.answers = shard.read(Answer, outcome.SAMPLES)
@@ -50,9 +51,9 @@ class Answering:
         Rank 0 then waits for those of the others.
         """
         if self.resumed:
-            self._job.log.note(f"{self.resumed} of {len(self._wanted)} answers were there already")
+            self._job.log.note(f"{self.resumed} of {len(self.wanted)} answers were there already")
         todo: list[Conversation] = []
-        for row in self._shard.own(self._wanted):
+        for row in self._shard.own(self.wanted):
             if row.id in self.answers:
                 continue
             if why := _no_room(answerer.loaded, row):
@@ -71,7 +72,7 @@ class Answering:
         if todo:
             answerer.engine.generate([row.prompt for row in todo], Sampling(max_tokens=max_tokens), done)
         if self._shard.first:
-            self.answers = self._shard.gather(Answer, outcome.SAMPLES, [row.id for row in self._wanted], check)
+            self.answers = self._shard.gather(Answer, outcome.SAMPLES, [row.id for row in self.wanted], check)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -101,7 +102,7 @@ class Answering:
         speed = self.tokens_per_second
         values = {"tokens_per_second": speed} if speed else {}
         self._job.log.write(SampleMade(row=row.id, answer=completion.text, passed=answer.passed))
-        self._job.log.write(Step(stage="answers", step=len(self.answers), total=len(self._wanted), values=values))
+        self._job.log.write(Step(stage="answers", step=len(self.answers), total=len(self.wanted), values=values))
 
 
 def _no_room(loaded: LoadedModel | None, row: Conversation) -> str:
