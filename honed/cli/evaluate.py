@@ -158,10 +158,10 @@ def _summary(id_: str, result: dict[str, Any]) -> str:
     found = outcome_of(result)
     what = found.data if found.suite or found.harness else f"{found.data}, {found.rows} rows of {found.split}"
     lines = [("model", found.model), ("data", what), *summary.lines(found)]
-    if found.cached_answers:
-        lines.append(
-            ("from the cache", f"{found.cached_answers} of {found.answers} answers, made before by this model")
-        )
+    cached = [f"{found.cached_answers} of {found.answers} answers"] if found.cached_answers else []
+    cached += [f"{found.cached_losses} of {found.loss_rows} losses"] if found.cached_losses else []
+    if cached:
+        lines.append(("from the cache", f"{' and '.join(cached)}, made before by this model"))
     speed = f", {found.tokens_per_second:.0f} tokens/s" if found.tokens_per_second else ""
     lines.append(("took", f"{words.seconds(found.seconds)}{speed}, peak {words.bytes_(found.peak_rss_bytes)}"))
     more = f"As a page: honed report {id_}. Pair it with another: honed compare BASE_EVAL {id_}"

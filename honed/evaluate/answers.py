@@ -13,7 +13,7 @@ from honed.evaluate.vacuous import vacuous
 from honed.jobs.events import SampleMade, Step
 from honed.models.chat import Unusable
 from honed.models.engine import Completion, Sampling
-from honed.models.load import LoadedModel
+from honed.models.load import Prepared
 from honed.records import Conversation
 from honed.registry import Verifier
 
@@ -42,24 +42,29 @@ class Answering:
         outcome.mend(self._path)
         self.answers = shard.read(Answer, outcome.SAMPLES)
         self.resumed = len(self.answers)
+        self._todo: list[Conversation] = []
         self.made_tokens = 0
         self.seconds = 0.0
 
-    def run(self, answerer: Answerer, max_tokens: int, check: Callable[[], None]) -> None:
-        """Make the answers that are missing, greedily; ``check`` is called after each and may raise to stop.
-
-        Rank 0 then waits for those of the others.
-        """
+    def prepare(self, answerer: Answerer, max_tokens: int) -> None:
+        """Find the rows that have no answer yet, and have the model loaded if it is needed for one of them."""
         if self.resumed:
             self._job.log.note(f"{self.resumed} of {len(self.wanted)} answers were there already")
-        todo: list[Conversation] = []
         for row in self._shard.own(self.wanted):
             if row.id in self.answers:
                 continue
-            if why := _no_room(answerer.loaded, row):
+            if why := _no_room(answerer.prepared, row):
                 self._keep(row, Completion(text="", tokens=0, finish="length"), why)
             else:
-                todo.append(row)
+                self._todo.append(row)
+        answerer.make_ready([row.prompt for row in self._todo], Sampling(max_tokens=max_tokens))
+
+    def run(self, answerer: Answerer, max_tokens: int, check: Callable[[], None]) -> None:
+        """Make the answers that ``prepare`` found missing, greedily.
+
+        ``check`` is called after each and may raise to stop. Rank 0 then waits for those of the others.
+        """
+        todo = self._todo
         start = time.perf_counter()
 
         def done(place: int, completion: Completion) -> None:
@@ -105,17 +110,17 @@ class Answering:
         self._job.log.write(Step(stage="answers", step=len(self.answers), total=len(self.wanted), values=values))
 
 
-def _no_room(loaded: LoadedModel | None, row: Conversation) -> str:
+def _no_room(model: Prepared | None, row: Conversation) -> str:
     """Return why a row can't be answered, or nothing. It then counts as failed: leaving it out would flatter.
 
     What a served model has room for, its server knows.
     """
-    if loaded is None:
+    if model is None:
         return ""
     try:
-        length = len(loaded.chat.prompt_ids(row.prompt))
+        length = len(model.chat.prompt_ids(row.prompt))
     except Unusable as error:
         return error.message
-    if length >= loaded.context:
-        return f"The prompt has {length} tokens, and the model's context is {loaded.context}."
+    if length >= model.context:
+        return f"The prompt has {length} tokens, and the model's context is {model.context}."
     return ""

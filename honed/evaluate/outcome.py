@@ -141,8 +141,8 @@ class Outcome(Record):
     ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
     ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; its interval
     and ``loss_interval`` draw whole families of rows again. ``scorer`` judged the rows without a check.
-    ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of a model that a server runs;
-    ``harness`` are the numbers of lm-eval or inspect-ai, where the rows are its tasks'.
+    ``cached_answers`` and ``cached_losses`` are earlier jobs'; ``unknown`` is what can't be said of a model that a
+    server runs; ``harness`` are the numbers of lm-eval or inspect-ai, where the rows are its tasks'.
     """
 
     model: str
@@ -173,6 +173,7 @@ class Outcome(Record):
     answers: int
     resumed_answers: int
     cached_answers: int = 0
+    cached_losses: int = 0
     cut: int
     tokens: int
     tokens_per_second: float | None

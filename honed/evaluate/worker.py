@@ -21,6 +21,7 @@ from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.harness import names, run_tasks
+from honed.evaluate.loss_cache import LossCache
 from honed.evaluate.outcome import Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.scorers import own
 from honed.evaluate.shard import Shard, shard
@@ -32,7 +33,7 @@ from honed.jobs import last_words, worker
 from honed.jobs.events import Metric, SampleMade, Step
 from honed.jobs.job import Job
 from honed.models import devices
-from honed.models.load import LoadedModel
+from honed.models.chat import Encoded
 from honed.records import Conversation
 from honed.segments import Rule
 from honed.store import artifacts, datasets
@@ -65,14 +66,16 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     stages: dict[str, float] = {}
     losses: dict[str, RowLoss] = {}
     left_out: tuple[LeftOut, ...] = ()
+    from_cache = 0
     with ExitStack() as closing:
         with _timed(stages, "load"):
             model = closing.enter_context(answerer(job, settings))
+            answering.prepare(model, settings.max_tokens)
         with _timed(stages, "answers"):
             answering.run(model, settings.max_tokens, check)
-        if settings.loss and source.suite is None and model.loaded:  # the rows of a suite have no ideal answers
+        if settings.loss and source.suite is None and model.prepared:  # the rows of a suite have no ideal answers
             with _timed(stages, "loss"):
-                losses, left_out = _losses(part, model.loaded, rows, settings.batch_size, check)
+                losses, left_out, from_cache = _losses(part, model, rows, settings, check)
     if not part.first:
         return {}
     tags = groups.worth(settings.segments, (row.tags for row in rows))
@@ -91,6 +94,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "suite": _suite_scores(source, rows, answering.answers, tags, check),
         "resumed_answers": answering.resumed,
         "cached_answers": model.from_cache,
+        "cached_losses": from_cache,
         "tokens_per_second": answering.tokens_per_second,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "stages": stages,
@@ -205,25 +209,50 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
 
 
 def _losses(
-    part: Shard, loaded: LoadedModel, rows: Sequence[Conversation], batch_size: int, check: Callable[[], None]
-) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...]]:
+    part: Shard, model: Answerer, rows: Sequence[Conversation], settings: EvaluateConfig, check: Callable[[], None]
+) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...], int]:
+    """Return the rows' losses, which rows have none, and how many earlier jobs had measured: then none is loaded."""
+    assert model.prepared is not None, "a server gives no likelihoods"
+    chat = model.prepared.chat
     job, path = part.job, part.path(outcome.LOSSES)
     outcome.mend(path)
     losses = part.read(RowLoss, outcome.LOSSES)
-    encoded, left_out = loss.encode(rows, loaded.chat, loaded.context)
+    encoded, left_out = loss.encode(rows, chat, model.prepared.context)
     if left_out:
         first = left_out[0]
         job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
     todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
+    with ExitStack() as closing:
+        cache, known = None, {}
+        if settings.answer_cache:
+            cache = LossCache(job.workspace, model.hash, chat.hash, settings.precision, model.device)
+            closing.callback(cache.close)
+            known = cache.get(todo)
+        for lines in _measure(model, todo, known, settings.batch_size):
+            outcome.append(path, lines)
+            if cache:
+                cache.keep(encoded, [line for line in lines if line.row not in known])
+            losses |= {line.row: line for line in lines}
+            job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
+            check()
+    found = part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses
+    return found, left_out, len(known)
+
+
+def _measure(
+    model: Answerer, rows: Mapping[str, Encoded], known: Mapping[str, RowLoss], batch_size: int
+) -> Iterator[list[RowLoss]]:
+    """Yield the losses that are known, then the others as they are measured; without others no model is loaded."""
+    if known:
+        yield list(known.values())
+    todo = {name: row for name, row in rows.items() if name not in known}
+    if not todo:
+        return
+    loaded = model.loaded
+    assert loaded is not None, "a server gives no likelihoods"
     for measured in loss.measure(loaded, todo, batch_size):
-        sizes = {line.row: loss.size(encoded[line.row], loaded.chat) for line in measured}
-        lines = [line.model_copy(update={"bytes": sizes[line.row]}) for line in measured]
-        outcome.append(path, lines)
-        losses |= {line.row: line for line in lines}
-        job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
-        check()
-    return (part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses), left_out
+        yield [line.model_copy(update={"bytes": loss.size(todo[line.row], loaded.chat)}) for line in measured]
 
 
 def _measured(

@@ -38,6 +38,15 @@ class Located:
     """Hash of the chat format that it was trained with, where its manifest says so."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a model before its weights are in memory; ``context`` counts tokens."""
+
+    place: Located
+    chat: ChatFormat
+    context: int
+
+
 @dataclass
 class LoadedModel:
     """A model in memory, in eval mode, with the chat format that belongs to it. ``context`` counts tokens."""
@@ -106,13 +115,33 @@ def load(
     memory-mapped, and no code that comes with a model is ever run. Raises ``ModelError`` if a weight is missing or
     damaged, the architecture is unknown, or the model was trained with another chat format.
     """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    return weights(prepare(spec, workspace, template), dtype=dtype, device=device, attention=attention)
+
+
+def prepare(spec: str, workspace: Workspace | None, template: str | None = None) -> Prepared:
+    """Return what is known of the model of ``spec`` without reading its weights. Raises as ``load`` does."""
+    from transformers import AutoConfig
 
     place = locate(spec, workspace)
     chat = _chat(place.folder, template)
     _check_template(place, chat, template)
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _unloadable(place.folder, error) from error
+    return Prepared(place, chat, context_of(config, chat))
+
+
+def weights(
+    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str = "sdpa"
+) -> LoadedModel:
+    """Return a prepared model with its weights in memory (see ``load``)."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    place = prepared.place
     try:
         with quiet():
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -127,17 +156,13 @@ def load(
     except SafetensorError as error:
         raise ModelError(f"{place.folder}: damaged weights: {error}", "Copy or fetch the model again.") from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(
-            f"{place.folder}: can't be loaded: {_first_line(error)}",
-            "honed runs causal language models that transformers knows, from safetensors.",
-        ) from error
+        raise _unloadable(place.folder, error) from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
             "Copy or fetch the model again; with a weight made up it would answer nonsense.",
         )
-    model = model.to(device).eval()
-    return LoadedModel(model, chat, place.ref, place.hash, context_of(model.config, chat))
+    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context)
 
 
 def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> ChatFormat:
@@ -253,6 +278,11 @@ def _stop_ids(folder: Path) -> set[int]:
             raise ModelError(f"{path}: not JSON: {error}", "Copy or fetch the model again.") from error
         stops.update([stated] if isinstance(stated, int) else stated or [])
     return stops
+
+
+def _unloadable(folder: Path, error: Exception) -> ModelError:
+    hint = "honed runs causal language models that transformers knows, from safetensors."
+    return ModelError(f"{folder}: can't be loaded: {_first_line(error)}", hint)
 
 
 def _first_line(error: Exception) -> str:
