@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from honed import config
 from honed.config import Config
+from honed.errors import ConfigError
 from honed.records import digest
 
 TAG = "segment"
@@ -68,6 +69,19 @@ def is_file(name: str) -> bool:
 def read(path: str) -> tuple[Rule, ...]:
     """Return the rules of a file. Raises ``ConfigError`` that names what is wrong in it."""
     return config.read(Segments, Path(path)).segments
+
+
+def named(names: Sequence[str], rules: Sequence[Rule] = ()) -> tuple[tuple[str, ...], tuple[Rule, ...]]:
+    """Return tags, and the rules of the file of segments that may be among them, whose place ``TAG`` takes.
+
+    ``rules`` are those of a file that was read before. Raises ``ConfigError`` for two files, or one that can't be read.
+    """
+    files = [name for name in names if is_file(name)]
+    if len(files) > 1 or (files and rules):
+        raise ConfigError(f"segments: {', '.join(files)} and more rules", "Name one file of segments.")
+    if not files:
+        return tuple(names), tuple(rules)
+    return tuple(TAG if name in files else name for name in names), read(files[0])
 
 
 def version(rules: Sequence[Rule]) -> str:

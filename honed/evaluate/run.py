@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from honed import segments
-from honed.errors import ConfigError
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.harness import names
 from honed.evaluate.scorers import own
@@ -49,10 +48,5 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
 
 def ruled(config: EvaluateConfig) -> EvaluateConfig:
     """Return the settings with the rules of the file of segments that they name, if they name one."""
-    files = [name for name in config.segments if segments.is_file(name)]
-    if len(files) > 1 or (files and config.rules):
-        raise ConfigError(f"segments: {', '.join(files)} and more rules", "Name one file of segments.")
-    if not files:
-        return config
-    names = tuple(segments.TAG if name in files else name for name in config.segments)
-    return config.model_copy(update={"segments": names, "rules": segments.read(files[0])})
+    tags, rules = segments.named(config.segments, config.rules)
+    return config.model_copy(update={"segments": tags, "rules": rules})

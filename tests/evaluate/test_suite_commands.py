@@ -228,7 +228,7 @@ def test_several_suites_are_asked_in_one_job_as_long_as_they_say(
     out = capsys.readouterr().out
     for part in ("suite mine, other", "mean value", "of 8 answers graded from 0 to 1", "other reliable@2"):
         assert part in out
-    assert "suite: other  8" in out and "suite: too few to say: mine (3 rows)" in out.replace("\u00a0", " ")
+    assert "suite: other 8" in " ".join(out.split()) and "suite: too few to say: mine (3 rows)" in out
     found = outcome.result(jobs.listing(workspace)[0].result())
     assert (found.max_tokens, found.n) == (5, 11)
     assert found.value is not None and found.value.n == 8
@@ -260,10 +260,11 @@ def test_the_base_models_rates_stand_beside_those_of_a_suite_and_in_the_report(
     assert f"by {model}" in out
     header = next(line for line in out.splitlines() if line.startswith("followed"))
     assert header.split("  ")[-1] == "base floor"
-    found = outcome.result(jobs.listing(workspace)[0].result())
+    tuned = next(job for job in jobs.listing(workspace) if job.id != base.id)
+    found = outcome.result(tuned.result())
     assert found.base is not None and found.base.job == base.id and found.base.totals is not None
-    assert run(["report", jobs.listing(workspace)[0].id, "--workspace", str(workspace.path)]) == 0
-    report = jobs.listing(workspace)[0].path / "report"
+    assert run(["report", tuned.id, "--workspace", str(workspace.path)]) == 0
+    report = tuned.path / "report"
     assert "base floor" in (report / "report.html").read_text() and "base floor" in (report / "report.md").read_text()
     (folder / "rows.jsonl").write_text((folder / "rows.jsonl").read_text().replace("Say hello", "Say good day"))
     assert run(["evaluate", model, *where, "--base", base.id]) == 1
