@@ -71,17 +71,16 @@ def read(path: str) -> tuple[Rule, ...]:
     return config.read(Segments, Path(path)).segments
 
 
-def named(names: Sequence[str], rules: Sequence[Rule] = ()) -> tuple[tuple[str, ...], tuple[Rule, ...]]:
-    """Return tags, and the rules of the file of segments that may be among them, whose place ``TAG`` takes.
+def named(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[Rule, ...]]:
+    """Return the tags that ``names`` mean, and the rules of the file of segments among them, if there is one.
 
-    ``rules`` are those of a file that was read before. Raises ``ConfigError`` for two files, or one that can't be read.
+    The file's place has the tag ``segment``. Raises ``ConfigError`` as ``read`` does, and for a second file.
     """
     files = [name for name in names if is_file(name)]
-    if len(files) > 1 or (files and rules):
-        raise ConfigError(f"segments: {', '.join(files)} and more rules", "Name one file of segments.")
-    if not files:
-        return tuple(names), tuple(rules)
-    return tuple(TAG if name in files else name for name in names), read(files[0])
+    if len(files) > 1:
+        raise ConfigError(f"segments: {' and '.join(files)} are {len(files)} files", "Name one file of segments.")
+    tags = tuple(TAG if name in files else name for name in names)
+    return tags, read(files[0]) if files else ()
 
 
 def version(rules: Sequence[Rule]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from honed import segments
+from honed.errors import ConfigError
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.harness import names
 from honed.evaluate.scorers import own
@@ -48,5 +49,7 @@ def run(workspace: Workspace, config: EvaluateConfig) -> Job:
 
 def ruled(config: EvaluateConfig) -> EvaluateConfig:
     """Return the settings with the rules of the file of segments that they name, if they name one."""
-    tags, rules = segments.named(config.segments, config.rules)
-    return config.model_copy(update={"segments": tags, "rules": rules})
+    names, rules = segments.named(config.segments)
+    if rules and config.rules:
+        raise ConfigError(f"segments: {', '.join(config.segments)} and more rules", "Name one file of segments.")
+    return config.model_copy(update={"segments": names, "rules": rules}) if rules else config

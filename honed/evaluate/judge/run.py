@@ -32,7 +32,8 @@ def run(workspace: Workspace, config: JudgeConfig) -> Job:
 def settled(workspace: Workspace, config: JudgeConfig) -> JudgeConfig:
     """Return settings that mean the same from any folder and later on: whole ids, absolute paths, versions."""
     update: dict[str, object] = {"answers": tuple(answers.pinned(workspace, name) for name in config.answers)}
-    update["segments"], update["rules"] = segments.named(config.segments, config.rules)
+    tags, rules = segments.named(config.segments)
+    update |= {"segments": tags, "rules": rules or config.rules}
     if config.labels is not None:
         update["labels"] = _file(config.labels)
     if config.model is not None:
