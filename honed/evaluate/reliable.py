@@ -55,13 +55,19 @@ def reliable(answers: Iterable[Answered]) -> dict[str, Reliable]:
 
 def within(tag: str, answers: Iterable[Answered], smallest: int = SMALLEST) -> dict[str, Reliable]:
     """Return what is reliable by the values of ``tag``: of families that lie whole in one group, if it has enough."""
-    found: dict[str, list[list[Answered]]] = {}
-    for groups in together(answer for answer in answers if answer.passed is not None).values():
+    found = whole_in(tag, (answer for answer in answers if answer.passed is not None))
+    return {name: _of(groups) for name, groups in found.items() if len(groups) >= smallest}
+
+
+def whole_in(tag: str, rows: Iterable[T]) -> dict[str, list[list[T]]]:
+    """Return the families of several rows that lie whole in one group, by the values of ``tag``."""
+    found: dict[str, list[list[T]]] = {}
+    for groups in together(rows).values():
         for family in groups:
-            values = {answer.tags.get(tag) for answer in family}
+            values = {row.tags.get(tag) for row in family}
             if len(values) == 1 and (value := values.pop()) is not None:
                 found.setdefault(value, []).append(family)
-    return {name: _of(groups) for name, groups in found.items() if len(groups) >= smallest}
+    return found
 
 
 def _of(groups: Sequence[Sequence[Answered]]) -> Reliable:
