@@ -139,6 +139,8 @@ def _two(workspace: Workspace, found: Sequence[Job], out: Path | None, tags: tup
     from rich.console import Console
 
     Console().print(terminal_table(comparison))
+    if comparison.details or comparison.graded or comparison.together:
+        Console().print(details_table(comparison))
     if comparison.benefits:
         Console().print(benefits_table(comparison.benefits))
     click.echo(f"Report: {path}")
@@ -174,6 +176,23 @@ def terminal_table(comparison: Comparison) -> RenderableType:
         f"Floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back."
     )
     return Group(*said, Text(), table, *map(Text, few), Text(), Text(legend, style="dim"))
+
+
+def details_table(comparison: Comparison) -> RenderableType:
+    """Return what changed beside pass rates for a terminal: losses, mean values, families passed whole."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from honed.evaluate import details
+
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    for name in ("what else changed", "measure", "of", "base", "tuned", "change (95 %)", "p"):
+        table.add_column(name, justify="left" if name in ("what else changed", "measure") else "right", no_wrap=True)
+    for line in details.lines(comparison):
+        cells = (line.measure, str(line.n), line.base, line.tuned, line.change, line.p_value)
+        table.add_row(Text(f"{line.tag}: {line.name}" if line.tag else line.name), *map(Text, cells))
+    return Group(Text(), table, Text(), Text(details.LEGEND, style="dim"))
 
 
 def benefits_table(found: Benefits) -> RenderableType:

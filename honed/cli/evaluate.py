@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from honed.evaluate.outcome import Outcome
+    from honed.evaluate.config import EvaluateConfig
 
 
 @click.command()
@@ -37,10 +36,11 @@ if TYPE_CHECKING:
 @click.option("--split", type=click.Choice(["heldout", "train"]), help="Which rows.  [default: heldout]")
 @click.option("--rows", type=int, metavar="N", help="How many rows, chosen by hash.  [default: all]")
 @click.option("--max-tokens", type=int, metavar="N", help="Longest answer.  [default: 256]")
-@click.option("--batch-size", type=int, metavar="N", help="Answers that are made together.  [default: 32]")
+@click.option("--batch-size", type=int, metavar="N", help="Answers that are made together at most.  [default: 96]")
 @click.option("--ranks", type=int, metavar="N", help="Processes that share the rows.  [default: 1]")
 @click.option("--endpoint", metavar="URL", help="Ask a served model (vLLM, ...): http://127.0.0.1:8000/v1")
 @click.option("--model", "served", metavar="NAME", help="MODEL, by the name that --endpoint knows it by.")
+@click.option("--base", metavar="EVAL", help="Evaluation of the base model on the same rows, shown as a floor.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
 @config_options
 @workspace_if_any_option
@@ -60,6 +60,8 @@ def command(
     evaluations of the same rows are then paired by `honed compare`.
 
     With --answers, the stored answers of any model to a suite are scored, and nothing is generated.
+
+    With --base, what the base model passes stands beside every pass rate, as one more floor.
 
     With --endpoint, the model that a server runs is asked; MODEL is the name that it is served by.
 
@@ -98,117 +100,70 @@ def _one_model(given: str | None, served: str | None) -> str | None:
 def _score_stored(
     answers: Path, flags: dict[str, Any], sets: tuple[str, ...], config: Path | None, as_json: bool
 ) -> None:
-    """Score stored answers: the suite is all that may be set."""
+    """Score stored answers: the suite and the segments are all that may be set."""
     given = [name for name, value in flags.items() if value is not None and name != "suite"]
-    given += ["set"] if sets else []
     given += ["config"] if config else []
     if given:
         name = "MODEL" if given[0] == "model" else f"--{given[0].replace('_', '-')}"
-        raise ConfigError(f"--answers and {name} can't be given together", "Stored answers are scored as they are.")
+        own = (
+            "Every row of a suite has its own check."
+            if given[0] == "scorer"
+            else "Stored answers are scored as they are."
+        )
+        raise ConfigError(f"--answers and {name} can't be given together", own)
     if flags["suite"] is None:
         raise ConfigError("--answers needs a suite", "Name it: --suite ifeval, --suite ifbench or --suite FOLDER.")
 
-    from honed.cli.suite_table import notes, table
-    from honed.evaluate.suites import chosen, scores, stored
+    from honed.cli.suite_table import groups, notes, table
+    from honed.cli.tables import facts
+    from honed.evaluate import stored as judged
+    from honed.evaluate import summary
+    from honed.evaluate.suites import chosen, stored
 
+    segments = _segments(answers, flags["suite"], sets)
     wanted = chosen.read(flags["suite"])
     matched = stored.read(answers, wanted)
-    found = scores.score(wanted, matched.answers)
+    made = judged.evaluation(wanted, matched, answers.stem, segments.segments, segments.rules)
+    found = made.outcome.suite
+    assert found is not None, "a suite was answered"
     for line in notes(matched):
         say(line)
     if as_json:
         emit_json({**found.model_dump(mode="json"), "answers": matched.model_dump(mode="json", exclude={"answers"})})
         return
-    click.echo(table(found))
+    lines = summary.lines(made.outcome)
+    click.echo("\n\n".join([table(found), *([facts(lines)] if lines else []), *groups(made.outcome)]))
+
+
+def _segments(answers: Path, suite: tuple[str, ...], sets: tuple[str, ...]) -> EvaluateConfig:
+    """Return the settings of stored answers, of which ``--set`` may say the segments. Raises ``ConfigError``."""
+    from honed import config as settings
+    from honed.evaluate.config import EvaluateConfig
+    from honed.evaluate.run import ruled
+
+    wanted = settings.load(EvaluateConfig, "evaluate", None, sets, {"model": answers.stem, "suite": suite})
+    more = sorted(wanted.model_fields_set - {"model", "suite", "segments", "rules"})
+    if more:
+        hint = "Stored answers are scored as they are; 'segments' is all that can be set."
+        raise ConfigError(f"--answers and --set {more[0]} can't be given together", hint)
+    return ruled(wanted)
 
 
 def _summary(id_: str, result: dict[str, Any]) -> str:
-    from honed.cli.suite_table import table
-    from honed.cli.tables import columns, facts
-    from honed.evaluate import words
+    from honed.cli.suite_table import groups, table
+    from honed.cli.tables import facts
+    from honed.evaluate import summary, words
     from honed.evaluate.outcome import result as outcome_of
 
     found = outcome_of(result)
     what = found.data if found.suite or found.harness else f"{found.data}, {found.rows} rows of {found.split}"
-    lines = [("model", found.model), ("data", what), *_rates(found), *_graded(found), *_harness(found)]
-    if found.loss is not None:
-        size = f", {found.bits_per_byte:.4f} bits per byte" if found.bits_per_byte else ""
-        lines.append(("held-out loss", f"{found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}{size}"))
-    if found.left_out:
-        lines.append(("without a loss", f"{len(found.left_out)} rows; see left_out in the job's result.json"))
-    lines += [("not known", what) for what in found.unknown]
-    if found.cached_answers:
-        lines.append(
-            ("from the cache", f"{found.cached_answers} of {found.answers} answers, made before by this model")
-        )
+    lines = [("model", found.model), ("data", what), *summary.lines(found)]
+    cached = [f"{found.cached_answers} of {found.answers} answers"] if found.cached_answers else []
+    cached += [f"{found.cached_losses} of {found.loss_rows} losses"] if found.cached_losses else []
+    if cached:
+        lines.append(("from the cache", f"{' and '.join(cached)}, made before by this model"))
     speed = f", {found.tokens_per_second:.0f} tokens/s" if found.tokens_per_second else ""
     lines.append(("took", f"{words.seconds(found.seconds)}{speed}, peak {words.bytes_(found.peak_rss_bytes)}"))
-    cells = [
-        [
-            f"{tag}: {words.plain(name)}",
-            cell.n,
-            words.percent(cell.rate, 1),
-            words.span(cell.interval, digits=1),
-            words.percent(group.guarded[name].rate, 1),
-            f"{group.losses[name].loss:.3f}" if name in group.losses else "",
-        ]
-        for tag, group in found.groups.items()
-        for name, cell in group.passed.items()
-    ]
-    header = ["group", "rows", "pass rate", "95 % interval", "guarded", "loss"]
-    groups = columns(header, cells) + "\n\n" if cells else ""
-    for tag, group in found.groups.items():
-        groups += f"{tag}: {words.too_few(group.small)}\n" if group.small else ""
-        groups += f"worst: {words.behind(tag, group.worst)}\n" if group.worst else ""
-    groups = groups.rstrip("\n") + "\n\n" if groups else ""
-    suite = f"{table(found.suite)}\n\n" if found.suite else ""
     more = f"As a page: honed report {id_}. Pair it with another: honed compare BASE_EVAL {id_}"
-    return f"{facts(lines)}\n\n{suite or groups}Evaluation {id_}. {more}"
-
-
-def _graded(found: Outcome) -> Iterator[tuple[str, str]]:
-    """Say the mean value of graded answers, and how many families of rows were passed whole."""
-    from honed.evaluate import reliable, words
-
-    if found.value:
-        mean = f"{found.value.mean:.3f} ({words.span(found.value.interval, 1, 3)})"
-        yield "mean value", f"{mean}, of {found.value.n} answers graded from 0 to 1"
-    for suite, one in found.reliable.items():
-        whole = (
-            f"{words.percent(one.whole.rate, 1)} of {one.whole.n} families ({words.span(one.whole.interval, digits=1)})"
-        )
-        mean = f"mean of {one.rows} rows {words.percent(one.mean, 1)} ({words.span(one.interval, digits=1)}, by family)"
-        yield f"{suite} {reliable.name(one.k)}".strip(), f"{whole}; {mean}"
-
-
-def _harness(found: Outcome) -> Iterator[tuple[str, str]]:
-    """Say the numbers of another harness as it gives them, and which of its metrics says that a row passes."""
-    if found.harness is None:
-        return
-    kind = f"{found.harness.harness} {found.harness.version}"
-    for one in found.harness.metrics:
-        error = f" (standard error {one.error:.4f})" if one.error is not None else ""
-        yield kind, f"{one.task} {one.metric}: {one.value:.4f}{error}"
-    for task, metric in found.harness.passed_by.items():
-        yield "a row passes", f"in {task} by {metric}"
-
-
-def _rates(found: Outcome) -> list[tuple[str, str]]:
-    """Say the pass rate beside its floors; a suite's own table says both."""
-    from honed.evaluate import words
-
-    if found.suite or found.pass_rate is None or found.interval is None:
-        return []
-    said = f"{words.percent(found.pass_rate, 1)} of {found.n} ({words.span(found.interval, digits=1)})"
-    lines = [("pass rate", said)]
-    if found.floors:
-        constant = f"{words.percent(found.floors.constant.rate, 1)} by always {found.floors.constant_answer!r}"
-        echo = f"{words.percent(found.floors.echo.rate, 1)} by echoing the prompt"
-        lines.append(("floors", f"{constant}; {echo}"))
-    if found.guarded:
-        share = f"{words.percent(found.guarded.rate, 1)} ({words.span(found.guarded.interval, digits=1)})"
-        lines.insert(1, ("guarded", f"{share}: passed by answers that aren't vacuous"))
-    if found.base:
-        rates = f"{words.percent(found.base.rate.rate, 1)}, guarded {words.percent(found.base.guarded.rate, 1)}"
-        lines.append(("base floor", f"{rates} by {found.base.model}"))
-    return lines
+    suite = [table(found.suite, found.base.totals if found.base else None)] if found.suite else []
+    return "\n\n".join([facts(lines), *suite, *groups(found), f"Evaluation {id_}. {more}"])

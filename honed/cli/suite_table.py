@@ -1,4 +1,4 @@
-"""The scores of a suite for a terminal: totals beside their floors, then each type of instruction and each segment."""
+"""Scores for a terminal: a suite's totals beside their floors and each type of instruction; and any groups of rows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from honed.cli.tables import columns, facts, plain
 from honed.evaluate import words
 
 if TYPE_CHECKING:
+    from honed.evaluate.outcome import Outcome
     from honed.evaluate.rates import Rate
     from honed.evaluate.suites.result import SuiteScores, Totals
     from honed.evaluate.suites.stored import Matched
+    from honed.evaluate.summary import Row
 
-_LEVELS = {
-    "prompt_strict": "prompts, strict",
-    "prompt_loose": "prompts, loose",
-    "prompt_guarded": "prompts, guarded",
-    "instruction_strict": "instructions, strict",
-    "instruction_loose": "instructions, loose",
-}
 _SHOWN = 5  # of each kind of note; all are in the JSON document
 
 
-def table(found: SuiteScores) -> str:
-    """Return the totals with their floors, the instructions from the worst to the best, and the segments."""
+def table(found: SuiteScores, base: Totals | None = None) -> str:
+    """Return the totals with their floors, among them the base model's totals, and the instructions, worst first."""
+    from honed.evaluate import summary
+
     licence = f" ({found.licence})" if found.licence else ""
     head = facts(
         [
@@ -33,16 +30,35 @@ def table(found: SuiteScores) -> str:
             ("constant floor", f"always {found.constant.answer!r}"),
         ]
     )
+    levels = summary.levels(found, base)
     totals = columns(
-        ["followed", "of", "rate", "95 % interval", "constant floor", "echo floor"],
-        [_level(found, name, said) for name, said in _LEVELS.items()],
+        ["followed", "of", "rate", "95 % interval", *(f"{floor} floor" for floor in levels[0].floors)],
+        [[one.name, one.n, *one.rate, *one.floors.values()] for one in levels],
     )
     ranked = sorted(found.instructions.items(), key=lambda item: (item[1].strict.rate, item[0]))
     types = columns(
         ["instruction", "of", "strict", "95 % interval", "loose"],
         [[plain(name), one.strict.n, *_rate(one.strict), words.percent(one.loose.rate, 1)] for name, one in ranked],
     )
-    return "\n\n".join([head, totals, types, *_segments(found)])
+    return "\n\n".join([head, totals, types])
+
+
+def groups(found: Outcome) -> list[str]:
+    """Return every metric by group as a table, then which groups are too small and which are worst off."""
+    from honed.evaluate import summary
+
+    made = summary.table(found, digits=1)
+    shown = made.columns[1:]
+    titles = [summary.COLUMNS[one] for one in shown]
+    header = ["group", "rows", *(f"{one}, 95 %" if one == "passes" else one for one in titles)]
+    cells = [
+        [plain(f"{part.tag}: {row.name}"), int(row.cells["rows"].value), *(_cell(row, column) for column in shown)]
+        for part in made.parts
+        for row in part.rows
+    ]
+    said = [f"{part.tag}: {part.small}" for part in made.parts if part.small]
+    said += [f"worst: {part.worst}" for part in made.parts if part.worst]
+    return [*([columns(header, cells)] if cells else []), *([plain("\n".join(said))] if said else [])]
 
 
 def notes(matched: Matched) -> Iterator[str]:
@@ -60,25 +76,11 @@ def notes(matched: Matched) -> Iterator[str]:
                 yield f"  and {len(places) - _SHOWN} more; --json lists all"
 
 
-def _level(found: SuiteScores, name: str, said: str) -> list[object]:
-    rate: Rate = getattr(found.totals, name)
-    floors = [words.percent(getattr(floor.totals, name).rate, 1) for floor in (found.constant, found.echo)]
-    return [said, rate.n, *_rate(rate), *floors]
+def _cell(row: Row, column: str) -> str:
+    """A number; its interval too where it is the pass rate, for which there is room."""
+    cell = row.cells.get(column)
+    return "" if cell is None else str(cell) if column == "passes" else cell.value
 
 
 def _rate(rate: Rate) -> tuple[str, str]:
     return words.percent(rate.rate, 1), words.span(rate.interval, digits=1)
-
-
-def _segments(found: SuiteScores) -> list[str]:
-    cells = [_segment(tag, value, totals) for tag, group in found.segments.items() for value, totals in group.items()]
-    header = ["group", "prompts", "strict", "95 % interval", "loose", "guarded"]
-    said = [f"{tag}: {plain(words.too_few(sizes))}" for tag, sizes in found.small.items()]
-    said += [f"worst: {plain(words.behind(tag, gap))}" for tag, gap in found.worst.items()]
-    return [*([columns(header, cells)] if cells else []), *(["\n".join(said)] if said else [])]
-
-
-def _segment(tag: str, value: str, totals: Totals) -> list[object]:
-    strict = totals.prompt_strict
-    others = [words.percent(one.rate, 1) for one in (totals.prompt_loose, totals.prompt_guarded)]
-    return [f"{tag}: {plain(words.plain(value))}", strict.n, *_rate(strict), *others]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import torch
 
@@ -13,11 +14,12 @@ from honed.evaluate.config import EvaluateConfig
 from honed.jobs.job import Job
 from honed.models import devices, replies
 from honed.models import load as models
-from honed.models.answer_cache import AnswerCache, CachedEngine
-from honed.models.engine import Engine
-from honed.models.load import LoadedModel
+from honed.models.answer_cache import AnswerCache, CachedEngine, LazyEngine
+from honed.models.engine import Engine, Sampling
+from honed.models.load import LoadedModel, Prepared
 from honed.models.local import LocalEngine
 from honed.models.remote import RemoteEngine
+from honed.records import Message
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -34,7 +36,7 @@ NOT_KNOWN = (
 
 @dataclass
 class Answerer:
-    """The engine and what is known of its model. ``loaded`` is None where a server runs it."""
+    """The engine and what is known of its model. ``prepared`` and ``load`` are None where a server runs it."""
 
     engine: Engine
     ref: str
@@ -42,8 +44,20 @@ class Answerer:
     template_hash: str
     device: str
     precision: str
-    loaded: LoadedModel | None = None
+    prepared: Prepared | None = None
+    load: Callable[[], LoadedModel] | None = None
     unknown: tuple[str, ...] = ()
+
+    @cached_property
+    def loaded(self) -> LoadedModel | None:
+        """The model in memory, loaded when it is first asked for; None where a server runs it."""
+        return self.load() if self.load else None
+
+    def make_ready(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> None:
+        """Load the model if one of the prompts has no answer in the cache, so that answering is timed without it."""
+        known = isinstance(self.engine, CachedEngine) and self.engine.holds(prompts, sampling)
+        if prompts and not known and self.load:
+            self.load()
 
     @property
     def from_cache(self) -> int:
@@ -65,22 +79,22 @@ def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
     if device == "cuda":  # of several ranks, each has its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
-    loaded = models.load(
-        settings.model,
-        job.workspace,
-        dtype=DTYPES[settings.precision],
-        device=device,
-        template=settings.template,
-    )
+    prepared = models.prepare(settings.model, job.workspace, settings.template)
     if not settings.harness.chat:
-        loaded.chat = replace(loaded.chat, template=AS_IT_IS)
-    known = (loaded.ref, loaded.hash, loaded.chat.hash, device, settings.precision, loaded)
-    engine = LocalEngine(loaded, batch_size=settings.batch_size)
+        prepared = replace(prepared, chat=replace(prepared.chat, template=AS_IT_IS))
+
+    @cache
+    def load() -> LoadedModel:
+        return models.weights(prepared, dtype=DTYPES[settings.precision], device=device)
+
+    place = prepared.place
+    known = (place.ref, place.hash, prepared.chat.hash, device, settings.precision, prepared, load)
+    engine = LazyEngine(lambda: LocalEngine(load(), batch_size=settings.batch_size))
     if not settings.answer_cache:
         yield Answerer(engine, *known)
         return
-    cache = AnswerCache(job.workspace, loaded.hash, loaded.chat.hash, settings.precision)
+    answers = AnswerCache(job.workspace, place.hash, prepared.chat.hash, settings.precision)
     try:
-        yield Answerer(CachedEngine(engine, cache), *known)
+        yield Answerer(CachedEngine(engine, answers), *known)
     finally:
-        cache.close()
+        answers.close()

@@ -126,9 +126,9 @@ def _together(rows: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
-def _whole(group: Sequence[Row]) -> Row:
-    every = [row.judged for row in group]
-    judged = Judged(
+def joined(every: Sequence[Judged]) -> Judged:
+    """Return the rows of a family as one, which passes if all of them do."""
+    return Judged(
         before=all(one.before for one in every),
         after=all(one.after for one in every),
         before_guarded=all(one.before_guarded for one in every),
@@ -136,7 +136,10 @@ def _whole(group: Sequence[Row]) -> Row:
         floors={name: all(one.floors[name] for one in every) for name in every[0].floors},
         family=every[0].family,
     )
-    return group[0]._replace(judged=judged)
+
+
+def _whole(group: Sequence[Row]) -> Row:
+    return group[0]._replace(judged=joined([row.judged for row in group]))
 
 
 def _values(rows: Iterable[Row]) -> Iterable[Values]:
@@ -170,6 +173,8 @@ def _forgotten(lines: Sequence[Benefit], rows: Sequence[Row]) -> Forgotten | Non
     lost = [row for row in rows if row.judged.before and not row.judged.after]
     won = [row for row in rows if row.judged.after and not row.judged.before]
     shown = tuple(task.name for task in tasks if task.verdict == "worse")
+    known = {task.name for task in tasks}  # a task of too few rows is told by no number, and its rows count in none
+    lost, won = ([row for row in side if row.tags.get(TASK, "") in known] for side in (lost, won))
     return Forgotten(lost=_counts(lost), won=_counts(won), rows=tuple(row.id for row in lost), shown=shown)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
 from honed import segments as rules_
 from honed.errors import DataError, JobError
-from honed.evaluate import benefits, families, graded, outcome, power, ranks, stats
+from honed.evaluate import benefits, families, graded, outcome, power, ranks, reliable, stats
 from honed.evaluate.benefits import Benefits
 from honed.evaluate.graded import GradedChange, Values
 from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, RowLoss
@@ -83,12 +83,25 @@ class LossChange(Record):
         return exp(self.tuned)
 
 
+class Detail(Record):
+    """What else changed for a group of rows; each is None where there are too few, or nothing of it was measured.
+
+    ``together`` counts families of rows that are passed whole. P-values are adjusted by Holm's step over the groups of
+    the same tag.
+    """
+
+    loss: LossChange | None = None
+    graded: GradedChange | None = None
+    together: Segment | None = None
+
+
 class Comparison(Record):
     """What two evaluations say together. ``overall`` and ``power`` are None when no row has a verifier.
 
     ``small`` are the groups of too few rows to say anything, by tag and name, with their number of rows; ``worst`` is
     each tag's group that the tuned model passes least often. ``graded`` is the change of graded answers' mean value,
-    ``benefits`` the table of benefits where the rows are of suites that name them.
+    ``benefits`` the table of benefits where the rows are of suites that name them; ``together`` is of families that are
+    passed whole, ``details`` what else changed by tag and group.
     """
 
     base_job: str
@@ -109,6 +122,8 @@ class Comparison(Record):
     notes: tuple[str, ...]
     graded: GradedChange | None = None
     benefits: Benefits | None = None
+    together: Segment | None = None
+    details: Mapping[str, Mapping[str, Detail]] = {}
 
     @property
     def least_gain(self) -> Segment | None:
@@ -143,10 +158,14 @@ def segmented(one: Evaluation, rules: Sequence[Rule]) -> Evaluation:
     """Return an evaluation whose rows have their segment by ``rules`` among their tags, in place of an earlier one."""
     answers = {}
     for row, answer in one.answers.items():
-        tags = {tag: value for tag, value in answer.tags.items() if tag != rules_.TAG}
-        answers[row] = answer.model_copy(update={"tags": rules_.shown(rules, tags)})
+        answers[row] = answer.model_copy(update={"tags": _ruled(answer.tags, rules)})
+    losses = {row: line.model_copy(update={"tags": _ruled(line.tags, rules)}) for row, line in one.losses.items()}
     outcome_ = one.outcome.model_copy(update={"rules": rules_.version(rules)})
-    return replace(one, answers=answers, outcome=outcome_)
+    return replace(one, answers=answers, losses=losses, outcome=outcome_)
+
+
+def _ruled(tags: Mapping[str, str], rules: Sequence[Rule]) -> Mapping[str, str]:
+    return rules_.shown(rules, {tag: value for tag, value in tags.items() if tag != rules_.TAG})
 
 
 def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
@@ -181,6 +200,8 @@ def compare(base: Evaluation, tuned: Evaluation, tags: Sequence[str] = (), small
         notes=(*_notes(base, tuned), *_unmatched(groups, rows)),
         graded=graded.change(list(_values(rows))),
         benefits=benefits.benefits([_benefit(row, base.answers) for row in rows], smallest),
+        together=_together("all", [one for group in reliable.together(rows).values() for one in group], base, smallest),
+        details={tag: found for tag in tags if (found := _details(tag, base, tuned, rows, smallest))},
     )
 
 
@@ -298,6 +319,34 @@ def _values(rows: Sequence[Pair]) -> Iterator[Values]:
             yield Values(row.base.value, row.tuned.value, families.family(row.tags, row.prompt))
 
 
+def _details(tag: str, base: Evaluation, tuned: Evaluation, rows: Sequence[Pair], smallest: int) -> dict[str, Detail]:
+    lost: dict[str, set[str]] = {}
+    for row, line in base.losses.items():
+        known = line.tags or (base.answers[row].tags if row in base.answers else {})
+        if tag in known:
+            lost.setdefault(known[tag], set()).add(row)
+    losses = {name: _loss(base, tuned, group) for name, group in lost.items()}
+    values = {name: graded.change(list(_values(group))) for name, group in _groups(tag, rows).items()}
+    whole = {name: _together(name, group, base, smallest) for name, group in reliable.whole_in(tag, rows).items()}
+    parts: dict[str, dict[str, Record]] = {
+        "loss": _holm({name: one for name, one in losses.items() if one and one.rows >= smallest}),
+        "graded": _holm({name: one for name, one in values.items() if one and one.n >= smallest}),
+        "together": {one.name: one for one in adjusted([one for one in whole.values() if one])},
+    }
+    names = sorted({name for part in parts.values() for name in part})
+    return {name: Detail.model_validate({kind: part.get(name) for kind, part in parts.items()}) for name in names}
+
+
+def _holm(changes: Mapping[str, LossChange] | Mapping[str, GradedChange]) -> dict[str, Record]:
+    p_values = dict(zip(changes, stats.holm([one.p_value for one in changes.values()]), strict=True))
+    return {name: one.model_copy(update={"p_value": p_values[name]}) for name, one in changes.items()}
+
+
+def _together(name: str, families_: Sequence[Sequence[Pair]], base: Evaluation, smallest: int) -> Segment | None:
+    rows = [benefits.joined([_judged(row, base.answers) for row in family]) for family in families_]
+    return segment(name, rows) if len(rows) >= smallest else None
+
+
 def _benefit(row: Pair, answers: Mapping[str, Answer]) -> benefits.Row:
     values, said = (row.base.value, row.tuned.value), (row.base.answer, row.tuned.answer)
     return benefits.Row(row.row, row.tags, _judged(row, answers), values, said)
@@ -320,8 +369,9 @@ def _notes(base: Evaluation, tuned: Evaluation) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _loss(base: Evaluation, tuned: Evaluation) -> LossChange | None:
-    shared = sorted(base.losses.keys() & tuned.losses.keys())
+def _loss(base: Evaluation, tuned: Evaluation, wanted: Collection[str] | None = None) -> LossChange | None:
+    both = base.losses.keys() & tuned.losses.keys()
+    shared = sorted(both if wanted is None else both & set(wanted))
     if not shared or base.outcome.template_hash != tuned.outcome.template_hash:
         return None
     cells: dict[str, list[str]] = {}

@@ -45,7 +45,7 @@ class EvaluateConfig(Config):
     ranks: int = Field(default=1, ge=1, description="processes that share the rows, each with the whole model")
     answer_cache: bool = Field(
         default=True,
-        description="whether answers that this model gave before, in any job, are taken from the workspace",
+        description="whether answers and losses of this model from before, of any job, are taken from the workspace",
     )
     unverified_answers: int = Field(
         default=10, ge=0, description="how many rows without a verifier are answered, to be read by people"

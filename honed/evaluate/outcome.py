@@ -15,7 +15,7 @@ from honed.evaluate.rates import Worst
 from honed.evaluate.rates import rate as rate
 from honed.evaluate.reliable import Reliable
 from honed.evaluate.stats import Interval
-from honed.evaluate.suites.result import SuiteScores
+from honed.evaluate.suites.result import SuiteScores, Totals
 from honed.records import Check, Message, Record, Split
 
 SAMPLES = "samples.jsonl"
@@ -50,13 +50,15 @@ class RowLoss(Record):
     """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and how many they are.
 
     A turn's training weight plays no part: each token of a turn that is trained on counts once. ``bytes`` is the
-    length in UTF-8 of the text that these tokens spell, special tokens aside; 0 where it wasn't counted.
+    length in UTF-8 of the text that these tokens spell, special tokens aside; 0 where it wasn't counted. ``tags`` are
+    the row's, also where it isn't answered.
     """
 
     row: str
     nats: float
     tokens: int
     bytes: int = 0
+    tags: Mapping[str, str] = {}
 
 
 class Floors(Record):
@@ -77,19 +79,27 @@ class SegmentLoss(Record):
 
 
 class BaseFloor(Record):
-    """What the base model passes on the same rows, by its own evaluation."""
+    """What the base model passes on the same rows, by its own evaluation; ``totals`` are a suite's."""
 
     model: str
     job: str
     rate: Rate
     guarded: Rate
+    totals: Totals | None = None
 
 
 class Groups(Record):
-    """Every metric by the values of one tag. ``small`` groups have too few rows to say anything: only their sizes."""
+    """Every metric by the values of one tag. ``small`` groups have too few rows to say anything: only their sizes.
+
+    ``floors`` are what ``constant``, ``echo`` and, where its evaluation was named, the ``base`` model pass of a group;
+    ``values`` its graded answers' mean, ``reliable`` its families of rows that are passed whole.
+    """
 
     passed: Mapping[str, Rate]
     guarded: Mapping[str, Rate]
+    floors: Mapping[str, Mapping[str, Rate]] = {}
+    values: Mapping[str, Graded] = {}
+    reliable: Mapping[str, Reliable] = {}
     losses: Mapping[str, SegmentLoss]
     small: Mapping[str, int]
     worst: Worst | None
@@ -131,9 +141,10 @@ class Outcome(Record):
     aren't vacuous, ``groups`` gives all by tag, ``segments`` the plain pass rates of groups that aren't too small;
     ``base`` is the base model's pass rate, where its evaluation was named; ``rules`` is the version of its segments.
     ``value`` is the mean value of graded answers, ``reliable`` by suite how many families of rows were passed whole,
-    ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; ``scorer``
-    judged the rows without a check. ``cached_answers`` were made by earlier jobs; ``unknown`` is what can't be said of
-    a model that a server runs; ``harness`` are the numbers of lm-eval or inspect-ai, where the rows are its tasks'.
+    ``bits_per_byte`` the held-out loss for each byte of text, which models of different tokenizers share; its interval
+    and ``loss_interval`` draw whole families of rows again. ``scorer`` judged the rows without a check.
+    ``cached_answers`` and ``cached_losses`` are earlier jobs'; ``unknown`` is what can't be said of a model that a
+    server runs; ``harness`` are the numbers of lm-eval or inspect-ai, where the rows are its tasks'.
     """
 
     model: str
@@ -156,6 +167,7 @@ class Outcome(Record):
     segments: Mapping[str, Mapping[str, Rate]]
     floors: Floors | None
     loss: float | None
+    loss_interval: Interval | None = None
     perplexity: float | None
     loss_rows: int
     left_out: tuple[LeftOut, ...]
@@ -163,6 +175,7 @@ class Outcome(Record):
     answers: int
     resumed_answers: int
     cached_answers: int = 0
+    cached_losses: int = 0
     cut: int
     tokens: int
     tokens_per_second: float | None
@@ -180,6 +193,7 @@ class Outcome(Record):
     value: Graded | None = None
     reliable: Mapping[str, Reliable] = {}
     bits_per_byte: float | None = None
+    bits_per_byte_interval: Interval | None = None
     harness: HarnessScores | None = None
 
 

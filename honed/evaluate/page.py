@@ -48,7 +48,8 @@ def write(
         "sides": list(browser.sides),
         "fates": browser.fates,
     }
-    shared = {**values, "words": words, "colours": charts.COLOURS}
+    # of one model among several, 'who' is told and 'failed' is its outcome in the browser
+    shared = {"who": "", "failed": "failed", **values, "words": words, "colours": charts.COLOURS}
     page = {"data": data, "browsed": len(browsed), "answered": len(browser.shown), "plotly_js": get_plotlyjs()}
     whole = {**document, "rows": [one.document for one in browser.shown]}
     with writing(folder):

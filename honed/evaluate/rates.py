@@ -8,8 +8,10 @@ from honed.evaluate import stats
 from honed.evaluate.stats import LEVEL, SMALLEST, Interval
 from honed.records import Record
 
-SEGMENTS = ("task", "audience", "benefit")
-"""The tags by which every metric is also given."""
+SUITE = "suite"
+"""The tag that says which suite a row is of."""
+SEGMENTS = ("task", "audience", "benefit", SUITE)
+"""The tags by which every metric is also given; ``SUITE`` only where rows are of several."""
 
 
 class Rate(Record):

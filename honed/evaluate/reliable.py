@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from honed.evaluate import stats
+from honed.evaluate.rates import SUITE as SUITE
 from honed.evaluate.rates import Rate, rate
-from honed.evaluate.stats import Interval
+from honed.evaluate.stats import SMALLEST, Interval
 from honed.records import Record
 
-FAMILY, SUITE = "family", "suite"
+FAMILY = "family"
 
 
 class Tagged(Protocol):
@@ -49,17 +50,35 @@ class Reliable(Record):
 def reliable(answers: Iterable[Answered]) -> dict[str, Reliable]:
     """Return what is reliable, by the tag ``suite`` ("" for rows without); only where families have several rows."""
     judged = [answer for answer in answers if answer.passed is not None]
-    found = {}
-    for suite, groups in together(judged).items():
-        sums, sizes = [sum(bool(row.passed) for row in rows) for rows in groups], list(map(len, groups))
-        found[suite] = Reliable(
-            k=size(groups),
-            whole=rate(total == count for total, count in zip(sums, sizes, strict=True)),
-            rows=sum(sizes),
-            mean=sum(sums) / sum(sizes),
-            interval=stats.bootstrap(sums, sizes),
-        )
+    return {suite: _of(groups) for suite, groups in together(judged).items()}
+
+
+def within(tag: str, answers: Iterable[Answered], smallest: int = SMALLEST) -> dict[str, Reliable]:
+    """Return what is reliable by the values of ``tag``: of families that lie whole in one group, if it has enough."""
+    found = whole_in(tag, (answer for answer in answers if answer.passed is not None))
+    return {name: _of(groups) for name, groups in found.items() if len(groups) >= smallest}
+
+
+def whole_in(tag: str, rows: Iterable[T]) -> dict[str, list[list[T]]]:
+    """Return the families of several rows that lie whole in one group, by the values of ``tag``."""
+    found: dict[str, list[list[T]]] = {}
+    for groups in together(rows).values():
+        for family in groups:
+            values = {row.tags.get(tag) for row in family}
+            if len(values) == 1 and (value := values.pop()) is not None:
+                found.setdefault(value, []).append(family)
     return found
+
+
+def _of(groups: Sequence[Sequence[Answered]]) -> Reliable:
+    sums, sizes = [sum(bool(row.passed) for row in rows) for rows in groups], list(map(len, groups))
+    return Reliable(
+        k=size(groups),
+        whole=rate(total == count for total, count in zip(sums, sizes, strict=True)),
+        rows=sum(sizes),
+        mean=sum(sums) / sum(sizes),
+        interval=stats.bootstrap(sums, sizes),
+    )
 
 
 def together(rows: Iterable[T]) -> dict[str, list[list[T]]]:

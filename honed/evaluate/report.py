@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from honed.evaluate import browse, charts, compare, examples, gains, page, vacuous, words
+from honed.evaluate import browse, charts, compare, details, examples, gains, page, vacuous, words
 from honed.evaluate.compare import Comparison, Evaluation
 from honed.evaluate.curve import Curve
 from honed.evaluate.errors import analysis
@@ -68,6 +68,8 @@ def write(
         "tags": [tag for tag in comparison.segments if comparison.segments[tag] or comparison.small[tag]],
         "guard": vacuous.RULE,
         "gains": gains,
+        "details": details.lines(comparison),
+        "details_legend": details.LEGEND,
         "errors": errors,
         "failing": "The tuned model",
         "curve": curve,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from honed.evaluate import browse, charts, examples, page, vacuous, words
+from honed.evaluate import browse, charts, examples, gains, page, vacuous, words
 from honed.evaluate.charts import SIDES
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.errors import analysis
+from honed.evaluate.errors.analysis import Errors
 from honed.evaluate.page import Browser
+from honed.evaluate.power import Power
 from honed.evaluate.several import Several
 
 _FATES = {"differ": "models differ", "none": "none passes", "all": "all pass", "unverified": "no verifier"}
@@ -27,6 +29,7 @@ def write(
     only = {f"only{at}": f"only {name} passes" for at, name in enumerate(names)}
     fails = {f"fails{at}": f"{name} fails" for at, name in enumerate(names)}
     shown = browse.rows(evaluations, told, _fates)
+    failures = _errors(found, evaluations, names)
     values = {
         "title": f"{len(names)} models on {found.data}",
         "found": found,
@@ -39,6 +42,9 @@ def write(
         "guard": vacuous.RULE,
         "next_commands": next_commands,
         "charts": _charts(found, names),
+        "can_show": can_show,
+        "gains": gains,
+        "failures": failures,
     }
     browser = Browser(
         shown=examples.order(shown, tuple(_FATES)),
@@ -49,6 +55,7 @@ def write(
         "headline": values["headline"],
         "verdicts": values["verdicts"],
         "comparison": found.model_dump(mode="json"),
+        "errors": {found.models[at].job: errors.model_dump(mode="json") for _, at, errors in failures},
         "next_commands": list(next_commands),
     }
     return page.write(folder, "several", values, browser, document)
@@ -95,10 +102,46 @@ def verdicts(found: Several) -> list[str]:
             f"{one.model} beside {first.model}: {how} ({change}, {one.versus.won} rows won and {one.versus.lost} lost, "
             f"{words.chance(one.versus.p_adjusted)})."
         )
+        if one.loss_change:
+            loss = one.loss_change
+            said.append(
+                f"Its held-out loss is {loss.tuned:.3f} nats per token, {words.signed(loss.difference, 3)} "
+                f"({words.span(loss.interval, 1, 3)}; {words.chance(loss.p_value)} by Wilcoxon's test)."
+            )
+    said += least(found)
     best = found.ranked[0]
     if best.rank_interval.high > 1:
         said.append(f"The first rank isn't sure: other rows might rank {best.model} {best.rank_interval.high:.0f}.")
     return said
+
+
+def least(found: Several) -> list[str]:
+    """Return for whom each model works least: the worst group of each tag, and how far the others are ahead."""
+    return [
+        f"{one.model} passes least often for {words.behind(tag, gap)}."
+        for one in found.models
+        for tag, gap in one.worst.items()
+    ]
+
+
+def can_show(power: Power | None) -> str:
+    """Return what the rows can show between two models, in a cell: the difference, and the rows that 2 points take."""
+    if power is None:
+        return ""
+    points = "none" if power.detectable is None else f"{100 * power.detectable:.0f} points"
+    return f"{points}; 2 points with {power.more_rows:,} rows more" if power.more_rows else points
+
+
+def _errors(found: Several, evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[tuple[str, int, Errors]]:
+    """Where each model but the first fails, beside the first: its name and place, and the analysis."""
+    if found.n == 0:
+        return []
+    tags = list(found.segments)
+    return [
+        (name, at, analysis.analyse(one, evaluations[0], tags))
+        for at, (name, one) in enumerate(zip(names, evaluations, strict=True))
+        if at
+    ]
 
 
 def _charts(found: Several, names: Sequence[str]) -> dict[str, object]:

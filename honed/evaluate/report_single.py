@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from honed.evaluate import browse, charts, examples, page, vacuous, words
+from honed.evaluate import browse, charts, examples, page, summary, vacuous, words
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.errors import analysis
 from honed.evaluate.errors.analysis import Errors
@@ -43,6 +43,11 @@ def write(folder: Path, evaluation: Evaluation, *, tags: Sequence[str] = (), nex
         "examples": [one.document for one in shown if one.fate == "failed"][:_EXAMPLES],
         "rule": RULE,
         "tags": [tag for tag, group in outcome.groups.items() if group.passed or group.small],
+        "measured": summary.lines(outcome),
+        "levels": summary.levels(outcome.suite, outcome.base.totals if outcome.base else None) if outcome.suite else [],
+        "table": summary.table(outcome),
+        "columns": summary.COLUMNS,
+        "table_note": summary.NOTE,
         "instructions": _instructions(outcome),
         "guard": vacuous.RULE,
         "errors": errors,
@@ -80,6 +85,9 @@ def verdicts(outcome: Outcome, errors: Errors) -> list[str]:
         name = max(rates, key=lambda floor: rates[floor])
         beats = "above" if outcome.interval.low > rates[name] else "not clearly above"
         said.append(f"It is {beats} the higher floor, {words.FLOORS[name]} ({words.percent(rates[name])}).")
+    if outcome.base:
+        share = f"{words.percent(outcome.base.rate.rate)} ({words.span(outcome.base.rate.interval)})"
+        said.append(f"The base model {outcome.base.model} passes {share} of the same rows.")
     if outcome.guarded and outcome.guarded.passed != outcome.passed:
         said.append(
             f"Guarded, that is by answers that aren't vacuous, it passes {words.percent(outcome.guarded.rate)}."

@@ -8,9 +8,11 @@ import numpy as np
 
 from honed.errors import DataError
 from honed.evaluate import compare, families, groups, rates, stats
+from honed.evaluate.benefits import Benefits
 from honed.evaluate.charts import SIDES
 from honed.evaluate.compare import Comparison, Evaluation, LossChange
-from honed.evaluate.rates import Rate
+from honed.evaluate.power import Power
+from honed.evaluate.rates import Rate, Worst
 from honed.evaluate.segment import Segment
 from honed.evaluate.stats import LEVEL, RESAMPLES, SMALLEST, Interval, Verdict
 from honed.records import Record, Split
@@ -35,7 +37,8 @@ class Standing(Record):
     """One model: its metrics, its rank by pass rate (by loss where no row is verified), and the first to compare with.
 
     ``rank`` 1 is the best, equal ones share the better; ``rank_interval`` holds it in 95 of 100 draws of families of
-    rows. ``versus`` and ``loss_change`` are None for the first model, and where nothing was measured.
+    rows. ``versus``, ``loss_change``, ``power`` and ``benefits`` are None for the first model, and where nothing was
+    measured; ``worst`` is the group of each tag that the model passes least often, of all but the first.
     """
 
     job: str
@@ -50,15 +53,22 @@ class Standing(Record):
     rank_interval: Interval
     versus: Versus | None
     loss_change: LossChange | None
+    power: Power | None = None
+    worst: Mapping[str, Worst] = {}
+    benefits: Benefits | None = None
 
 
 class Group(Record):
-    """A group of rows under all models, in their order; ``versus`` are those of all but the first."""
+    """A group of rows under all models, in their order; ``versus`` are those of all but the first.
+
+    ``floors`` are what a ``constant`` answer and the ``echo`` of the prompt pass.
+    """
 
     name: str
     n: int
     passed: tuple[Rate, ...]
     versus: tuple[Versus, ...]
+    floors: Mapping[str, Rate] = {}
 
 
 class Several(Record):
@@ -95,7 +105,7 @@ def compare_all(evaluations: Sequence[Evaluation], tags: Sequence[str] = (), sma
     overall = found[0].overall
     return Several(
         models=tuple(
-            _standing(one, ranks[at], intervals[at], versus[at - 1] if at else None, found[at - 1].loss if at else None)
+            _standing(one, ranks[at], intervals[at], versus[at - 1] if at else None, found[at - 1] if at else None)
             for at, one in enumerate(evaluations)
         ),
         rows=found[0].rows,
@@ -113,7 +123,7 @@ def compare_all(evaluations: Sequence[Evaluation], tags: Sequence[str] = (), sma
 
 
 def _standing(
-    evaluation: Evaluation, rank: int, interval: Interval, versus: Versus | None, loss_change: LossChange | None
+    evaluation: Evaluation, rank: int, interval: Interval, versus: Versus | None, pair: Comparison | None
 ) -> Standing:
     outcome = evaluation.outcome
     judged = [answer for answer in evaluation.answers.values() if answer.passed is not None]
@@ -129,7 +139,10 @@ def _standing(
         rank=rank,
         rank_interval=interval,
         versus=versus,
-        loss_change=loss_change,
+        loss_change=pair.loss if pair else None,
+        power=pair.power if pair else None,
+        worst=pair.worst if pair else {},
+        benefits=pair.benefits if pair else None,
     )
 
 
@@ -164,6 +177,7 @@ def _groups(tag: str, found: Sequence[Comparison]) -> tuple[Group, ...]:
             n=row[0].n,
             passed=(row[0].base, *(segment.tuned for segment in row)),
             versus=tuple(one for one in versus[at * width : (at + 1) * width] if one),
+            floors=row[0].floors,
         )
         for at, (name, row) in enumerate(zip(names, cells, strict=True))
     )

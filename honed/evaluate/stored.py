@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from honed import registry
+from honed import segments as rules_
 from honed.evaluate import graded, groups, outcome, reliable, scoring
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import SEGMENTS, Answer, Outcome
@@ -14,10 +16,19 @@ from honed.evaluate.suites.suite import Row, Suite
 from honed.evaluate.vacuous import vacuous
 from honed.records import Conversation
 from honed.registry import Verifier
+from honed.segments import Rule
 
 
-def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
-    """Judge the answers of a file. A row without an answer fails as an empty one; what made them isn't known."""
+def evaluation(
+    suite: Suite, matched: Matched, model: str, segments: Sequence[str] = SEGMENTS, rules: Sequence[Rule] = ()
+) -> Evaluation:
+    """Judge the answers of a file. A row without an answer fails as an empty one; what made them isn't known.
+
+    ``segments`` are the tags that all is also given by, ``rules`` those of a file of segments.
+    """
+    if rules:
+        tagged = (row.model_copy(update={"tags": rules_.shown(rules, row.tags)}) for row in suite.rows)
+        suite = replace(suite, rows=tuple(tagged))
     rows = [row.conversation for row in suite.rows]
     known = {row.check.verifier: registry.get("verifiers", row.check.verifier) for row in suite.rows}
     floors, verdicts = scoring.floors(rows, known)
@@ -27,7 +38,8 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
     }
     whole = outcome.rate(bool(answer.passed) for answer in answers.values())
     tags = {row.id: row.tags for row in rows}
-    found = {tag: groups.groups(tag, answers, {}, tags) for tag in SEGMENTS}
+    wanted = groups.worth(segments, tags.values())
+    found = {tag: groups.groups(tag, answers, {}, tags) for tag in wanted}
     values = {
         "model": model,
         "model_hash": "",
@@ -62,7 +74,8 @@ def evaluation(suite: Suite, matched: Matched, model: str) -> Evaluation:
         "batch_size": 0,
         "peak_rss_bytes": 0,
         "stages": {},
-        "suite": scores.score(suite, matched.answers),
+        "suite": scores.score(suite, matched.answers, tags=wanted),
+        "rules": rules_.version(rules),
         "value": graded.graded(answers.values()),
         "reliable": reliable.reliable(answers.values()),
     }

@@ -158,6 +158,7 @@ def _worst(tag: str, gap: Worst) -> str:
 
 
 def _power(power: Power) -> str:
+    """Return what the rows can show, as a sentence."""
     if power.detectable is None:
         can = "These rows are too few to show any difference"
     else:
@@ -178,7 +179,9 @@ def _loss(loss: LossChange) -> str:
     way = "fell" if loss.difference < 0 else "rose" if loss.difference > 0 else "went"
     luck = "; chance may do that" if loss.interval.low <= 0 <= loss.interval.high else ""
     change = f"{signed(loss.difference, 3)}, {_SURE} interval {span(loss.interval, 1, 3)}"
-    return f"Held-out loss {way} from {loss.base:.3f} to {loss.tuned:.3f} nats per supervised token ({change}{luck})."
+    test = f"{chance(loss.p_value)} by Wilcoxon's test"
+    ends = f"from {loss.base:.3f} to {loss.tuned:.3f} nats per supervised token"
+    return f"Held-out loss {way} {ends} ({change}{luck}; {test})."
 
 
 def _kind(comparison: Comparison) -> str:

@@ -16,11 +16,12 @@ import torch
 from honed import config as settings_file
 from honed import segments
 from honed.errors import DataError, HonedError
-from honed.evaluate import graded, groups, loss, outcome, reliable, scoring
+from honed.evaluate import families, graded, groups, heldout, loss, outcome, reliable, scoring
 from honed.evaluate.answerer import Answerer, answerer
 from honed.evaluate.answers import Answering
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.harness import names, run_tasks
+from honed.evaluate.loss_cache import LossCache
 from honed.evaluate.outcome import SEGMENTS, Answer, LeftOut, Outcome, RowLoss
 from honed.evaluate.scorers import own
 from honed.evaluate.shard import Shard, shard
@@ -32,7 +33,7 @@ from honed.jobs import last_words, worker
 from honed.jobs.events import Metric, SampleMade, Step
 from honed.jobs.job import Job
 from honed.models import devices
-from honed.models.load import LoadedModel
+from honed.models.chat import Encoded
 from honed.records import Conversation
 from honed.segments import Rule
 from honed.store import artifacts, datasets
@@ -61,34 +62,39 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     part = shard(job)
     floors, verdicts = scoring.floors(rows, known)
     answering = Answering(part, rows, known, verdicts, settings.unverified_answers)
+    base = _base(job, settings, source, [row.id for row in answering.wanted])
     stages: dict[str, float] = {}
     losses: dict[str, RowLoss] = {}
     left_out: tuple[LeftOut, ...] = ()
+    from_cache = 0
     with ExitStack() as closing:
         with _timed(stages, "load"):
             model = closing.enter_context(answerer(job, settings))
+            answering.prepare(model, settings.max_tokens)
         with _timed(stages, "answers"):
             answering.run(model, settings.max_tokens, check)
-        if settings.loss and source.suite is None and model.loaded:  # the rows of a suite have no ideal answers
+        if settings.loss and source.suite is None and model.prepared:  # the rows of a suite have no ideal answers
             with _timed(stages, "loss"):
-                losses, left_out = _losses(part, model.loaded, rows, settings.batch_size, check)
+                losses, left_out, from_cache = _losses(part, model, rows, settings, check)
     if not part.first:
         return {}
+    tags = groups.worth(settings.segments, (row.tags for row in rows))
     values = {
         **_asked(model, settings, source),
-        **_measured(job, answering.answers, losses),
-        **_by_tag(settings.segments, {row.id: row.tags for row in rows}, answering.answers, losses),
+        **_measured(job, answering.answers, losses, {row.id: families.family(row.tags, row.prompt) for row in rows}),
+        **_by_tag(tags, {row.id: row.tags for row in rows}, answering.answers, losses, base),
         "reliable": reliable.reliable(answering.answers.values()),
         "scorer": scorer.said if scorer else "",
-        "base": _base(job, settings, source, answering.answers),
+        "base": base.floor if base else None,
         "rows": len(rows),
         "repeated": repeated,
         "unverified": sum(row.check is None for row in rows),
         "floors": floors,
         "left_out": left_out,
-        "suite": _suite_scores(source, rows, answering.answers, check),
+        "suite": _suite_scores(source, rows, answering.answers, tags, check),
         "resumed_answers": answering.resumed,
         "cached_answers": model.from_cache,
+        "cached_losses": from_cache,
         "tokens_per_second": answering.tokens_per_second,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "stages": stages,
@@ -114,11 +120,14 @@ def _harness(job: Job, settings: EvaluateConfig, check: Callable[[], None]) -> d
     for one in answers.values():
         job.log.write(SampleMade(row=one.row, answer=one.answer, passed=one.passed))
     source = _Source(f"{ran.scores.harness} {', '.join(names.tasks(settings.suite or ()))}", ran.hash, (), None)
+    base = _base(job, settings, source, list(answers))
+    of_row = {row: one.tags for row, one in answers.items()}
+    family = {row: families.family(one.tags, one.prompt) for row, one in answers.items()}
     values = {
         **_asked(model, settings, source),
-        **_measured(job, answers, ran.losses),
-        **_by_tag(settings.segments, {row: one.tags for row, one in answers.items()}, answers, ran.losses),
-        "base": _base(job, settings, source, answers),
+        **_measured(job, answers, ran.losses, family),
+        **_by_tag(groups.worth(settings.segments, of_row.values()), of_row, answers, ran.losses, base),
+        "base": base.floor if base else None,
         "rows": len(answers),
         "repeated": 0,
         "unverified": sum(one.passed is None for one in answers.values()),
@@ -162,15 +171,20 @@ def segmented(rows: Iterable[Conversation], rules: Sequence[Rule]) -> Iterator[C
 
 
 def _suite_scores(
-    source: _Source, rows: Sequence[Conversation], answers: Mapping[str, Answer], check: Callable[[], None]
+    source: _Source,
+    rows: Sequence[Conversation],
+    answers: Mapping[str, Answer],
+    tags: Sequence[str],
+    check: Callable[[], None],
 ) -> SuiteScores | None:
     """Score the rows of a suite that were answered, all of them or those that were chosen."""
     if source.suite is None:
         return None
-    wanted = {row.id for row in rows}
-    asked = tuple(row for row in source.suite.rows if row.conversation.id in wanted)
-    given = {row.id: answers[row.conversation.id].answer for row in asked if row.conversation.id in answers}
-    return scores.score(replace(source.suite, rows=asked), given, check)
+    wanted = {row.id: row.tags for row in rows}
+    found = [(row, row.conversation.id) for row in source.suite.rows]
+    asked = [(row.model_copy(update={"tags": wanted[id_]}), id_) for row, id_ in found if id_ in wanted]
+    given = {row.id: answers[id_].answer for row, id_ in asked if id_ in answers}
+    return scores.score(replace(source.suite, rows=tuple(row for row, _ in asked)), given, check, tags)
 
 
 @contextmanager
@@ -198,31 +212,61 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
 
 
 def _losses(
-    part: Shard, loaded: LoadedModel, rows: Sequence[Conversation], batch_size: int, check: Callable[[], None]
-) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...]]:
+    part: Shard, model: Answerer, rows: Sequence[Conversation], settings: EvaluateConfig, check: Callable[[], None]
+) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...], int]:
+    """Return the rows' losses, which rows have none, and how many earlier jobs had measured: then none is loaded."""
+    assert model.prepared is not None, "a server gives no likelihoods"
+    chat = model.prepared.chat
     job, path = part.job, part.path(outcome.LOSSES)
     outcome.mend(path)
     losses = part.read(RowLoss, outcome.LOSSES)
-    encoded, left_out = loss.encode(rows, loaded.chat, loaded.context)
+    encoded, left_out = loss.encode(rows, chat, model.prepared.context)
     if left_out:
         first = left_out[0]
         job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
+    tags = {row.id: row.tags for row in rows}
     todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
+    with ExitStack() as closing:
+        cache, known = None, {}
+        if settings.answer_cache:
+            cache = LossCache(job.workspace, model.hash, chat.hash, settings.precision, model.device)
+            closing.callback(cache.close)
+            known = cache.get(todo)
+        for measured in _measure(model, todo, known, settings.batch_size):
+            lines = [line.model_copy(update={"tags": tags[line.row]}) for line in measured]
+            outcome.append(path, lines)
+            if cache:
+                cache.keep(encoded, [line for line in lines if line.row not in known])
+            losses |= {line.row: line for line in lines}
+            job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
+            check()
+    found = part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses
+    return found, left_out, len(known)
+
+
+def _measure(
+    model: Answerer, rows: Mapping[str, Encoded], known: Mapping[str, RowLoss], batch_size: int
+) -> Iterator[list[RowLoss]]:
+    """Yield the losses that are known, then the others as they are measured; without others no model is loaded."""
+    if known:
+        yield list(known.values())
+    todo = {name: row for name, row in rows.items() if name not in known}
+    if not todo:
+        return
+    loaded = model.loaded
+    assert loaded is not None, "a server gives no likelihoods"
     for measured in loss.measure(loaded, todo, batch_size):
-        sizes = {line.row: loss.size(encoded[line.row], loaded.chat) for line in measured}
-        lines = [line.model_copy(update={"bytes": sizes[line.row]}) for line in measured]
-        outcome.append(path, lines)
-        losses |= {line.row: line for line in lines}
-        job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
-        check()
-    return (part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses), left_out
+        yield [line.model_copy(update={"bytes": loss.size(todo[line.row], loaded.chat)}) for line in measured]
 
 
-def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowLoss]) -> dict[str, Any]:
+def _measured(
+    job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowLoss], family: Mapping[str, str]
+) -> dict[str, Any]:
     judged = [(answer.tags, answer.passed) for answer in answers.values() if answer.passed is not None]
     whole = outcome.rate(passed for _, passed in judged) if judged else None
-    nats = loss.per_token(list(losses.values()))
+    lost = list(losses.values())
+    nats = loss.per_token(lost)
     for name, value in (("pass_rate", whole.rate if whole else None), ("heldout_loss", nats)):
         if value is not None:
             job.log.write(Metric(name=name, value=value))
@@ -232,8 +276,10 @@ def _measured(job: Job, answers: Mapping[str, Answer], losses: Mapping[str, RowL
         "pass_rate": whole.rate if whole else None,
         "interval": whole.interval if whole else None,
         "loss": nats,
+        "loss_interval": heldout.per_token(lost, family),
         "perplexity": math.exp(nats) if nats is not None else None,
-        "bits_per_byte": loss.bits_per_byte(list(losses.values())),
+        "bits_per_byte": loss.bits_per_byte(lost),
+        "bits_per_byte_interval": heldout.per_byte(lost, family),
         "loss_rows": len(losses),
         "answers": len(answers),
         "value": graded.graded(answers.values()),
@@ -247,9 +293,10 @@ def _by_tag(
     of_row: Mapping[str, Mapping[str, str]],
     answers: Mapping[str, Answer],
     losses: Mapping[str, RowLoss],
+    base: groups.Base | None,
 ) -> dict[str, Any]:
     """Return all metrics by tag (``of_row`` are each row's), and the guarded pass rate of all rows."""
-    found = {tag: groups.groups(tag, answers, losses, of_row) for tag in tags}
+    found = {tag: groups.groups(tag, answers, losses, of_row, base) for tag in tags}
     judged = [answer for answer in answers.values() if answer.passed is not None]
     return {
         "groups": found,
@@ -258,12 +305,10 @@ def _by_tag(
     }
 
 
-def _base(
-    job: Job, settings: EvaluateConfig, source: _Source, answers: Mapping[str, Answer]
-) -> outcome.BaseFloor | None:
+def _base(job: Job, settings: EvaluateConfig, source: _Source, rows: Sequence[str]) -> groups.Base | None:
     if settings.base is None:
         return None
-    return groups.base_floor(jobs.find(job.workspace, settings.base), source.hash, answers)
+    return groups.base(jobs.find(job.workspace, settings.base), source.hash, rows)
 
 
 def _asked(model: Answerer, settings: EvaluateConfig, source: _Source) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 
 from honed.models.engine import Completion, Engine, Sampling
 from honed.records import Message, digest
@@ -21,6 +23,27 @@ CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used);
 """
 
 
+def opened(file: Path, table: str) -> sqlite3.Connection:
+    """Return the database in a file of the cache, with its ``table``; one that can't be read is begun anew."""
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _connected(file, table)
+    except sqlite3.DatabaseError:
+        file.unlink()
+        return _connected(file, table)
+
+
+def _connected(file: Path, table: str) -> sqlite3.Connection:
+    base = sqlite3.connect(file, timeout=_WAIT_SECONDS)
+    try:
+        base.executescript(table)
+    except sqlite3.DatabaseError:
+        base.close()
+        raise
+    return base
+
+
 class AnswerCache:
     """The answers of one way to ask: a model, its chat template, a precision. Several processes may share the file.
 
@@ -30,13 +53,11 @@ class AnswerCache:
     def __init__(self, workspace: Workspace, *who: str, most: int = MOST) -> None:
         self._who, self._most = who, most
         self._file = workspace.cache / "answers.sqlite"
-        with writing(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._base = self._opened()
-        except sqlite3.DatabaseError:
-            self._file.unlink()
-            self._base = self._opened()
+        self._base = opened(self._file, _TABLE)
+
+    def holds(self, prompt: Sequence[Message], sampling: Sampling) -> bool:
+        """Tell whether ``get`` would return an answer, without counting it as asked for."""
+        return self._find(self._key(prompt, sampling), sampling) is not None
 
     def get(self, prompt: Sequence[Message], sampling: Sampling) -> Completion | None:
         """Return the answer that would be made, or None.
@@ -45,15 +66,10 @@ class AnswerCache:
         ``max_tokens`` as they were only.
         """
         key = self._key(prompt, sampling)
-        line = self._base.execute("SELECT max_tokens, answer FROM answers WHERE key = ?", (key,)).fetchone()
-        if line is None:
-            return None
-        found = Completion.model_validate_json(line[1])
-        whole = found.finish == "stop" and found.tokens <= sampling.max_tokens
-        if not whole and line[0] != sampling.max_tokens:
-            return None
-        with self._base:
-            self._base.execute("UPDATE answers SET used = ? WHERE key = ?", (time.time(), key))
+        found = self._find(key, sampling)
+        if found:
+            with self._base:
+                self._base.execute("UPDATE answers SET used = ? WHERE key = ?", (time.time(), key))
         return found
 
     def keep(self, prompt: Sequence[Message], sampling: Sampling, answer: Completion) -> None:
@@ -73,18 +89,37 @@ class AnswerCache:
             )
         self._base.close()
 
-    def _opened(self) -> sqlite3.Connection:
-        base = sqlite3.connect(self._file, timeout=_WAIT_SECONDS)
-        try:
-            base.executescript(_TABLE)
-        except sqlite3.DatabaseError:
-            base.close()
-            raise
-        return base
+    def _find(self, key: str, sampling: Sampling) -> Completion | None:
+        line = self._base.execute("SELECT max_tokens, answer FROM answers WHERE key = ?", (key,)).fetchone()
+        if line is None:
+            return None
+        found = Completion.model_validate_json(line[1])
+        whole = found.finish == "stop" and found.tokens <= sampling.max_tokens
+        return found if whole or line[0] == sampling.max_tokens else None
 
     def _key(self, prompt: Sequence[Message], sampling: Sampling) -> str:
         asked = [message.model_dump(mode="json") for message in prompt]
         return digest([list(self._who), asked, sampling.model_dump(mode="json", exclude={"max_tokens"})])
+
+
+class LazyEngine:
+    """An ``Engine`` that is made when the first prompt comes: with every answer in a cache none is."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._engine = cache(make)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        on_done: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """Return one completion a prompt, in their order (see ``Engine.generate``)."""
+        return self._engine().generate(prompts, sampling, on_done) if prompts else []
+
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Yield the answer in pieces (see ``Engine.stream``)."""
+        return self._engine().stream(prompt, sampling)
 
 
 class CachedEngine:
@@ -93,6 +128,10 @@ class CachedEngine:
     def __init__(self, engine: Engine, cache: AnswerCache) -> None:
         self._engine, self._cache = engine, cache
         self.found = 0
+
+    def holds(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> bool:
+        """Tell whether the cache has all these answers."""
+        return all(self._cache.holds(prompt, sampling) for prompt in prompts)
 
     def generate(
         self,

@@ -44,6 +44,15 @@ class Located:
         return self.source.removeprefix("hub ") if self.source.startswith("hub ") else str(self.folder.resolve())
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a model before its weights are in memory; ``context`` counts tokens."""
+
+    place: Located
+    chat: ChatFormat
+    context: int
+
+
 @dataclass
 class LoadedModel:
     """A model in memory, in eval mode, with the chat format that belongs to it. ``context`` counts tokens."""
@@ -112,12 +121,29 @@ def load(
     memory-mapped, and no code that comes with a model is ever run. Raises ``ModelError`` if a weight is missing or
     damaged, the architecture is unknown, or the model was trained with another chat format.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
+    return weights(prepare(spec, workspace, template), dtype=dtype, device=device, attention=attention)
+
+
+def prepare(spec: str, workspace: Workspace | None, template: str | None = None) -> Prepared:
+    """Return what is known of the model of ``spec`` without reading its weights. Raises as ``load`` does."""
+    from transformers import AutoConfig
 
     place = locate(spec, workspace)
     chat = _chat(place.folder, template)
     _check_template(place, chat, template)
+    with _translated(place.folder), quiet():
+        config = AutoConfig.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
+    return Prepared(place, chat, context_of(config, chat))
+
+
+def weights(
+    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str = "sdpa"
+) -> LoadedModel:
+    """Return a prepared model with its weights in memory (see ``load``)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    place = prepared.place
     with _translated(place.folder), quiet():
         model, report = AutoModelForCausalLM.from_pretrained(
             place.folder,
@@ -133,8 +159,7 @@ def load(
             f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
             "Copy or fetch the model again; with a weight made up it would answer nonsense.",
         )
-    model = model.to(device).eval()
-    return LoadedModel(model, chat, place.ref, place.hash, context_of(model.config, chat))
+    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context)
 
 
 def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:

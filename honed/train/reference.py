@@ -1,8 +1,8 @@
 """The base model's log-likelihoods of every answer, computed once and kept in the workspace for all runs on the data.
 
-No second model is held in memory: they are computed before the first step, while the model is still the base. In fp32 a
-number belongs to its row, whichever pass it was computed in (rows of a pack stay apart), so that other seeds, orders and
-numbers of epochs find them again: passes differ in the last bits only. In 16 bits these last bits are nats: there the
+No second model is held in memory: they are computed before the first step, while the model is still the base. In fp32
+a number belongs to its row, whichever pass it was computed in (rows of a pack stay apart), so that other seeds, orders
+and numbers of epochs find them again: passes differ in the last bits only. In 16 bits the last bits are nats: there the
 passes are those of the run's first epoch. Either way margins are 0 to rounding before the first step.
 """
 

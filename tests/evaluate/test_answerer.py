@@ -15,11 +15,15 @@ from honed.config import build
 from honed.errors import ConfigError, EndpointError, HonedError
 from honed.evaluate import outcome, worker
 from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.loss_cache import LossCache
 from honed.evaluate.outcome import Answer, Outcome, RowLoss
 from honed.jobs import job as jobs
 from honed.jobs import last_words, launch
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
+from honed.models import load as load_module
+from honed.models import losses
+from honed.models.chat import Encoded
 from honed.store import datasets
 from honed.store.workspace import Workspace
 from tests.loopback import Answer as Sent
@@ -106,6 +110,39 @@ def test_a_second_evaluation_takes_its_answers_from_the_cache(evaluation: Callab
     kept = Outcome.model_validate(worker.work(longer, never)).cached_answers
     assert kept == 9 - made.cut < 9
     assert Outcome.model_validate(worker.work(fresh, never)).cached_answers == 0
+
+
+def test_a_second_evaluation_loads_no_model_and_measures_nothing(
+    evaluation: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = evaluation(), evaluation()
+    made = Outcome.model_validate(worker.work(first, never))
+    assert (made.cached_answers, made.cached_losses) == (0, 0)
+    for name in ("weights", "load"):
+        monkeypatch.setattr(load_module, name, lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(losses, "measure", lambda *_: pytest.fail("losses were measured"))
+    found = Outcome.model_validate(worker.work(again, never))
+    assert (found.cached_answers, found.cached_losses) == (9, 9)
+    assert answers(again) == answers(first)
+    assert outcome.read(RowLoss, again.path / outcome.LOSSES) == outcome.read(RowLoss, first.path / outcome.LOSSES)
+    assert (found.loss, found.loss_interval, found.bits_per_byte) == (made.loss, made.loss_interval, made.bits_per_byte)
+
+
+def test_losses_of_other_rows_templates_and_precisions_are_not_taken_from_the_cache(
+    workspace: Workspace,
+) -> None:
+    one, other = Encoded((1, 2, 3), (0.0, 1.0, 1.0)), Encoded((1, 2, 3), (0.0, 0.0, 1.0))
+    cache = LossCache(workspace, "model", "template", "fp32", "cpu", most=1)
+    cache.keep({"a": one}, [RowLoss(row="a", nats=2.0, tokens=2, bytes=5)])
+    assert cache.get({"b": one, "c": other}) == {"b": RowLoss(row="b", nats=2.0, tokens=2, bytes=5)}
+    bf16 = LossCache(workspace, "model", "template", "bf16", "cpu", most=1)
+    assert bf16.get({"a": one}) == {}
+    bf16.close()
+    cache.keep({"a": other}, [RowLoss(row="a", nats=1.0, tokens=1)])
+    cache.close()
+    left = LossCache(workspace, "model", "template", "fp32", "cpu")
+    assert set(left.get({"one": one, "other": other})) == {"other"}, "what was asked for the longest ago goes first"
+    left.close()
 
 
 def test_a_served_model_is_asked_and_what_is_not_known_is_said(evaluation: Callable[..., Job]) -> None:

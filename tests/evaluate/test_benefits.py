@@ -85,6 +85,17 @@ def test_what_was_forgotten_is_counted_and_named(compared: Comparison, base: Eva
     assert "A fall is shown in arithmetic." in said
 
 
+def test_what_was_forgotten_counts_no_task_of_too_few_rows() -> None:
+    rows = [row for row in ROWS if row.tags["benefit"] == "forgetting"]
+    few = [row for row in rows if row.tags["task"] == "arithmetic"][:4]
+    rows = [*few, *(row for row in rows if row.tags["task"] != "arithmetic")]
+    skills = dict.fromkeys({row.tags["task"] for row in rows}, 1.0)
+    found = compare.compare(evaluation(rows, skills, name="a"), evaluation(rows, 0.0, name="b")).benefits
+    assert found is not None and found.forgotten is not None
+    assert found.forgotten.lost and "arithmetic" not in found.forgotten.lost
+    assert not set(found.forgotten.rows) & {row.id for row in few}
+
+
 def test_nothing_is_forgotten_by_a_model_against_itself(base: Evaluation) -> None:
     same = compare.compare(base, base).benefits
     assert same is not None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from honed.builtin.load import load
 from honed.errors import DataError, JobError
-from honed.evaluate import compare, stats, words
+from honed.evaluate import compare, details, report, stats, words
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.config import EvaluateConfig
 from honed.jobs import job as jobs
@@ -15,6 +18,7 @@ from honed.store.workspace import Workspace
 from tests.evaluate.planted import as_job, evaluation
 
 ROWS = load("heldout")[:140]
+TAGS = {"region": "south"}
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +165,52 @@ def test_an_unfinished_evaluation_is_refused(workspace: Workspace) -> None:
     job = jobs.create(workspace, "evaluate", EvaluateConfig(model="m", data="d"))
     with pytest.raises(JobError, match="has no result"):
         compare.read(job)
+
+
+def test_groups_have_their_change_of_loss_of_value_and_of_whole_families(tmp_path: Path) -> None:
+    def tags(at: int) -> dict[str, str]:
+        return {"region": "south" if at < 40 else "north" if at < 80 else "west", "family": str(at // 2)}
+
+    rows = [row.model_copy(update={"tags": tags(at)}) for at, row in enumerate(load("heldout")[:84])]
+    one, two = (valued(evaluation(rows, skill, name=f"m{skill}", seed=seed)) for skill, seed in ((0.2, 1), (0.8, 2)))
+    found = compare.compare(one, two, ["region"])
+    assert found.details["region"].keys() == {"north", "south"}, "a small group has its size only"
+    south = found.details["region"]["south"]
+    ids = [row.id for row in rows[:40]]
+    assert south.loss is not None and south.graded is not None and south.together is not None
+    assert south.loss.base == pytest.approx(
+        sum(one.losses[row].nats for row in ids) / sum(one.losses[row].tokens for row in ids)
+    )
+    assert (south.loss.rows, south.graded.n, south.together.n) == (40, 40, 20)
+    assert south.together.tuned.passed == sum(
+        all(two.answers[row.id].passed for row in rows[at : at + 2]) for at in range(0, 40, 2)
+    )
+    said = {(line.tag, line.name, line.measure) for line in details.lines(found)}
+    assert said == {
+        (tag, name, measure)
+        for tag, name in (("", "all rows"), ("region", "north"), ("region", "south"))
+        for measure in ("loss", "value", "whole families")
+    }
+    report.write(tmp_path, found, (one, two), stages={}, next_commands=[])
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "What else changed" in text and "region: south" in text and "Wilcoxon" in text
+
+
+def test_groups_of_rows_that_nobody_answered_are_compared_by_their_loss() -> None:
+    rows = [Conversation(messages=row.messages, tags=TAGS) for row in load("heldout")[:20]]
+    one, two = (evaluation(rows, skill, name=f"m{skill}") for skill in (0.2, 0.8))
+    one, two = (
+        replace(made, answers={}, losses={row: line.model_copy(update={"tags": TAGS}) for row, line in lines.items()})
+        for made, lines in ((one, one.losses), (two, two.losses))
+    )
+    found = compare.compare(one, two, ["region"])
+    assert found.overall is None and found.details["region"]["south"].loss is not None
+    assert ("region", "south", "loss") in [line[:3] for line in details.lines(found)]
+    assert "by Wilcoxon's test" in words.headline(found)
+
+
+def valued(made: Evaluation) -> Evaluation:
+    """The evaluation with a grade for each answer: 1 where it passes, else 0."""
+    answers = {row: one.model_copy(update={"value": float(bool(one.passed))}) for row, one in made.answers.items()}
+    return replace(made, answers=answers)

@@ -60,10 +60,36 @@ def test_rows_of_one_template_are_one_family_in_a_comparison() -> None:
 
 def test_the_base_models_floor_is_that_of_its_own_evaluation(workspace: Workspace) -> None:
     base, tuned = evaluation(ROWS, 0.2, name="base"), evaluation(ROWS, 0.7, name="tuned", seed=1)
-    found = groups.base_floor(as_job(workspace, base), tuned.outcome.data_hash, tuned.answers)
-    assert (found.model, found.rate.passed) == ("base", base.outcome.passed)
+    found = groups.base(as_job(workspace, base), tuned.outcome.data_hash, tuned.answers.keys())
+    assert (found.floor.model, found.floor.rate.passed) == ("base", base.outcome.passed)
     with pytest.raises(DataError, match="no evaluation of the same rows"):
-        groups.base_floor(as_job(workspace, base), "0" * 60, tuned.answers)
+        groups.base(as_job(workspace, base), "0" * 60, tuned.answers.keys())
+
+
+def test_every_group_has_its_floors_its_mean_value_and_its_whole_families(workspace: Workspace) -> None:
+    rows = [row.model_copy(update={"tags": {**row.tags, "family": str(at // 2)}}) for at, row in enumerate(ROWS)]
+    base, tuned = evaluation(rows, 0.2, name="base"), evaluation(rows, 0.7, name="tuned", seed=1)
+    answers = {row: one.model_copy(update={"value": float(bool(one.passed))}) for row, one in tuned.answers.items()}
+    below = groups.base(as_job(workspace, base), tuned.outcome.data_hash, answers.keys())
+    found = groups.groups("audience", answers, tuned.losses, {row.id: row.tags for row in rows}, below)
+    for name, cell in found.passed.items():
+        group = [one for one in answers.values() if one.tags["audience"] == name]
+        assert found.floors[name].keys() == {"constant", "echo", "base"}
+        assert found.floors[name]["base"].passed == sum(bool(base.answers[one.row].passed) for one in group)
+        assert found.floors[name]["echo"].passed == sum(one.floors["echo"] for one in group)
+        assert (found.values[name].n, found.values[name].mean) == (cell.n, pytest.approx(cell.rate))
+    apart: dict[str, set[str]] = {}
+    for answer in answers.values():
+        apart.setdefault(answer.tags["audience"], set()).add(answer.tags["family"])
+    for name, one in found.reliable.items():
+        others = set().union(*(families for other, families in apart.items() if other != name))
+        assert one.whole.n == len(apart[name] - others), "a family that lies in two groups is of neither"
+
+
+def test_the_groups_of_a_suite_alone_are_not_given_and_those_of_several_are() -> None:
+    one, two = {"suite": "a", "task": "t"}, {"suite": "b"}
+    assert groups.worth(("task", "suite"), [one, one]) == ["task"]
+    assert groups.worth(("task", "suite"), [one, two]) == ["task", "suite"]
 
 
 SEGMENTS = "segments:\n- {name: young, where: {audience: child}}\n- {name: experts, where: {audience: [expert]}}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 
 from honed.builtin.load import load
 from honed.errors import StoreError
-from honed.evaluate import browse, charts, compare, examples, report, report_single
+from honed.evaluate import browse, charts, compare, examples, graded, groups, reliable, report, report_single, summary
 from honed.evaluate.browse import Shown
 from honed.evaluate.curve import Curve
+from honed.evaluate.outcome import BaseFloor, HarnessMetric, HarnessScores, rate
 from honed.evaluate.report import Stage
+from honed.evaluate.stats import Interval
 from honed.records import Check, Conversation, Message
 from tests.evaluate.planted import evaluation
 
@@ -142,7 +145,7 @@ def test_json_holds_the_comparison_and_markdown_the_same_headline(page: Path) ->
 
 def test_no_text_closes_a_fence_or_a_table_cell_of_the_markdown(evil: Path) -> None:
     lines = (evil.parent / "report.md").read_text().splitlines()
-    table = [line for line in lines[: lines.index("## Where it fails")] if line.startswith("| task")]
+    table = [line for line in lines[: lines.index("## What else changed")] if line.startswith("| task")]
     assert len(table) == 2
     for line in table:
         assert len(re.findall(r"(?<!\\)\|", line)) == 12
@@ -217,6 +220,100 @@ def single(folder: Path, rows: list[Conversation], skill: float = 0.5, spoil: st
         answers = {name: one.model_copy(update={"answer": spoil, "why": spoil}) for name, one in made.answers.items()}
         made = compare.Evaluation(made.job, made.outcome, answers, made.losses)
     return report_single.write(folder, made, next_commands=["honed errors X"])
+
+
+def measured_in_every_way() -> compare.Evaluation:
+    """An evaluation of two groups and a small one, with all that one can have measured."""
+    names = ["north"] * 3 + ["south"] * 60 + ["west"] * 77
+    rows = [
+        row.model_copy(update={"tags": {**row.tags, "region": name, "family": str(at // 2), "suite": "mine"}})
+        for at, (row, name) in enumerate(zip(ROWS, names, strict=True))
+    ]
+    made = evaluation(rows, 0.6, name="alone")
+    below = evaluation(rows, 0.3, name="below", seed=1)
+    answers = {id_: one.model_copy(update={"value": float(bool(one.passed))}) for id_, one in made.answers.items()}
+    floor = BaseFloor(
+        model="the base",
+        job="evaluate-below",
+        rate=rate(bool(one.passed) for one in below.answers.values()),
+        guarded=rate(map(groups.guarded, below.answers.values())),
+    )
+    tags = {row.id: row.tags for row in rows}
+    outcome = made.outcome.model_copy(
+        update={
+            "groups": {
+                "region": groups.groups("region", answers, made.losses, tags, groups.Base(floor, below.answers))
+            },
+            "guarded": rate(map(groups.guarded, answers.values())),
+            "base": floor,
+            "value": graded.graded(answers.values()),
+            "reliable": reliable.reliable(answers.values()),
+            "loss_interval": Interval(1.5, 1.75),
+            "bits_per_byte": 0.8125,
+            "bits_per_byte_interval": Interval(0.75, 0.875),
+            "harness": HarnessScores(
+                harness="lm-eval",
+                version="9.9",
+                passed_by={"quiz": "acc"},
+                metrics=(HarnessMetric(task="quiz", metric="acc", value=0.4321, error=0.0123),),
+            ),
+            "unknown": ("the server's precision",),
+        }
+    )
+    return compare.Evaluation(made.job, outcome, answers, made.losses)
+
+
+def test_the_report_of_one_evaluation_tells_all_that_was_measured(tmp_path: Path) -> None:
+    made = measured_in_every_way()
+    report_single.write(tmp_path, made)
+    page = " ".join("".join(parsed(tmp_path / "report.html").text).replace("\u00a0", " ").split())
+    markdown = (tmp_path / "report.md").read_text().replace("\u00a0", " ")
+    assert made.outcome.base is not None
+    said = [
+        ("base floor", "by the base"),
+        ("mean value", "graded from 0 to 1"),
+        ("mine reliable@2", "families"),
+        ("lm-eval 9.9", "quiz acc: 0.4321 (standard error 0.0123)"),
+        ("a row passes", "in quiz by acc"),
+        ("held-out loss", "(1.5000 to 1.7500) nats per token"),
+        ("perplexity", f"({math.exp(1.5):.2f} to {math.exp(1.75):.2f})"),
+        ("bits per byte", "0.8125 (0.7500 to 0.8750)"),
+        ("not known", "the server's precision"),
+        ("floors", "by echoing the prompt"),
+    ]
+    for name, part in said:
+        assert name in page and part in page
+        assert name in markdown and part in markdown.replace("\\", "")
+    table = next(line for line in markdown.splitlines() if line.startswith("| group"))
+    for column in ("guarded", "constant", "echo", "base", "mean value", "whole families", "loss"):
+        assert f" {column} |" in table
+    lines = [line for line in markdown.splitlines() if line.startswith(("| **all", "| region"))]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {table.count("|")}
+
+
+def test_a_group_of_too_few_rows_is_named_without_a_rate_in_every_form(tmp_path: Path) -> None:
+    report_single.write(tmp_path, measured_in_every_way())
+    page = " ".join("".join(parsed(tmp_path / "report.html").text).replace("\u00a0", " ").split())
+    assert "too few to say: north (3 rows)" in page
+    small = [
+        line for line in (tmp_path / "report.md").read_text().splitlines() if "north" in line and line.startswith("|")
+    ]
+    assert len(small) == 1 and "too few to say: north (3 rows)" in small[0] and "%" not in small[0]
+    region = json.loads((tmp_path / "report.json").read_text())["outcome"]["groups"]["region"]
+    assert region["small"] == {"north": 3}
+    assert all("north" not in region[kind] for kind in ("passed", "guarded", "floors", "values", "reliable", "losses"))
+
+
+def test_groups_of_rows_without_verifiers_are_told_by_their_loss(tmp_path: Path) -> None:
+    rows = [Conversation(messages=row.messages, tags={"region": "south"}) for row in ROWS[:20]]
+    made = evaluation(rows, 0.5, name="alone")
+    tags = {row.id: row.tags for row in rows}
+    found = made.outcome.model_copy(update={"groups": {"region": groups.groups("region", {}, made.losses, tags)}})
+    report_single.write(tmp_path, compare.Evaluation(made.job, found, made.answers, made.losses))
+    loss = f"{found.groups['region'].losses['south'].loss:.3f}"
+    assert summary.table(found).columns == ("rows", "loss")
+    assert f"| region: south | 20 | {loss} (" in (tmp_path / "report.md").read_text()
+    assert "per region" in (tmp_path / "report.html").read_text()
 
 
 def embedded(path: Path) -> dict[str, Any]:

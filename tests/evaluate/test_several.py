@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from honed.builtin.load import load
+from honed.cli import several_table
 from honed.cli.main import run
 from honed.errors import DataError
-from honed.evaluate import compare, several
+from honed.evaluate import compare, report_several, several, words
 from honed.evaluate.compare import Evaluation
+from honed.evaluate.suites import chosen
 from honed.records import Conversation
 from honed.store.workspace import Workspace
 from tests.evaluate.planted import as_job, evaluation
@@ -87,7 +89,7 @@ def test_compare_takes_three_and_writes_the_report(
     assert all(part in page for part in ("only good passes", "beside the first", "◆"))
     markdown = (tmp_path / "out" / "report.md").read_text()
     widths = {line.count("|") for line in markdown.splitlines() if line.startswith(("| base", "| good", "| same"))}
-    assert widths == {10}
+    assert widths == {12}
     assert run(["compare", names[0], *where]) == 1
     assert "there is one evaluation only" in capsys.readouterr().err
     assert run(["compare", *names[:2], "--reach", "1.5", *where]) == 1
@@ -96,3 +98,41 @@ def test_compare_takes_three_and_writes_the_report(
     said = capsys.readouterr()
     assert "before" in said.out and "errors.json" in said.err
     assert json.loads((jobs[1].path / "errors.json").read_text())["document"] == "honed/rows-wanted/1"
+
+
+def test_several_models_have_floors_power_losses_and_worst_groups_in_every_form(
+    made: list[Evaluation], tmp_path: Path
+) -> None:
+    found = several.compare_all(made[:3])
+    pair = compare.compare(made[0], made[1])
+    good = found.models[1]
+    assert (good.power, good.worst, good.loss_change) == (pair.power, pair.worst, pair.loss)
+    assert found.models[0].power is None and not found.models[0].worst
+    assert [one.floors for one in found.segments["task"]] == [one.floors for one in pair.segments["task"]]
+    report_several.write(tmp_path, found, made[:3])
+    faces = {
+        "terminal": several_table.text(found),
+        "page": (tmp_path / "report.html").read_text(),
+        "markdown": (tmp_path / "report.md").read_text(),
+    }
+    assert good.loss_change is not None
+    for text in faces.values():
+        plain = " ".join(text.replace("\u00a0", " ").replace("\\", "").split())
+        assert words.signed(good.loss_change.difference, 3) in plain
+        assert "good passes least often for task" in plain
+        assert report_several.can_show(good.power).replace("\u00a0", " ") in plain
+        assert "by echoing the prompt" in plain
+    for face in ("page", "markdown"):
+        assert "Where good fails" in faces[face] and "Where same fails" in faces[face]
+    assert set(json.loads((tmp_path / "report.json").read_text())["errors"]) == {"evaluate-good", "evaluate-same"}
+
+
+def test_the_benefits_of_each_of_several_models_are_shown(tmp_path: Path) -> None:
+    rows = [row.conversation for row in chosen.read(["knowledge", "formats"]).rows]
+    made = [evaluation(rows, skill, name=name) for name, skill in (("base", 0.5), ("one", 0.9), ("two", 0.1))]
+    found = several.compare_all(made)
+    report_several.write(tmp_path, found, made)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "Benefits of one" in text and "Benefits of two" in text and "Benefits of base" not in text
+    assert "Forgotten: " in several_table.text(found)

@@ -96,13 +96,36 @@ def test_stored_answers_are_scored_as_a_table(folder: Path, answers: Path, capsy
         assert part in out
 
 
+@pytest.mark.usefixtures("nowhere")
+def test_stored_answers_are_given_by_the_tags_and_the_file_of_segments_that_are_asked_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    many = [
+        {**rows[0], "id": f"r{n}", "prompt": f"Say {n}.", "tags": {"region": "south" if n < 6 else "north"}}
+        for n in range(13)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in many))
+    answers = tmp_path / "given.jsonl"
+    answers.write_text("".join(json.dumps({"prompt": row["prompt"], "response": "Hello"}) + "\n" for row in many))
+    given = ["evaluate", "--answers", str(answers), "--suite", str(folder)]
+    assert run([*given, "--set", "segments=[region]"]) == 0
+    out = capsys.readouterr().out
+    assert "region: north" in out and "region: south" in out
+    rules = tmp_path / "segments.yaml"
+    rules.write_text("segments: [{name: far, where: {region: north}}]\n")
+    assert run([*given, "--set", f"evaluate.segments=[{rules}]", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["segments"]["segment"]["far"]["prompt_strict"]["n"] == 7
+
+
 @pytest.mark.parametrize(
     ("more", "fault"),
     [
         ([], "--answers needs a suite"),
         (["smollm2-135m", "--suite", "ifeval"], "--answers and MODEL can't be given together"),
         (["--suite", "ifeval", "--max-tokens", "8"], "--answers and --max-tokens can't be given together"),
-        (["--suite", "ifeval", "--set", "seed=1"], "--answers and --set can't be given together"),
+        (["--suite", "ifeval", "--set", "seed=1"], "--answers and --set seed can't be given together"),
+        (["--suite", "ifeval", "--scorer", "exact"], "Every row of a suite has its own check."),
         (["--suite", "zebra"], "there is no suite 'zebra'"),
         (["--suite", "ifbench"], "none of its 3 prompts is in the suite 'ifbench'"),
     ],
@@ -197,19 +220,55 @@ def test_several_suites_are_asked_in_one_job_as_long_as_they_say(
     other.mkdir()
     (other / suite.MANIFEST).write_text(json.dumps({"name": "other", "max_tokens": 5}))
     check = {"verifier": "f1", "params": {"answers": "a b"}}
-    rows = [{"prompt": f"Say {n}.", "check": check, "tags": {"family": f"f{n // 2}"}} for n in range(4)]
+    rows = [{"prompt": f"Say {n}.", "check": check, "tags": {"family": f"f{n // 2}"}} for n in range(8)]
     (other / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     model = tiny_folder(tmp_path / "model")
     command = ["evaluate", str(model), "--suite", str(folder), "--suite", str(other)]
     assert run([*command, "--workspace", str(workspace.path)]) == 0
     out = capsys.readouterr().out
-    for part in ("suite mine, other", "mean value", "of 4 answers graded from 0 to 1", "other reliable@2"):
+    for part in ("suite mine, other", "mean value", "of 8 answers graded from 0 to 1", "other reliable@2"):
         assert part in out
+    assert "suite: other 8" in " ".join(out.split()) and "suite: too few to say: mine (3 rows)" in out
     found = outcome.result(jobs.listing(workspace)[0].result())
-    assert (found.max_tokens, found.n) == (5, 7)
-    assert found.value is not None and found.value.n == 4
-    assert (found.reliable["other"].k, found.reliable["other"].whole.n) == (2, 2)
+    assert (found.max_tokens, found.n) == (5, 11)
+    assert found.value is not None and found.value.n == 8
+    assert (found.reliable["other"].k, found.reliable["other"].whole.n) == (2, 4)
+    assert found.groups["suite"].passed["other"].n == 8
+    assert found.groups["suite"].floors["other"].keys() == {"constant", "echo"}
     assert found.suite is not None and {row.id.partition("/")[0] for row in found.suite.rows} == {"mine", "other"}
+
+
+def test_the_base_models_rates_stand_beside_those_of_a_suite_and_in_the_report(
+    workspace: Workspace,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def start(job: Job) -> None:
+        job.set_result({**worker.work(job, lambda: False), "seconds": 1.0})
+        job.set_status(job.status().model_copy(update={"state": "done"}))
+
+    monkeypatch.setattr(launch, "start", start)
+    where = ["--suite", str(folder), "--max-tokens", "4", "--workspace", str(workspace.path)]
+    model = str(tiny_folder(tmp_path / "model"))
+    assert run(["evaluate", model, *where]) == 0
+    assert "base floor" not in capsys.readouterr().out
+    base = jobs.listing(workspace)[0]
+    assert run(["evaluate", model, *where, "--base", base.id]) == 0
+    out = capsys.readouterr().out
+    assert f"by {model}" in out
+    header = next(line for line in out.splitlines() if line.startswith("followed"))
+    assert header.split("  ")[-1] == "base floor"
+    tuned = next(job for job in jobs.listing(workspace) if job.id != base.id)
+    found = outcome.result(tuned.result())
+    assert found.base is not None and found.base.job == base.id and found.base.totals is not None
+    assert run(["report", tuned.id, "--workspace", str(workspace.path)]) == 0
+    report = tuned.path / "report"
+    assert "base floor" in (report / "report.html").read_text() and "base floor" in (report / "report.md").read_text()
+    (folder / "rows.jsonl").write_text((folder / "rows.jsonl").read_text().replace("Say hello", "Say good day"))
+    assert run(["evaluate", model, *where, "--base", base.id]) == 1
+    assert "no evaluation of the same rows" in capsys.readouterr().err
 
 
 def test_a_scorer_is_refused_where_every_row_has_its_check(

@@ -74,7 +74,8 @@ def test_chosen_answers_become_likelier_than_rejected_ones(
 
 @pytest.mark.parametrize("weights", ["full", "lora"])
 def test_in_16_bits_too_the_first_step_finds_the_policy_where_the_base_is(home: Workspace, weights: str) -> None:
-    job = start(home, name=f"half-{weights}", data="liked", objective="dpo", weights=weights, precision="bf16", epochs=2)
+    how = {"objective": "dpo", "weights": weights, "precision": "bf16"}
+    job = start(home, name=f"half-{weights}", data="liked", epochs=2, **how)
     finish(job)
     first = steps(job)[0].values
     assert abs(first["loss"] - math.log(2)) < 1e-6 and first["margin"] == 0.0

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from honed.errors import DataError, JobError
 from honed.evaluate import compare
+from honed.evaluate.judge.config import JudgeConfig
 from honed.evaluate.suites import stored
 from honed.jobs import job as jobs
 from honed.records import Message, Record, digest, turns_id
+from honed.segments import Rule
 from honed.store.workspace import Workspace
 
 
@@ -72,13 +74,18 @@ def pinned(workspace: Workspace, name: str) -> str:
     return job.id
 
 
-def read(workspace: Workspace, name: str) -> Answers:
-    """Return the answers that ``pinned`` named. Of answers to one prompt the first counts, the others are counted."""
+def read(workspace: Workspace, name: str, rules: Sequence[Rule] = ()) -> Answers:
+    """Return the answers that ``pinned`` named, with their segment by ``rules`` among their tags.
+
+    Of answers to one prompt the first counts, the others are counted.
+    """
     path = Path(name)
     if path.is_absolute():
         given = [Answered(prompt=line.prompt, answer=line.response) for _, line in stored.lines(path)]
         return _by_prompt(path.name, "", given)
     found = compare.read(jobs.find(workspace, name))
+    if rules:
+        found = compare.segmented(found, rules)
     given = [Answered(prompt=one.prompt, answer=one.answer, tags=one.tags) for _, one in sorted(found.answers.items())]
     return _by_prompt(found.outcome.model, found.job, given)
 
@@ -111,23 +118,21 @@ class Compared(NamedTuple):
     given: tuple[Answers, ...]
 
 
-def compared(workspace: Workspace, names: Sequence[str], rows: int | None, seed: int) -> Compared:
+def compared(workspace: Workspace, settings: JudgeConfig) -> Compared:
     """Read two models' answers and pair them. Raises as ``read`` and ``pairs`` do."""
-    base, tuned = (read(workspace, name) for name in names)
+    base, tuned = (read(workspace, name, settings.rules) for name in settings.answers)
     shared = pairs(base, tuned)
-    wanted = set(chosen([pair.id for pair in shared], rows, seed))
+    wanted = set(chosen([pair.id for pair in shared], settings.rows, settings.seed))
     found = [pair for pair in shared if pair.id in wanted]
     return Compared(found, _sides(base, tuned, len(found)), (base, tuned))
 
 
-def picked(
-    workspace: Workspace, names: Sequence[str], rows: int | None, seed: int
-) -> list[tuple[Answers, dict[str, Answered]]]:
+def picked(workspace: Workspace, settings: JudgeConfig) -> list[tuple[Answers, dict[str, Answered]]]:
     """Read each model's answers, with those that a rubric is to score. Raises ``DataError`` if there are none."""
     found = []
-    for name in names:
-        one = read(workspace, name)
-        ids = chosen(sorted(one.by_prompt), rows, seed)
+    for name in settings.answers:
+        one = read(workspace, name, settings.rules)
+        ids = chosen(sorted(one.by_prompt), settings.rows, settings.seed)
         if not ids:
             raise DataError(f"{one.job or one.name}: there are no answers", "Evaluate the model on some rows.")
         found.append((one, {id_: one.by_prompt[id_] for id_ in ids}))

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from honed.config import Config
 from honed.evaluate.rates import SEGMENTS
 from honed.models.endpoint import EndpointConfig
+from honed.segments import Rule
 
 _NAME = re.compile(r"[\w-]{1,40}")
 
@@ -36,7 +37,12 @@ class JudgeConfig(Config):
     rows: int | None = Field(default=None, ge=1, description="how many prompts, chosen by hash; all when not given")
     seed: int = Field(default=0, description="decides which prompts are chosen, and the sides that people see")
     max_tokens: int = Field(default=400, ge=16, description="longest reply of the judge, in tokens")
-    segments: tuple[str, ...] = Field(default=SEGMENTS, description="tags by which everything is also given")
+    segments: tuple[str, ...] = Field(
+        default=SEGMENTS, description="tags by which everything is also given; or NAME.yaml, a file of segments"
+    )
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="the segments of that file, as they were when the judging began"
+    )
     least_kappa: float = Field(
         default=0.4,
         gt=0,

@@ -44,6 +44,6 @@ def questions(workspace: Workspace, settings: JudgeConfig) -> list[Question]:
         labelled, _ = labels.chosen(Path(settings.labels), rows, seed)
         return pairwise.questions([one.pair for one in labelled], guide)
     if criteria:
-        picked = answers.picked(workspace, settings.answers, rows, seed)
+        picked = answers.picked(workspace, settings)
         return rubric.all_questions([chosen for _, chosen in picked], criteria, guide)
-    return pairwise.questions(answers.compared(workspace, settings.answers, rows, seed).pairs, guide)
+    return pairwise.questions(answers.compared(workspace, settings).pairs, guide)

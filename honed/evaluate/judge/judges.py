@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from honed.errors import EndpointError
@@ -12,6 +12,7 @@ from honed.evaluate.judge.config import JudgeConfig
 from honed.evaluate.judge.outcome import JudgeFacts
 from honed.jobs.job import Job
 from honed.models import replies
+from honed.models.answer_cache import AnswerCache, CachedEngine, LazyEngine
 from honed.models.engine import Completion, Sampling
 from honed.models.remote import RemoteEngine
 from honed.models.wire import Request
@@ -19,7 +20,7 @@ from honed.records import Message, digest
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from honed.models.load import LoadedModel
+    from honed.models.load import Prepared
 
 Told = Callable[[int, Completion | str], None]
 
@@ -79,28 +80,30 @@ class EndpointJudge:
 
 
 class LocalJudge:
-    """A ``Judge`` that is a model on this machine."""
+    """A ``Judge`` that is a model on this machine, not asked what it was before by any job of the workspace."""
 
-    def __init__(self, loaded: LoadedModel, settings: JudgeConfig) -> None:
-        self._loaded, self._settings = loaded, settings
+    def __init__(self, model: Prepared, engine: CachedEngine, settings: JudgeConfig) -> None:
+        self._model, self._engine, self._settings = model, engine, settings
         self.facts = JudgeFacts(
-            name=loaded.ref,
+            name=model.place.ref,
             where="this machine",
-            identity=_identity(settings, [loaded.hash, loaded.chat.hash, settings.precision]),
+            identity=_identity(settings, [model.place.hash, model.chat.hash, settings.precision]),
         )
+
+    @property
+    def cached(self) -> int:
+        """Replies that were there before."""
+        return self._engine.found
 
     def ask(self, questions: Sequence[tuple[Message, ...]], schema: Mapping[str, object], told: Told) -> None:  # noqa: ARG002 - a local model isn't held to a form
         """Tell each reply as it comes (see ``Judge.ask``); a question that is too long for the model has none."""
-        from honed.models.local import LocalEngine
-
-        lengths = [len(self._loaded.chat.prompt_ids(messages)) for messages in questions]
-        room = self._loaded.context - self._settings.max_tokens
+        lengths = [len(self._model.chat.prompt_ids(messages)) for messages in questions]
+        room = self._model.context - self._settings.max_tokens
         fitting = [place for place, length in enumerate(lengths) if length <= room]
         for place, length in enumerate(lengths):
             if length > room:
                 told(place, f"too long for the judge: {length} tokens, and there is room for {room}")
-        engine = LocalEngine(self._loaded, batch_size=self._settings.batch_size)
-        engine.generate(
+        self._engine.generate(
             [questions[place] for place in fitting],
             Sampling(max_tokens=self._settings.max_tokens),
             lambda at, completion: told(fitting[at], completion),
@@ -111,7 +114,8 @@ class LocalJudge:
 def opened(job: Job, settings: JudgeConfig, stopping: Callable[[], bool]) -> Iterator[EndpointJudge | LocalJudge]:
     """Open the judge that the settings name, for the life of a job."""
     if settings.endpoint is None:
-        yield _local(job, settings)
+        with _local(job, settings) as local:
+            yield local
         return
     with engine(job.workspace, settings, work=job.id, say=job.log.note) as remote:
         yield EndpointJudge(remote, settings, stopping, answered=asking.begun(job))
@@ -125,17 +129,27 @@ def engine(
     return RemoteEngine(settings.endpoint, replies.path(workspace), work=work, say=say)
 
 
-def _local(job: Job, settings: JudgeConfig) -> LocalJudge:
+@contextmanager
+def _local(job: Job, settings: JudgeConfig) -> Iterator[LocalJudge]:
     import torch
 
     from honed.models import devices
     from honed.models import load as models
+    from honed.models.local import LocalEngine
 
     assert settings.model is not None
     models.locate(settings.model, job.workspace, say=job.log.note)
     precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[settings.precision]
     device = devices.choose_device(settings.device)
-    return LocalJudge(models.load(settings.model, job.workspace, dtype=precision, device=device), settings)
+    prepared = models.prepare(settings.model, job.workspace)
+
+    def made() -> LocalEngine:
+        loaded = models.weights(prepared, dtype=precision, device=device)
+        return LocalEngine(loaded, batch_size=settings.batch_size)
+
+    cache = AnswerCache(job.workspace, prepared.place.hash, prepared.chat.hash, settings.precision)
+    with closing(cache):
+        yield LocalJudge(prepared, CachedEngine(LazyEngine(made), cache), settings)
 
 
 def _identity(settings: JudgeConfig, own: list[object]) -> str:

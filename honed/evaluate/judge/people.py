@@ -90,7 +90,7 @@ def summary(job: Job, settings: JudgeConfig) -> People:
 
 def _pairs(job: Job, settings: JudgeConfig) -> tuple[list[Pair], Sides, int]:
     """The pairs whose answers differ, whose they are, and how many more are the same."""
-    found = answers.compared(job.workspace, settings.answers, settings.rows, settings.seed)
+    found = answers.compared(job.workspace, settings)
     differ = [pair for pair in found.pairs if pair.base.strip() != pair.tuned.strip()]
     return differ, found.sides, len(found.pairs) - len(differ)
 

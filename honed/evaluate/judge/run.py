@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from honed import segments
 from honed.errors import DataError
 from honed.evaluate.judge import answers
 from honed.evaluate.judge.config import JudgeConfig
@@ -31,6 +32,8 @@ def run(workspace: Workspace, config: JudgeConfig) -> Job:
 def settled(workspace: Workspace, config: JudgeConfig) -> JudgeConfig:
     """Return settings that mean the same from any folder and later on: whole ids, absolute paths, versions."""
     update: dict[str, object] = {"answers": tuple(answers.pinned(workspace, name) for name in config.answers)}
+    tags, rules = segments.named(config.segments)
+    update |= {"segments": tags, "rules": rules or config.rules}
     if config.labels is not None:
         update["labels"] = _file(config.labels)
     if config.model is not None:

@@ -35,7 +35,7 @@ def spent(usage: Usage) -> str:
     if usage.cost is not None:
         parts.append(f"cost {usage.cost:.4g}")
     if usage.cached:
-        parts.append(f"{usage.cached} came from the workspace's paid replies")
+        parts.append(f"{usage.cached} were in the workspace already")
     if usage.again:
         parts.append(f"{usage.again} were asked for again")
     if usage.unusable:

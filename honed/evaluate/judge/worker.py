@@ -62,7 +62,7 @@ class _Judging:
     def compared(self, judge: AnyJudge) -> Pairwise:
         """Compare two models' answers."""
         settings = self._settings
-        asked = answers.compared(self._job.workspace, settings.answers, settings.rows, settings.seed)
+        asked = answers.compared(self._job.workspace, settings)
         found, usage = self._verdicts(judge, asked.pairs)
         self._write(pairwise.VERDICTS, found)
         shown = tally(found, settings.segments)
@@ -84,7 +84,7 @@ class _Judging:
     def scored(self, judge: AnyJudge) -> Rubric:
         """Score the answers of one model, or of two."""
         settings = self._settings
-        asked = answers.picked(self._job.workspace, settings.answers, settings.rows, settings.seed)
+        asked = answers.picked(self._job.workspace, settings)
         names = rubric.side_names(len(asked))
         questions = rubric.all_questions([chosen for _, chosen in asked], settings.criteria, settings.guide)
         said, usage = self._said(judge, questions)
@@ -155,9 +155,8 @@ class _Judging:
         if self._job.status().attempt <= 1:
             self._job.log.note(words.ahead(len(questions), self._estimate(judge, questions)))
         said = asking.run(judge, questions, self._check)
-        cost, cached = None, 0
+        cost = None
         if isinstance(judge, EndpointJudge):
-            cached = judge.cached
             cost = judge.engine.spent.cost if judge.engine.config.prompt_price is not None else None
         got = asking.replies.values()
         usage = Usage(
@@ -165,7 +164,7 @@ class _Judging:
             again=sum(one.attempt == 2 for one in got),
             unusable=sum(bool(one.unusable) for one in said.values()),
             resumed=asking.resumed,
-            cached=cached,
+            cached=judge.cached,
             prompt_tokens=sum(one.prompt_tokens for one in got),
             tokens=sum(one.tokens for one in got),
             cost=cost,

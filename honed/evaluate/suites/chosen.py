@@ -9,6 +9,7 @@ from pathlib import Path
 
 from honed.errors import ConfigError, DataError
 from honed.evaluate.harness.names import harness
+from honed.evaluate.rates import SUITE as TAG
 from honed.evaluate.suites import suite
 from honed.evaluate.suites.suite import EMBEDDED, Manifest, Row, Suite
 from honed.records import digest
@@ -20,8 +21,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Names that stand for several embedded suites."""
-TAG = "suite"
-"""The tag that says which suite a row is of."""
 
 
 def pinned(names: Sequence[str]) -> tuple[str, ...]:

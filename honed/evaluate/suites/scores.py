@@ -25,8 +25,13 @@ class Judged(NamedTuple):
     vacuous: str
 
 
-def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = lambda: None) -> SuiteScores:
-    """Judge answers by row id. ``check`` is called between rows and may raise to stop.
+def score(
+    suite: Suite,
+    answers: Mapping[str, str],
+    check: Callable[[], None] = lambda: None,
+    tags: Sequence[str] = SEGMENTS,
+) -> SuiteScores:
+    """Judge answers by row id. ``check`` is called between rows and may raise to stop; ``tags`` are the segments'.
 
     Raises ``DataError`` naming the row if a verifier can't use its parameters or fails.
     """
@@ -38,7 +43,7 @@ def score(suite: Suite, answers: Mapping[str, str], check: Callable[[], None] = 
     totals = {text: _totals(found) for text, found in floors.items()}
     best = max(totals, key=lambda text: totals[text].prompt_strict.passed)
     echo = _judged(suite, lambda row: scoring.echoed(row.conversation), check)
-    segments, small = _segments(suite.rows, judged)
+    segments, small = _segments(suite.rows, judged, tags)
     gaps = {
         tag: worst({name: one.prompt_strict for name, one in cells.items()}, _effects(tag, suite.rows, judged))
         for tag, cells in segments.items()
@@ -121,7 +126,7 @@ def _by_instruction(judged: Iterable[Judged]) -> dict[str, Followed]:
 
 
 def _segments(
-    rows: Sequence[Row], judged: Sequence[Judged]
+    rows: Sequence[Row], judged: Sequence[Judged], tags: Sequence[str]
 ) -> tuple[dict[str, dict[str, Totals]], dict[str, dict[str, int]]]:
     """Return the totals of each value of the tags that metrics are given by, and the sizes of groups too small for it.
 
@@ -129,7 +134,7 @@ def _segments(
     """
     cells: dict[str, dict[str, list[Judged]]] = {}
     for row, found in zip(rows, judged, strict=True):
-        for tag in SEGMENTS:
+        for tag in tags:
             if tag in row.tags:
                 cells.setdefault(tag, {}).setdefault(row.tags[tag], []).append(found)
     large, small = {}, {}

@@ -103,7 +103,7 @@ def test_prompts_are_answered_as_the_engine_answers_them_and_one_without_room_ha
     job: Job, loaded: LoadedModel
 ) -> None:
     engine = LocalEngine(loaded, 4)
-    asking = Asking(job, Answerer(engine, "tiny", "", "", "cpu", "fp32", loaded), 6, 4, lambda: None)
+    asking = Asking(job, Answerer(engine, "tiny", "", "", "cpu", "fp32", load=lambda: loaded), 6, 4, lambda: None)
     prompts = [user("a"), user("b" * 80), user("c"), user("d")]
     short, long = Sampling(max_tokens=3), Sampling(max_tokens=6)
     found = asking.generate(prompts, [short, short, long, short])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from honed.evaluate.judge.outcome import Pairwise
+from honed.models import load
 from honed.store.workspace import Workspace
 from tests.evaluate.judge import made
 from tests.tiny import tiny_folder
@@ -24,3 +27,17 @@ def test_a_model_on_this_machine_is_asked_in_both_orders_and_again_for_the_form(
     assert (found.usage.replies, found.usage.again) == (6, 2), "what doesn't fit isn't asked again"
     assert found.usage.tokens > 0
     assert found.trust.state == "not measured"
+
+
+def test_a_model_on_this_machine_is_not_asked_again_what_another_job_asked(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = str(tiny_folder(tmp_path / "tiny", context=2048))
+    sides = [made.answers(tmp_path / f"{name}.jsonl", {"Short?": name}) for name in ("base", "tuned")]
+    settings = {"answers": tuple(sides), "model": model, "max_tokens": 16}
+    first = made.done(made.job_of(workspace, **settings))
+    monkeypatch.setattr(load, "weights", lambda *_, **__: pytest.fail("the model was loaded"))
+    again = made.done(made.job_of(workspace, **settings))
+    assert isinstance(first, Pairwise) and isinstance(again, Pairwise)
+    assert (first.usage.cached, again.usage.cached) == (0, again.usage.replies)
+    assert again.model_copy(update={"usage": first.usage}) == first

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from honed.builtin.load import load
 from honed.errors import DataError, EndpointError
 from honed.evaluate.judge import outcome, page, pairwise, rubric, words, worker
 from honed.evaluate.judge.asking import FILE
@@ -18,6 +19,7 @@ from honed.evaluate.judge.outcome import Measured, Pairwise, Rubric
 from honed.store.workspace import Workspace
 from tests.evaluate.judge import made
 from tests.evaluate.judge.standin import Seen, longer, serving, verdict
+from tests.evaluate.planted import as_job, evaluation
 
 N = 12
 BASE = {f"Question {n}?": f"The answer is {n}." for n in range(N)}
@@ -331,3 +333,18 @@ def test_the_page_escapes_what_answers_and_judges_say(workspace: Workspace, tmp_
     assert html.count("&lt;script&gt;") >= 4
     assert "Only indicative" in html
     assert isinstance(found, Pairwise)
+
+
+def test_verdicts_are_given_by_a_file_of_segments(workspace: Workspace, tmp_path: Path) -> None:
+    rows = load("heldout")[:24]
+    jobs = tuple(as_job(workspace, evaluation(rows, skill, name=f"m{skill}", seed=2)).id for skill in (0.1, 0.9))
+    rules = tmp_path / "segments.yaml"
+    wanted = rows[0].tags["audience"]
+    rules.write_text(f"segments: [{{name: mine, where: {{audience: {wanted}}}}}]\n")
+    with serving(lambda *_: verdict("A")) as judge:
+        job = made.job_of(workspace, answers=jobs, endpoint=made.endpoint(judge.url), segments=(str(rules),))
+        rules.unlink()  # the job has them
+        found = made.done(job)
+    assert isinstance(found, Pairwise)
+    sizes = {one.name: one.n for one in found.groups["segment"].contests} | dict(found.groups["segment"].small)
+    assert sizes == {"mine": sum(row.tags["audience"] == wanted for row in rows)}
