@@ -12,6 +12,7 @@ from honed.data import intake
 from honed.data.intake import Counts, Intake, Manner
 from honed.data.mapping import ColumnMap
 from honed.data.parts import Read, Reader
+from honed.data.shapes import threads
 from honed.data.shapes.reading import Paths
 from honed.data.shapes.table import Shape
 from honed.data.sources import hub
@@ -46,6 +47,8 @@ class Survey:
     blocks: Iterator[Block]
     processes: int = 1
     counts: Counts = field(default_factory=Counts)
+    messages: bool = False
+    """Whether its rows are messages, and those that are read the trees that they were joined to."""
 
     def reads(self, *, keep: bool) -> Iterator[Read]:
         """Yield what each block held, counted; ``keep``: with its records. A source without rows is one fault."""
@@ -77,7 +80,8 @@ class Survey:
 
     def detected(self) -> str:
         """Return what the source is and the evidence, in a sentence."""
-        return intake.detected(self.manner, self.container, self.counts)
+        told = intake.detected(self.manner, self.container, self.counts)
+        return f"{told}, joined of messages that stand one in a row" if self.messages else told
 
     def unread(self) -> str:
         """Return the fields that nothing reads, in a sentence, or ""."""
@@ -85,7 +89,8 @@ class Survey:
 
     def facts(self) -> dict[str, Any]:
         """Return what was counted, as JSON values."""
-        return intake.facts(self.manner, self.container, self.counts)
+        facts = {**intake.facts(self.manner, self.container, self.counts), "detected": self.detected()}
+        return {**facts, "licence": self.container.licence} if self.container.licence else facts
 
     def rows(self) -> Iterator[intake.Taken | intake.Refused]:
         """Yield each row in this process, for those who need its text; nothing is counted."""
@@ -101,9 +106,12 @@ def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None =
     """
     file = shown(source)
     with reading(source, file, meter, told=wanted.told) as (container, blocks):
+        messages = False
+        if wanted.shape in (None, "oasst") and not wanted.columns.fields:
+            messages, blocks = threads.joined(blocks, file)
         shape, blocks = intake.sampled(blocks, file, wanted.columns)
         manner = Manner(file, wanted.shape or shape, wanted.columns, wanted.paths, wanted.attributes)
-        yield Survey(manner, container, blocks, processes or _processes(source, container))
+        yield Survey(manner, container, blocks, processes or _processes(source, container), messages=messages)
 
 
 def _processes(source: str, container: Container) -> int:

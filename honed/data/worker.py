@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,7 +82,7 @@ class Importing:
             "dropped": dict(self._reasons.most_common()),
             "warnings": dict(self._warnings.most_common()),
             "sources": self._sources,
-            "licences": {settings.name: settings.licence or _licence(settings)},
+            "licences": _licences(settings, self._sources),
         }
 
     def _source(self, name: str, given: Split | None, stopping: Callable[[], bool]) -> None:
@@ -105,7 +105,9 @@ class Importing:
     def _end(self, survey: Survey, name: str, given: Split | None) -> None:
         self._read += survey.counts.rows
         self._warnings.update(survey.counts.warnings)
-        for text in filter(None, (survey.detected(), survey.unread())):
+        licence = survey.container.licence
+        said = f"{survey.manner.file}: its licence is {licence}, says the hub" if licence else ""
+        for text in filter(None, (survey.detected(), survey.unread(), said)):
             self._job.log.note(text)
         self._sources.append({**survey.facts(), "split": given or "by content", **_fingerprint(name)})
 
@@ -151,8 +153,15 @@ class Importing:
             self._job.log.write(Step(stage=f"read {file}", step=meter.done, total=meter.total))
 
 
-def _licence(settings: DataConfig) -> str:
-    return "apache-2.0" if BUILTIN in settings.files else licences.UNKNOWN
+def _licences(settings: DataConfig, sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the licence that was declared; else those that sources declare, and by their name what the rest has."""
+    if settings.licence or BUILTIN in settings.files:
+        return {settings.name: settings.licence or "apache-2.0"}
+    said = {one["file"]: one.get("licence", licences.UNKNOWN) for one in sources}
+    if len(set(said.values())) == 1:
+        return {settings.name: next(iter(said.values()))}
+    declared = {file: licence for file, licence in said.items() if licence != licences.UNKNOWN}
+    return declared if len(declared) == len(said) else {**declared, settings.name: licences.UNKNOWN}
 
 
 def _fingerprint(name: str) -> dict[str, Any]:

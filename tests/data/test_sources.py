@@ -17,6 +17,7 @@ from honed.data.sources import hub
 from honed.data.sources.find import found
 from honed.data.worker import work
 from honed.errors import DataError
+from honed.jobs.events import Note
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.data.files import alpaca, chat, faults, queued, saved, taken
@@ -141,7 +142,7 @@ def fake(monkeypatch: Any, **behaviour: Any) -> None:
             raise getattr(errors, raised, ConnectionError)("nothing")
         splits = behaviour["splits"]
         return SimpleNamespace(
-            info=SimpleNamespace(splits=dict.fromkeys(splits)),
+            info=SimpleNamespace(splits=dict.fromkeys(splits), license=behaviour.get("license", "")),
             download_and_prepare=lambda: None,
             as_dataset=lambda split: splits[split],
         )
@@ -200,6 +201,40 @@ def test_a_hub_dataset_is_read_through_the_library(workspace: Workspace, tmp_pat
     result = work(job, lambda: False)
     assert (result["rows"], result["train"], result["dropped"]) == (3, 2, {"missing field": 1})
     assert result["sources"][0]["container"] == "hub dataset"
+
+
+class Rows:
+    """Rows as the library hands them out."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.table, self.num_rows = pa.Table.from_pylist(rows), len(rows)
+
+    def with_format(self, _format: str) -> Rows:
+        return self
+
+    def iter(self, _size: int) -> list[pa.Table]:
+        return [self.table]
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "expected"),
+    [
+        (["hub:org/some"], {}, {"set": "cc-by-sa-3.0"}),
+        (["hub:org/some"], {"licence": "mit"}, {"set": "mit"}),
+        (["hub:org/some", "x.jsonl"], {}, {"hub:org/some": "cc-by-sa-3.0", "set": "not declared"}),
+    ],
+)
+def test_a_hub_dataset_brings_the_licence_that_it_declares(
+    files: list[str], more: Any, expected: Any, workspace: Workspace, tmp_path: Path, monkeypatch: Any
+) -> None:
+    fake(monkeypatch, splits={"train": Rows([alpaca(1), alpaca(2)])}, license="cc-by-sa-3.0")
+    saved(tmp_path, "x.jsonl", json.dumps(alpaca(9)))
+    paths = [Path(name) if name.startswith("hub:") else tmp_path / name for name in files]
+    job = queued(workspace, paths, heldout=0.0, **more)
+    result = work(job, lambda: False)
+    assert result["licences"] == expected
+    said = [event.text for event in job.events() if isinstance(event, Note)]
+    assert "hub:org/some: its licence is cc-by-sa-3.0, says the hub" in said
 
 
 def test_the_library_reads_a_folder_as_the_hub_would(tmp_path: Path, monkeypatch: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from honed.cli.main import run
 from honed.data.shapes import table
@@ -61,6 +66,71 @@ def test_a_tree_without_an_answer_is_a_fault_at_its_line(tmp_path: Path) -> None
     text = json.dumps([tree(), lonely], indent=1)
     line = len(json.dumps([tree()], indent=1).split("\n")) + 4
     assert faults(saved(tmp_path, "trees.json", text)) == [(line, "prompt.replies", "no answer")]
+
+
+def messages() -> list[dict[str, Any]]:
+    """The tree as the hub has it: one message a row, in no order, with fields that nothing reads."""
+    rows: list[dict[str, Any]] = []
+
+    def add(node: dict[str, Any], parent: str | None) -> None:
+        id_ = f"m{len(rows)}"
+        rows.append({"message_id": id_, "parent_id": parent, "text": node["text"], "role": node["role"], "lang": "en"})
+        rows[-1].update(rank=node.get("rank"), deleted=False, message_tree_id="m0")
+        for reply in node["replies"]:
+            add(reply, id_)
+
+    add(tree()["prompt"], None)
+    return rows[::-1]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+def test_messages_one_a_row_are_joined_to_the_tree_that_they_make(tmp_path: Path, kind: str) -> None:
+    rows, path = messages(), tmp_path / f"flat.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text(json.dumps(rows) if kind == "json" else "".join(json.dumps(row) + "\n" for row in rows))
+    survey, (good,), wrong = taken(path)
+    assert wrong == []
+    (whole,) = taken(saved(tmp_path, "tree.jsonl", json.dumps(tree())))[1]
+    assert [one.messages for one in good.records] == [one.messages for one in whole.records]  # type: ignore[union-attr]
+    assert survey.detected().endswith("1 of 1 rows have prompt, joined of messages that stand one in a row")
+
+
+def test_messages_that_make_no_thread_are_named_at_their_lines(tmp_path: Path) -> None:
+    more = [
+        {"message_id": "a", "parent_id": "gone", "text": "lost", "role": "assistant"},
+        {"message_id": "b", "parent_id": "a", "text": "lost too", "role": "prompter"},
+        {"message_id": "m0", "parent_id": None, "text": "again", "role": "prompter"},
+        {"message_id": "c", "parent_id": "m0", "text": None, "role": "assistant"},
+        {"message_id": "d", "parent_id": "e", "text": "round", "role": "assistant"},
+        {"message_id": "e", "parent_id": "d", "text": "and round", "role": "prompter"},
+    ]
+    rows = [*messages(), *more]
+    path = saved(tmp_path, "flat.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert sorted(faults(path)) == [
+        (7, "parent_id", "no thread"),
+        (8, "parent_id", "no thread"),
+        (9, "message_id", "duplicate id"),
+        (10, "text", "wrong type"),
+        (11, "parent_id", "no thread"),
+        (12, "parent_id", "no thread"),
+    ]
+
+
+def test_a_thread_that_is_too_deep_to_go_down_is_a_fault(tmp_path: Path) -> None:
+    roles = ("prompter", "assistant")
+    rows = [
+        {"message_id": f"m{n}", "parent_id": f"m{n - 1}" if n else None, "text": "x", "role": roles[n % 2]}
+        for n in range(5000)
+    ]
+    path = saved(tmp_path, "flat.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert faults(path) == [(1, "message_id", "too deep")]
 
 
 def test_the_command_takes_the_best_paths_only(workspace: Workspace, tmp_path: Path) -> None:

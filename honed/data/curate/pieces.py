@@ -123,4 +123,4 @@ def _texts(turns: pa.StructArray, name: str) -> list[str]:
     at = turns.type.get_field_index(name)
     if at < 0 or (column := turns.field(at)).null_count == len(column):
         return [""] * len(turns)
-    return [text or "" for text in column.to_pylist()] if column.null_count else column.to_pylist()  # type: ignore[no-any-return]
+    return [text or "" for text in column.to_pylist()] if column.null_count else column.to_pylist()

@@ -65,6 +65,7 @@ class Container:
 
     ``inner`` is for a JSON object: the key whose list holds the rows, or "" if the object itself is the one row.
     ``delimiter`` is what stands between the fields of a CSV file. ``problem`` says what a file of nothing known is.
+    ``licence`` is what the source itself declares: a dataset of the hub may.
     """
 
     kind: Kind
@@ -74,6 +75,7 @@ class Container:
     inner: str | None = None
     delimiter: str = ""
     problem: CutError | None = None
+    licence: str = ""
 
     def __str__(self) -> str:
         inside = f" with the rows under {self.inner!r}" if self.inner else ""

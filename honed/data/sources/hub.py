@@ -44,9 +44,9 @@ def opened(source: str, meter: Meter) -> tuple[Container, Iterator[Block]]:
     Raises ``DataError`` if the library is missing, the hub can't be reached, or nothing there has that name.
     """
     ref = parsed(source)
-    table = _table(source, ref)
+    table, licence = _table(source, ref)
     meter.total = table.num_rows
-    return Container("hub dataset", "", iter(())), _blocks(table, source, meter)
+    return Container("hub dataset", "", iter(()), licence=licence), _blocks(table, source, meter)
 
 
 def _blocks(table: Any, source: str, meter: Meter) -> Iterator[Block]:
@@ -61,7 +61,8 @@ def _blocks(table: Any, source: str, meter: Meter) -> Iterator[Block]:
         yield Known((unreadable(source, (1, "row"), problem, counts=False),))
 
 
-def _table(source: str, ref: Ref) -> Any:
+def _table(source: str, ref: Ref) -> tuple[Any, str]:
+    """Return the rows, and the licence that the dataset's card declares, or ""."""
     try:
         import datasets
     except ImportError as error:
@@ -69,12 +70,12 @@ def _table(source: str, ref: Ref) -> Any:
         raise DataError(f"{source}: the library 'datasets' is not installed", hint) from error
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    _ask(source, ref, datasets)
+    card = _ask(source, ref, datasets)
     try:
         builder = datasets.load_dataset_builder(ref.name, ref.config or None)
         builder.download_and_prepare()
         split = _split(source, ref, sorted(map(str, builder.info.splits or ())))
-        return builder.as_dataset(split=split)
+        return builder.as_dataset(split=split), _licence(card, builder.info)
     except DataError:
         raise
     except datasets.exceptions.DatasetNotFoundError as error:
@@ -88,13 +89,23 @@ def _table(source: str, ref: Ref) -> Any:
         raise DataError(f"{source}: can't be read: {reason}", "Write hub:ORG/NAME:CONFIG@SPLIT.") from error
 
 
-def _ask(source: str, ref: Ref, datasets: Any) -> None:
-    """Ask the hub once for the dataset; where it can't be reached, the library is left no more tries than its cache."""
+def _licence(*said: Any) -> str:
+    """Return the first licence that is declared; "unknown" says no more than nothing."""
+    for one in said:
+        declared = getattr(one, "license", None) or ()
+        named = [declared] if isinstance(declared, str) else [str(name) for name in declared]
+        if named and named != ["unknown"]:
+            return ", ".join(named)
+    return ""
+
+
+def _ask(source: str, ref: Ref, datasets: Any) -> Any:
+    """Ask the hub once for the card; where it can't be reached, the library is left no more tries than its cache."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        HfApi().dataset_info(ref.name, timeout=_SECONDS)
+        return HfApi().dataset_info(ref.name, timeout=_SECONDS).card_data
     except GatedRepoError as error:
         raise DataError(f"{source}: the hub asks for a login", "Run: hf auth login") from error
     except RepositoryNotFoundError as error:
@@ -103,6 +114,7 @@ def _ask(source: str, ref: Ref, datasets: Any) -> None:
     except Exception:  # noqa: BLE001 - whatever the reason, it can't be reached
         constants.HF_HUB_OFFLINE = True
         datasets.config.HF_HUB_OFFLINE = True
+        return None
 
 
 def _split(source: str, ref: Ref, known: list[str]) -> str:

@@ -85,9 +85,9 @@ class Card:
     @property
     def learned(self) -> Mapping[str, int]:
         """What is trained on: instructions, and preferences and ratings if there are any."""
-        judged = {part: int(self.facts.get(part, 0)) for part in JUDGED}
-        rows = {"instructions": int(self.facts["train"])}
-        return {name: count for name, count in {**rows, **judged}.items() if count} or rows
+        rows: dict[str, int] = {"instructions": int(self.facts["train"])}
+        counts = rows | {part: int(self.facts.get(part, 0)) for part in JUDGED}
+        return {name: count for name, count in counts.items() if count} or rows
 
     @property
     def rows(self) -> int:
