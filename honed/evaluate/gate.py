@@ -259,8 +259,7 @@ def _hollow(one: Measured, whole: Segment, gate: GateConfig) -> str:
 
     "" if neither is so.
     """
-    change = whole.guarded
-    if change.pairs != whole.pairs and (p_value := _asked(one.role, change, one.margin)) >= gate.alpha:
+    if (p_value := _asked(one.role, whole.guarded, one.margin)) >= gate.alpha:
         said = f"{_guarded_change(whole)}, {words.chance(p_value)}"
         if one.role == "improve":
             asked = f"a rise of these with one-sided p < {gate.alpha:g} is asked for too"

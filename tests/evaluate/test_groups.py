@@ -116,6 +116,27 @@ def test_a_comparison_by_a_file_of_segments_pairs_rows_by_its_rules(
     assert "other segments" in " ".join(plain.notes)
 
 
+def test_a_tag_that_no_row_has_is_said_in_a_comparison_and_the_usual_ones_are_not_missed(tmp_path: Path) -> None:
+    bare = [row.model_copy(update={"tags": {}}) for row in ROWS[:20]]
+    one, two = evaluation(bare, 0.2, name="a"), evaluation(bare, 0.7, name="b")
+    assert compare.compare(one, two).notes == ()
+    assert compare.compare(one, two, ["audience", "regoin"]).notes == (
+        "Of those that have a verifier, no row has the tag 'regoin': nothing is given by it.",
+    )
+    files = [str(tmp_path / name) for name in ("a.yaml", "b.yaml")]
+    with pytest.raises(ConfigError, match="are 2 files"):
+        segments.named(files)
+
+
+def test_a_losss_change_counts_families_of_rows() -> None:
+    rows = [row.model_copy(update={"tags": {**row.tags, "family": f"f{n // 4}"}}) for n, row in enumerate(ROWS)]
+    apart = compare.compare(evaluation(ROWS, 0.2, name="a"), evaluation(ROWS, 0.3, name="b", seed=1)).loss
+    together = compare.compare(evaluation(rows, 0.2, name="a"), evaluation(rows, 0.3, name="b", seed=1)).loss
+    assert apart is not None and together is not None
+    assert (together.difference, together.rows) == (pytest.approx(apart.difference), apart.rows)
+    assert together.interval != apart.interval and together.p_value > apart.p_value
+
+
 def test_a_file_of_segments_is_read_when_an_evaluation_begins(tmp_path: Path) -> None:
     file = tmp_path / "segments.yaml"
     file.write_text(SEGMENTS)

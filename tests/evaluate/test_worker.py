@@ -280,3 +280,12 @@ def test_bits_per_byte_are_those_of_the_answers_text(evaluation: Callable[..., J
     nats = sum(line.nats for line in losses.values())
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / 10)
     assert loss.bits_per_byte([RowLoss(row="old", nats=1.0, tokens=1)]) is None
+
+
+def test_a_tag_and_a_segment_that_no_row_has_are_said(evaluation: Callable[..., Job]) -> None:
+    rules = (Rule(name="young", where={"audience": ("kid",)}),)
+    job = evaluation(ROWS[:2], segments=("audience", "audiense", "segment"), rules=rules, loss=False)
+    worker.work(job, never)
+    assert "no row has the tag 'audiense': nothing is given by it" in notes(job)
+    assert "no row is of the segment 'young': nothing is given by it" in notes(job)
+    assert notes(job).count("nothing is given by it") == 2

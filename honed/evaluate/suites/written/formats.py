@@ -9,7 +9,7 @@ from typing import Any
 
 from honed.evaluate.suites.written.row import Row, Written, row
 
-_DATES = (
+_DATES: tuple[tuple[str, str], ...] = (
     ("5 March 2024", "2024-03-05"),
     ("12 July 1999", "1999-07-12"),
     ("1 May 2030", "2030-05-01"),
@@ -21,7 +21,7 @@ _DATES = (
     ("21 October 2045", "2045-10-21"),
     ("14 April 1932", "1932-04-14"),
 )
-_LISTS = (
+_LISTS: tuple[tuple[str, ...], ...] = (
     ("red", "blue", "green"),
     ("cat", "dog", "fox"),
     ("one", "two", "three"),
@@ -33,7 +33,7 @@ _LISTS = (
     ("apple", "pear", "plum"),
     ("spoon", "fork", "knife"),
 )
-_PAIRS = (
+_PAIRS: tuple[tuple[str, str, str, int], ...] = (
     ("name", "Ada", "age", 36),
     ("city", "Oslo", "zip", 150),
     ("fruit", "fig", "count", 8),
@@ -45,7 +45,7 @@ _PAIRS = (
     ("game", "chess", "players", 2),
     ("month", "May", "days", 31),
 )
-_ROMAN = (
+_ROMAN: tuple[tuple[int, str], ...] = (
     (4, "IV"),
     (9, "IX"),
     (12, "XII"),
@@ -57,8 +57,30 @@ _ROMAN = (
     (40, "XL"),
     (21, "XXI"),
 )
-_WORDS = ("winter", "garden", "silver", "planet", "rocket", "summer", "kitchen", "golden", "forest", "engine")
-_RANGES = ((1, 5), (3, 8), (10, 14), (6, 10), (2, 7), (4, 9), (11, 16), (20, 25), (13, 18), (8, 12))
+_WORDS: tuple[str, ...] = (
+    "winter",
+    "garden",
+    "silver",
+    "planet",
+    "rocket",
+    "summer",
+    "kitchen",
+    "golden",
+    "forest",
+    "engine",
+)
+_RANGES: tuple[tuple[int, int], ...] = (
+    (1, 5),
+    (3, 8),
+    (10, 14),
+    (6, 10),
+    (2, 7),
+    (4, 9),
+    (11, 16),
+    (20, 25),
+    (13, 18),
+    (8, 12),
+)
 _HALVES = (slice(5), slice(5, 10))
 
 
