@@ -70,7 +70,8 @@ def markdown(template: str, values: Mapping[str, Any]) -> str:
         examples = examples[: len(examples) // 2]
         text = made.render({**values, "examples": examples})
     if len(text) > _LONGEST:
-        text = f"{text[: text.rindex(chr(10), 0, _LONGEST)]}\n\nThe rest is in {HTML} and {JSON}: a comment holds no more.\n"
+        whole = text[: text.rindex("\n", 0, _LONGEST)]
+        text = f"{whole}\n\nThe rest is in {HTML} and {JSON}: a comment holds no more.\n"
     return text
 
 
