@@ -62,13 +62,16 @@ def write(
 
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
-    """Return a report for a pull request: with fewer ``examples`` than given where it would be too long."""
+    """Return a report for a pull request: with fewer ``examples`` than given, or cut, where it would be too long."""
     made = _environment(escape=False).get_template(template)
     examples = list(values.get("examples", ()))
     text = made.render(values)
     while len(text) > _LONGEST and examples:
         examples = examples[: len(examples) // 2]
         text = made.render({**values, "examples": examples})
+    if len(text) > _LONGEST:
+        whole = text[: text.rindex("\n", 0, _LONGEST)]
+        text = f"{whole}\n\nThe rest is in {HTML} and {JSON}: a comment holds no more.\n"
     return text
 
 

@@ -228,7 +228,8 @@ def _losses(
     todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
     with ExitStack() as closing:
-        cache, known = None, {}
+        cache: LossCache | None = None
+        known: dict[str, RowLoss] = {}
         if settings.answer_cache:
             cache = LossCache(job.workspace, model.hash, chat.hash, settings.precision, model.device)
             closing.callback(cache.close)

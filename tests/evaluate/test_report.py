@@ -372,3 +372,10 @@ def test_markdown_is_short_enough_for_a_comment(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert len(text) < 65_536
     assert "characters more" in text
+    many = [row.model_copy(update={"tags": {**row.tags, "region": "x" * 900 + str(at)}}) for at, row in enumerate(ROWS)]
+    one, two = evaluation(many, 0.2, name="a"), evaluation(many, 0.7, name="b")
+    found = compare.compare(one, two, ["region"], smallest=1)
+    report.write(tmp_path, found, (one, two), stages={}, next_commands=[])
+    text = (tmp_path / "report.md").read_text()
+    assert len(text) < 65_536
+    assert text.endswith("The rest is in report.html and report.json: a comment holds no more.\n")
