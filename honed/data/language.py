@@ -41,6 +41,16 @@ _SCRIPTS = (
     ("Devanagari", re.compile("[\u0900-\u097f]")),
     ("Thai", re.compile("[\u0e00-\u0e7f]")),
 )
+NAMES = TOLD | {name for name, _ in _SCRIPTS}
+"""All that ``language`` may answer: languages, and the scripts that are told in place of theirs."""
+SCRIPT_OF: Mapping[str, str] = {
+    **dict.fromkeys(("Russian", "Ukrainian", "Bulgarian", "Serbian"), "Cyrillic"),
+    **dict.fromkeys(("Persian", "Urdu"), "Arabic"),
+    **dict.fromkeys(("Hindi", "Marathi", "Nepali"), "Devanagari"),
+    **dict.fromkeys(("Mandarin", "Cantonese"), "Chinese"),
+    "Yiddish": "Hebrew",
+}
+"""Languages that are told by their script only."""
 _ASKED = re.compile(
     r"translat|language|\b(?:in|into|to|auf|en|em|in das)\s+(?:english|german|french|spanish|italian|portuguese|dutch|"
     r"polish|turkish|swedish|indonesian|vietnamese|japanese|korean|chinese|mandarin|russian|arabic|greek|hebrew|hindi|"

@@ -16,8 +16,14 @@ _PLACEHOLDER = re.compile(
     r"<(?:your|insert|enter)[ _][^>\n]{0,40}>|lorem ipsum",
     re.IGNORECASE,
 )
-_LEAKS = ("### Instruction", "### Response", "### Input", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<<SYS>>",
-          "<|endoftext|>", "<|assistant|>", "<|user|>", "\nHuman:", "\nAssistant:", "<s>", "</s>")  # fmt: skip
+_LEAK = re.compile(
+    r"### (?:Instruction|Response|Input|(?:System|User|Human|Assistant):)|"  # Alpaca, Guanaco and their like
+    r"<[|\uff5c][\w\u2581]{1,40}[|\uff5c]>|"  # <|im_start|>, <|eot_id|>, <|user|>; DeepSeek writes other bars
+    r"<(?:start|end)_of_turn>|"  # Gemma
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>|</?s>|<[be]os>|"  # Llama 2, Mistral
+    r"\n(?:Human|Assistant):"
+)
+"""What chat templates write between turns."""
 _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf\u201a-\u203a\u20ac\u2122]|â€[\u0080-\u00bf™œžšŸ¦“”˜¢\u02dc]|ðŸ|ï¿½|\ufffd")
 _PLACED = {"system": "system text", "user": "prompt", "assistant": "answer"}
 _JOINING = "a an and are as at because but by for from if in into is of on or that the their to with your"
@@ -122,7 +128,8 @@ def _left(text: str) -> str:
 def _leaked(text: str) -> str:
     if "<" not in text and "#" not in text and "[" not in text and ":" not in text:
         return ""
-    return next((mark for mark in _LEAKS if mark in text), "")
+    found = _LEAK.search(text)
+    return found[0] if found else ""
 
 
 def _cut(text: str) -> bool:

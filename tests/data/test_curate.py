@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,42 @@ def test_lengths_and_languages_outside_the_bands_are_dropped(workspace: Workspac
     assert len(left) == 2
     assert left_out(workspace) == [("prompt too long", "the prompt has 3 words, outside 1 to 2")]
     _, left = curated(workspace, "languages", languages={"keep": ["English"]})
-    assert [row.answer for row in left] == [english]
+    assert [row.answer for row in left] == [english, "x"]
+
+
+def test_a_short_answer_is_told_with_its_prompt_and_stays_if_nothing_tells(workspace: Workspace) -> None:
+    german = "Ist das der Weg, und wie komme ich mit dem Rad von hier auf die Insel?"
+    english = "Which of the two is it, and what is the name of the town that you have in mind?"
+    stored(workspace, [said(german, "Ja."), said(english, "Paris."), said("2 + 2", "4"), said("Bern?", "Bern.")])
+    result, left = curated(workspace, "languages", languages={"keep": ["English"]})
+    assert [row.answer for row in left] == ["Paris.", "4", "Bern."]
+    assert left_out(workspace) == [
+        ("language: German", "the language of prompt and answer is German, which isn't among English")
+    ]
+    (note,) = result["curation"][0]["notes"]
+    assert note == (
+        "rows: 1 German, 1 English, 2 too short or mixed to tell; 2 of them told by prompt and answer together"
+    )
+    _, left = curated(workspace, "languages", languages={"keep": ["English"], "unclear": "drop"})
+    assert [row.answer for row in left] == ["Paris."]
+    assert ("language: unclear", "prompt and answer are too short or mixed to tell their language") in left_out(
+        workspace
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("english", "did you mean 'English'?"),
+        ("Germn", "did you mean 'German'?"),
+        ("Russian", "Russian is told by its script only: Cyrillic"),
+        ("unclear", "rows that can't be told stay, unless unclear is drop"),
+        ("Klingon", "there are Arabic, Chinese,"),
+    ],
+)
+def test_a_language_that_is_not_told_is_refused_by_name(workspace: Workspace, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        queued(workspace, "languages", languages={"keep": ["English", name]})
 
 
 def test_tokens_are_those_of_the_model(workspace: Workspace, tmp_path: Path) -> None:
