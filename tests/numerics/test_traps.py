@@ -17,6 +17,8 @@ from tests.tiny import TEMPLATE, tiny_folder
 
 TRAPS: Mapping[str, tuple[str, ...]] = {
     "1 accumulation averages means of micro-batches": (
+        "numerics.test_loop:test_a_step_of_the_loop_has_the_gradient_of_its_rows_summed_over_their_weight",
+        "numerics.test_loop:test_turns_count_by_their_weight_in_a_steps_gradient",
         "numerics.test_batches:test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients",
         "numerics.test_objectives:test_1x8_and_8x1_on_answers_of_unequal_length_give_equal_gradients",
     ),
