@@ -26,7 +26,7 @@ from tests.numerics.trained import CASES, STEPS, Case, placed, references, train
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto") if part in case]
+    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "weighted") if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
 
@@ -37,6 +37,7 @@ ONES = {
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
     "one-dora": Case(weights="lora", dora=True),
     "one-kto": Case(kto=True),
+    "one-weighted": Case(weighted=True),
 }
 
 
@@ -44,7 +45,7 @@ ONES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process and two ranks left behind."""
     path = tmp_path_factory.mktemp("ranks")
-    train(ONES["one"], path / "begun", ALONE, until=2)
+    train(ONES["one"], path / "begun", ALONE, steps=STEPS[:2])
     for name in CASES:
         if CASES[name].resumes:
             (path / name).mkdir()

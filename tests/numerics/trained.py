@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from honed.errors import HonedError
 from honed.jobs.job import Job
-from honed.train import adapters, checkpoint, placement, ranks
+from honed.train import adapters, checkpoint, neftune, placement, ranks
 from honed.train.adapters import Adapters
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -32,6 +32,7 @@ from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from honed.train.placement import Placement, Replicated, Sharded
+from honed.train.quantise import quantise
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
 from honed.train.rows import Rows
@@ -46,6 +47,7 @@ STEPS = [
     StepRows(0, ((16, 17),)),
     StepRows(1, ((18, 19, 20), (21, 22))),
 ]
+LONGER = [*STEPS, StepRows(1, ((0, 1), (2,), (3, 4))), StepRows(1, ((5, 6), (7,)))]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Case:
     recompute: bool = False
     dora: bool = False
     kto: bool = False
+    weighted: bool = False
+    neftune: bool = False
+    qlora: bool = False
     resumes: str = ""
 
 
@@ -67,6 +72,9 @@ CASES = {
     "replicated-lora-dropout": Case(weights="lora"),
     "replicated-bf16": Case(dtype=torch.bfloat16),
     "replicated-kto": Case(kto=True),
+    "replicated-weighted": Case(weighted=True),
+    "replicated-recompute": Case(recompute=True),
+    "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
     "replicated-resumes-one": Case(resumes="one"),
     "fsdp": Case(shard="fsdp"),
     "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
@@ -83,31 +91,44 @@ CASES = {
 def placed(case: Case, here: Ranks) -> Placement:
     """The tiny model as the case wants it."""
     model = packed_model().to(case.dtype)
+    if case.qlora:
+        quantise(model, "cpu")
     install(model)
     if case.recompute:
         checkpoint_layers(model)
     if case.weights == "lora":
         adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1, dora=case.dora), seed=0)
         stir(model)  # B = 0 would give A no gradient
+    if case.neftune:
+        neftune.add(model, 5.0)
     if case.shard == "none":
         return Replicated(model, here)
     return Sharded(model, here, device="cpu", compute=case.dtype, cpu_offload=case.offload)
 
 
-def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> None:
-    """Write the first step's gradients, the checkpoint of the second, and on rank 0 the losses and the last weights."""
+def examples(case: Case) -> list[Any]:
+    """What it learns from: 23 rows, or as many answers."""
+    if case.kto:
+        return rated(23)
+    rows = uneven(23)
+    if not case.weighted:
+        return rows
+    return [replace(row, weights=tuple((0.25, 1.0, 3.0)[n % 3] * w for w in row.weights)) for n, row in enumerate(rows)]
+
+
+def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:
+    """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
     where = placed(case, here)
-    given = TrainConfig(
-        base="", data="", learning_rate=1e-3, warmup=0.0, schedule="constant", checkpoint_every=2, keep_best=True
-    )
-    settings = resolve(given, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
+    usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2, "keep_best": True}
+    config = TrainConfig(base="", data="", **{**usual, **given})
+    settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
     heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu", pack_tokens=60)
     names = tuple(str(number) for number in range(23))
-    objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
-    steps = InMemory(Rows(tuple(examples), names, ()), STEPS[:until])
-    training = Training(where, objective, heldout, steps, settings, job, lambda: False)
+    objective = made("kto") if case.kto else Sft(fused=True, share=not case.neftune)
+    run = InMemory(Rows(tuple(examples(case)), names, ()), steps)
+    training = Training(where, objective, heldout, run, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
         loss = training.run()
