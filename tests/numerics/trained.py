@@ -87,6 +87,14 @@ CASES = {
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
 }
 
+RESUMED = {
+    "replicated-lora-dropout": Case(weights="lora"),
+    "replicated-neftune": Case(neftune=True),
+    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
+    "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
+}
+"""What two ranks resume, to the bit."""
+
 
 def placed(case: Case, here: Ranks) -> Placement:
     """The tiny model as the case wants it."""
@@ -138,6 +146,33 @@ def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = 
         save_file({**whole, "heldout_loss": torch.tensor(loss, dtype=torch.float64)}, folder / "trained.safetensors")
 
 
+class Killed(BaseException):
+    """What a kill looks like from within: nothing is tidied up by whoever catches errors."""
+
+
+def kill_at(step: int, case: Case, folder: Path, here: Ranks, **given: Any) -> None:
+    """Train ``LONGER``, and be killed with the gradients of ``step`` at hand; steps 3 to 5 are those of epoch 2."""
+    take, taken = Optimizer.step, []
+
+    def killed(self: Optimizer, *args: Any) -> float:
+        taken.append(self)
+        if len(taken) == step:
+            raise Killed
+        return take(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Optimizer, "step", killed)
+        train(case, folder, here, steps=LONGER, **given)
+
+
+def resumed(case: Case, folder: Path, here: Ranks) -> None:
+    """One run that is never stopped, and one that is killed in epoch 2 and goes on with all its objects made anew."""
+    folder.mkdir(exist_ok=True)
+    train(case, folder / "straight", here, steps=LONGER)
+    kill_at(4, case, folder / "killed", here)
+    train(case, folder / "killed", here, steps=LONGER)
+
+
 def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
     """``Optimizer.step``, which first writes this rank's gradients if nobody has yet."""
     step, path = Optimizer.step, folder / f"gradients-{here.number}.safetensors"
@@ -182,7 +217,7 @@ def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
     optimizer = Optimizer(list(where.model.named_parameters()), weight_decay=0.0)
-    checkpoint.save(folder, 1, optimizer, 1, ranks=here)
+    checkpoint.save(folder, 1, optimizer, ranks=here)
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
@@ -191,9 +226,22 @@ def full_disk(folder: Path, here: Ranks) -> None:
         if here.number == 1:
             patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(HonedError, match="no space left"):
-            checkpoint.save(folder, 2, optimizer, 1, ranks=here)
+            checkpoint.save(folder, 2, optimizer, ranks=here)
     assert [path.name for path in folder.iterdir()] == ["step-00000001"]
     assert checkpoint.load(folder / "step-00000001", optimizer) == 1
+
+
+def not_a_number(folder: Path, here: Ranks) -> None:
+    """The pass of row 2 alone, in step 4, has no number for a loss: every rank stops, whichever computes it."""
+    usual, row = Sft.sums, uneven(23)[2]
+
+    def sums(self: Sft, model: Any, batch: Any) -> dict[str, Tensor]:
+        found = usual(self, model, batch)
+        return {"loss": found["loss"] * (float("nan") if batch.ids[0].tolist() == list(row.ids) else 1.0)}
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(HonedError, match=r"loss of step 4 .*; its rows: 2"):
+        patch.setattr(Sft, "sums", sums)
+        train(Case(), folder, here, steps=LONGER, checkpoint_every=1, eval_every=5)
 
 
 def references(folder: Path, where: Placement) -> None:
@@ -213,8 +261,11 @@ def main(folder: Path) -> None:
         words(here)
         for name, case in CASES.items():
             train(case, folder / name, here)
+        for name, case in RESUMED.items():
+            resumed(case, folder / f"resumed-{name}", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         full_disk(folder / "full", here)
+        not_a_number(folder / "not-a-number", here)
         references(folder / "references-replicated", placed(Case(), here))
         references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
 
