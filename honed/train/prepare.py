@@ -61,8 +61,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
 
     Raises ``HonedError`` if the model can't be loaded, or ``DataError`` if nothing in the dataset can be used.
     """
-    chosen = _chosen(job)
-    found = {name: value for name, value in chosen.items() if name != "reasons"}
+    before = chosen(job)
+    found = {name: value for name, value in before.items() if name in TrainConfig.model_fields}
     config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=found)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
@@ -106,11 +106,11 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
             "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
         )
     settings = resolve(config, facts)
-    reasons = chosen.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
+    reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
     settings = replace(settings, reasons=tuple(reasons))
-    choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     if ranks.first:
-        write_whole(job.path / CHOSEN, json.dumps({**choice, "reasons": reasons}))
+        weights = settings.weights
+        remember(job, device=device, precision=precision, weights=weights, stream=streams, reasons=reasons)
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
@@ -130,10 +130,15 @@ def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
     )
 
 
-def _chosen(job: Job) -> dict[str, Any]:
+def chosen(job: Job) -> dict[str, Any]:
     """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
     path = job.path / CHOSEN
     return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def remember(job: Job, **choice: Any) -> None:
+    """Add to what ``chosen`` will return."""
+    write_whole(job.path / CHOSEN, json.dumps({**chosen(job), **choice}))
 
 
 def _window(config: Any) -> int:
