@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
+from tests.small_disk import mounted
 
 # Set before anything loads torch or huggingface_hub, and inherited by the workers that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -28,3 +30,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace."""
     return workspaces.init(tmp_path / "workspace")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB, where the machine lets us mount one."""
+    with mounted(tmp_path / "small") as place:
+        yield place

@@ -121,4 +121,7 @@ def _line(result: Mapping[str, Any]) -> str:
         f"{result['tokens_per_second']:.0f} tokens/s, peak {result['peak_rss_bytes'] / 1e9:.1f} GB",
     ]
     how = f"{ran['objective']}, {ran['weights']}, {ran['precision']} on {ran['device']}"
-    return f"{result['model']}: {', '.join(part for part in parts if part)} ({how})"
+    line = f"{result['model']}: {', '.join(part for part in parts if part)} ({how})"
+    if bad := result["diverged"]:
+        line += f"; diverged at step {bad['step']}: {bad['why']}; lower learning_rate (now {ran['learning_rate']:g})"
+    return line

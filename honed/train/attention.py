@@ -87,6 +87,13 @@ def register(paths: Mapping[str, Path] | None = None) -> None:
         AttentionMaskInterface.register(name, _no_mask)
 
 
+def known() -> set[str]:
+    """Return the names of the paths that a model can be set to in this process."""
+    from transformers import AttentionInterface
+
+    return set(AttentionInterface().valid_keys())
+
+
 def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
     _module: nn.Module,
     query: Tensor,

@@ -28,26 +28,48 @@ from honed.train.ranks import ALONE, Ranks
 
 _FACTS = "checkpoint.json"
 
+_GOOD = "good"
+"""An empty file in a checkpoint whose weights have given a finite loss."""
+
 
 def save(
     folder: Path,
     step: int,
     optimizer: Optimizer,
-    keep: int,
     position: Mapping[str, Any] | None = None,
     ranks: Ranks = ALONE,
 ) -> Path:
-    """Write ``step-<N>`` (N steps are done); then drop all but ``keep``. Every rank calls it.
+    """Write ``step-<N>`` (N steps are done) beside those that are there. Every rank calls it.
 
     ``position`` is JSON that says where in the data the step ended, beyond its number (``steps.Position``).
     A full disk raises ``StoreError``, on every rank, and leaves the checkpoints that were there.
     """
-    final = folder / f"step-{step:08d}"
+    final = folder / _name(step)
     _write(final, optimizer.state(), {"step": step, "position": position or {}}, ranks, optimizer.sharded)
-    if ranks.first:
-        for old in found(folder)[:-keep]:
-            shutil.rmtree(old)
     return final
+
+
+def prove(folder: Path, step: int, keep: int) -> None:
+    """Mark the checkpoint of ``step`` steps, if there is one: its weights gave a finite loss. Drop all but ``keep``.
+
+    The last update may have left weights that are fit for nothing; only their first use shows it, so that older
+    checkpoints stay until then.
+    """
+    path = folder / _name(step)
+    if path.exists() and not (path / _GOOD).exists():
+        with writing(path):
+            (path / _GOOD).touch()
+        for old in found(folder)[:-keep]:
+            _drop(old)
+
+
+def disprove(folder: Path, step: int) -> bool:
+    """Drop the checkpoint of ``step`` steps unless it was proved before; return whether it is gone."""
+    path = folder / _name(step)
+    bad = path.exists() and not (path / _GOOD).exists()
+    if bad:
+        _drop(path)
+    return bad
 
 
 def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> Path:
@@ -57,7 +79,7 @@ def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float
     if ranks.first:
         for old in folder.glob("best-*"):
             if old != final:
-                shutil.rmtree(old)
+                _drop(old)
     return final
 
 
@@ -90,6 +112,17 @@ def load(path: Path, optimizer: Optimizer) -> int:
 def load_best(path: Path, optimizer: Optimizer) -> None:
     """Put the weights of ``save_best`` back."""
     optimizer.load_weights(_read(path, optimizer.rows))
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _drop(path: Path) -> None:
+    """Out of sight first: a kill meanwhile must not leave half of a checkpoint under its name."""
+    hidden = path.with_name(f".{path.name}")
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], ranks: Ranks, shares: bool) -> None:

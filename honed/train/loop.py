@@ -100,6 +100,8 @@ class Training(Generic[E, B]):
     holes: Holes = field(default_factory=Holes, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
+    proved: int = field(default=-1, init=False)
+    """After how many steps the weights were those with which something finite was last computed."""
     best: tuple[int, float] | None = field(default=None, init=False)
     """With ``keep_best``: after which step the held-out loss was lowest, and how low."""
 
@@ -152,6 +154,7 @@ class Training(Generic[E, B]):
         norm = optimizer.step(rate, self.settings.clip_norm, self.placed.norm)
         if not math.isfinite(norm):
             self._not_finite(step, what="gradient")
+        self._proved()
         self.holes.after_step()
         seconds = time.perf_counter() - start
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
@@ -216,12 +219,14 @@ class Training(Generic[E, B]):
     def _evaluate(self) -> float | None:
         loss = self.heldout.loss(self.placed)
         if loss is not None and not math.isfinite(loss):
+            self._disproved()
             raise HonedError(
                 f"the held-out loss after step {self.done} is not a number: the weights aren't fit for use",
                 "Resume from the last checkpoint with precision fp32, or train again with a lower learning_rate "
                 f"(now {self.settings.learning_rate:g}).",
             )
         if loss is not None:
+            self._proved()
             self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
         return loss
 
@@ -263,9 +268,23 @@ class Training(Generic[E, B]):
         return due
 
     def _save(self, optimizer: Optimizer) -> None:
-        keep, ranks = self.settings.keep_checkpoints, self.placed.ranks
-        path = checkpoint.save(self._folder, self.done, optimizer, keep, self.position, ranks)
+        path = checkpoint.save(self._folder, self.done, optimizer, self.position, self.placed.ranks)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
+        if self.proved == self.done:  # by a held-out loss, before they were saved
+            self._proved()
+
+    def _proved(self) -> None:
+        """What was computed with the weights after ``done`` steps is finite: older checkpoints may go."""
+        self.proved = self.done
+        if self.placed.ranks.first:
+            checkpoint.prove(self._folder, self.done, self.settings.keep_checkpoints)
+
+    def _disproved(self) -> None:
+        """The weights after ``done`` steps gave no number: a checkpoint of theirs goes, a resume has an older one."""
+        if self.placed.ranks.first and checkpoint.disprove(self._folder, self.done):
+            kept = checkpoint.found(self._folder)
+            then = f"goes on after step {checkpoint.facts(kept[-1])['step']}" if kept else "begins anew"
+            self.job.log.note(f"the checkpoint of step {self.done} is dropped: no number came of it; a resume {then}")
 
     @property
     def _folder(self) -> Path:
@@ -279,6 +298,7 @@ class Training(Generic[E, B]):
         path = self.job.path / NOT_FINITE
         if self.placed.ranks.first:
             path.write_text("".join(f"{row}\n" for row in rows))
+        self._disproved()
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more (all in {path})" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",

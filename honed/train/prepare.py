@@ -63,8 +63,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
     ``DataError`` if nothing in the dataset can be used.
     """
-    chosen = _chosen(job)
-    found = {name: value for name, value in chosen.items() if name != "reasons"}
+    before = chosen(job)
+    found = {name: value for name, value in before.items() if name in TrainConfig.model_fields}
     config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=found)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
@@ -102,11 +102,11 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     )
     heldout = _heldout(config, dataset, base.chat, limit)
     settings = resolve(config, facts)
-    reasons = chosen.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
+    reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
     settings = replace(settings, reasons=tuple(reasons))
-    choice = {"device": device, "precision": precision, "weights": settings.weights, "stream": streams}
     if ranks.first:
-        write_whole(job.path / CHOSEN, json.dumps({**choice, "reasons": reasons}))
+        weights = settings.weights
+        remember(job, device=device, precision=precision, weights=weights, stream=streams, reasons=reasons)
     if settings.weights == "full" and not sharded and precision != "fp32":
         wide = models.load(config.base, job.workspace, device=device, template=config.template)
         keep_wide(base.model, wide.model)
@@ -129,10 +129,15 @@ def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
     )
 
 
-def _chosen(job: Job) -> dict[str, Any]:
+def chosen(job: Job) -> dict[str, Any]:
     """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
     path = job.path / CHOSEN
     return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def remember(job: Job, **choice: Any) -> None:
+    """Add to what ``chosen`` will return."""
+    write_whole(job.path / CHOSEN, json.dumps({**chosen(job), **choice}))
 
 
 def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit) -> Rows[Encoded]:

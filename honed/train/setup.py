@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from honed.train import adapters, neftune
+from honed.train import adapters, attention, neftune
 from honed.train.heldout import HeldOut
 from honed.train.kernels.install import Installed, checkpoint_layers, install
 from honed.train.layout import Layout, choose
@@ -17,7 +15,7 @@ from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.placement import Placement, Replicated, Sharded
-from honed.train.prepare import DTYPES, Prepared
+from honed.train.prepare import DTYPES, Prepared, chosen, remember
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
 from honed.train.rows import LEFT_OUT, Rows, left_out_list, note_unmeasured
@@ -52,7 +50,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if config.activation_checkpointing:
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
-    layout = _agreed(model, choose(model, sample.encoded, config, settings), here)
+    layout = _agreed(run, choose(model, sample.encoded, config, settings), here)
     reasons = (*settings.reasons, *layout.reasons, *_of_stream(run))
     if to_train and run.job.status().attempt == 1:
         for reason in reasons:
@@ -86,12 +84,30 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     )
 
 
-def _agreed(model: PreTrainedModel, layout: Layout, here: Ranks) -> Layout:
-    """The layout, with the attention path that was the fastest on rank 0."""
-    path = here.agreed(layout.attention)
+def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
+    """The layout, with the attention path that rank 0 chose in the first attempt: another one rounds differently.
+
+    Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken.
+    """
+    now, first = here.agreed((layout.attention, chosen(run.job).get("attention")))
+    path, reasons = now, layout.reasons
+    if first is None:
+        if here.first:
+            remember(run.job, attention=now)
+    elif first != now and all(here.exchange(first in attention.known())):
+        path, reasons = first, (*reasons, f"attention by {_short(first)}, as in the first attempt")
+    elif first != now:
+        run.job.log.note(
+            f"attention by {_short(now)}: that of the first attempt, {_short(first)}, isn't to be had here; "
+            "the weights will equal those of an uninterrupted run up to rounding, not to the bit"
+        )
     if path != layout.attention:
-        model.set_attn_implementation(path)
-    return replace(layout, attention=path)
+        run.base.model.set_attn_implementation(path)
+    return replace(layout, attention=path, reasons=reasons)
+
+
+def _short(path: str) -> str:
+    return path.removeprefix("honed_")
 
 
 def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callable[[], bool]) -> Rows[Any]:

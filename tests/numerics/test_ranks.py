@@ -18,15 +18,16 @@ from torch import Tensor
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.train import checkpoint, deal
-from honed.train.loop import pass_seed
+from honed.train.loop import NOT_FINITE, pass_seed
 from honed.train.ranks import ALONE
 from tests.numerics.rows import close, packed_model
-from tests.numerics.trained import CASES, STEPS, Case, placed, references, train
+from tests.numerics.test_resume import assert_same_to_the_bit
+from tests.numerics.trained import CASES, RESUMED, STEPS, Case, placed, references, train
 
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto") if part in case]
+    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "weighted") if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
 
@@ -37,6 +38,7 @@ ONES = {
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
     "one-dora": Case(weights="lora", dora=True),
     "one-kto": Case(kto=True),
+    "one-weighted": Case(weighted=True),
 }
 
 
@@ -44,7 +46,7 @@ ONES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process and two ranks left behind."""
     path = tmp_path_factory.mktemp("ranks")
-    train(ONES["one"], path / "begun", ALONE, until=2)
+    train(ONES["one"], path / "begun", ALONE, steps=STEPS[:2])
     for name in CASES:
         if CASES[name].resumes:
             (path / name).mkdir()
@@ -129,6 +131,21 @@ def test_references_that_two_ranks_compute_are_those_of_one_to_the_bit(folder: P
 
 def test_a_full_disk_on_one_of_two_ranks_leaves_the_last_checkpoint(folder: Path) -> None:
     assert [path.name for path in (folder / "full").iterdir()] == ["step-00000001"]  # the rest is asserted by the ranks
+
+
+@pytest.mark.parametrize("case", list(RESUMED))
+def test_two_ranks_that_are_killed_in_epoch_2_and_resumed_are_the_uninterrupted_ones_to_the_bit(
+    folder: Path, case: str
+) -> None:
+    assert_same_to_the_bit(folder / f"resumed-{case}" / "straight", folder / f"resumed-{case}" / "killed")
+
+
+def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_the_rows_of_its_pass(
+    folder: Path,
+) -> None:
+    """That each rank says so is asserted there."""
+    assert (folder / "not-a-number" / NOT_FINITE).read_text() == "2\n"
+    assert [path.name for path in checkpoint.found(folder / "not-a-number" / "checkpoints")] == ["step-00000002"]
 
 
 def test_fsdp_works_with_a_single_rank_too(tmp_path: Path, folder: Path) -> None:

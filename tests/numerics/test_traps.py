@@ -17,6 +17,8 @@ from tests.tiny import TEMPLATE, tiny_folder
 
 TRAPS: Mapping[str, tuple[str, ...]] = {
     "1 accumulation averages means of micro-batches": (
+        "numerics.test_loop:test_a_step_of_the_loop_has_the_gradient_of_its_rows_summed_over_their_weight",
+        "numerics.test_loop:test_turns_count_by_their_weight_in_a_steps_gradient",
         "numerics.test_batches:test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients",
         "numerics.test_objectives:test_1x8_and_8x1_on_answers_of_unequal_length_give_equal_gradients",
     ),
@@ -58,6 +60,8 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
         "test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of_an_uninterrupted_run",
         "train.test_ranks:test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights",
         "numerics.test_stream:test_a_stream_goes_on_from_any_step_as_if_it_had_never_stopped",
+        "numerics.test_resume:test_a_run_that_is_killed_in_epoch_2_and_resumed_is_the_uninterrupted_one_to_the_bit",
+        "numerics.test_ranks:test_two_ranks_that_are_killed_in_epoch_2_and_resumed_are_the_uninterrupted_ones_to_the_bit",
     ),
     "16 seeded too late": (
         "numerics.test_adapters:test_adapters_depend_on_their_seed_alone",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from honed.errors import HonedError
 from honed.jobs.job import Job
-from honed.train import adapters, checkpoint, placement, ranks
+from honed.train import adapters, checkpoint, neftune, placement, ranks
 from honed.train.adapters import Adapters
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -32,6 +32,7 @@ from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from honed.train.placement import Placement, Replicated, Sharded
+from honed.train.quantise import quantise
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
 from honed.train.rows import Rows
@@ -46,6 +47,7 @@ STEPS = [
     StepRows(0, ((16, 17),)),
     StepRows(1, ((18, 19, 20), (21, 22))),
 ]
+LONGER = [*STEPS, StepRows(1, ((0, 1), (2,), (3, 4))), StepRows(1, ((5, 6), (7,)))]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Case:
     recompute: bool = False
     dora: bool = False
     kto: bool = False
+    weighted: bool = False
+    neftune: bool = False
+    qlora: bool = False
     resumes: str = ""
 
 
@@ -67,6 +72,9 @@ CASES = {
     "replicated-lora-dropout": Case(weights="lora"),
     "replicated-bf16": Case(dtype=torch.bfloat16),
     "replicated-kto": Case(kto=True),
+    "replicated-weighted": Case(weighted=True),
+    "replicated-recompute": Case(recompute=True),
+    "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
     "replicated-resumes-one": Case(resumes="one"),
     "fsdp": Case(shard="fsdp"),
     "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
@@ -79,35 +87,56 @@ CASES = {
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
 }
 
+RESUMED = {
+    "replicated-lora-dropout": Case(weights="lora"),
+    "replicated-neftune": Case(neftune=True),
+    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
+    "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
+}
+"""What two ranks resume, to the bit."""
+
 
 def placed(case: Case, here: Ranks) -> Placement:
     """The tiny model as the case wants it."""
     model = packed_model().to(case.dtype)
+    if case.qlora:
+        quantise(model, "cpu")
     install(model)
     if case.recompute:
         checkpoint_layers(model)
     if case.weights == "lora":
         adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1, dora=case.dora), seed=0)
         stir(model)  # B = 0 would give A no gradient
+    if case.neftune:
+        neftune.add(model, 5.0)
     if case.shard == "none":
         return Replicated(model, here)
     return Sharded(model, here, device="cpu", compute=case.dtype, cpu_offload=case.offload)
 
 
-def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> None:
-    """Write the first step's gradients, the checkpoint of the second, and on rank 0 the losses and the last weights."""
+def examples(case: Case) -> list[Any]:
+    """What it learns from: 23 rows, or as many answers."""
+    if case.kto:
+        return rated(23)
+    rows = uneven(23)
+    if not case.weighted:
+        return rows
+    return [replace(row, weights=tuple((0.25, 1.0, 3.0)[n % 3] * w for w in row.weights)) for n, row in enumerate(rows)]
+
+
+def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:
+    """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
     where = placed(case, here)
-    given = TrainConfig(
-        base="", data="", learning_rate=1e-3, warmup=0.0, schedule="constant", checkpoint_every=2, keep_best=True
-    )
-    settings = resolve(given, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
+    usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2, "keep_best": True}
+    config = TrainConfig(base="", data="", **{**usual, **given})
+    settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
     heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu", pack_tokens=60)
     names = tuple(str(number) for number in range(23))
-    objective, examples = (made("kto"), rated(23)) if case.kto else (Sft(fused=True), uneven(23))
-    steps = InMemory(Rows(tuple(examples), names, ()), STEPS[:until])
-    training = Training(where, objective, heldout, steps, settings, job, lambda: False)
+    objective = made("kto") if case.kto else Sft(fused=True, share=not case.neftune)
+    run = InMemory(Rows(tuple(examples(case)), names, ()), steps)
+    training = Training(where, objective, heldout, run, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
         loss = training.run()
@@ -115,6 +144,33 @@ def train(case: Case, folder: Path, here: Ranks, *, until: int = len(STEPS)) -> 
     if here.first:
         whole = {name: parameter.detach().contiguous() for name, parameter in where.model.named_parameters()}
         save_file({**whole, "heldout_loss": torch.tensor(loss, dtype=torch.float64)}, folder / "trained.safetensors")
+
+
+class Killed(BaseException):
+    """What a kill looks like from within: nothing is tidied up by whoever catches errors."""
+
+
+def kill_at(step: int, case: Case, folder: Path, here: Ranks, **given: Any) -> None:
+    """Train ``LONGER``, and be killed with the gradients of ``step`` at hand; steps 3 to 5 are those of epoch 2."""
+    take, taken = Optimizer.step, []
+
+    def killed(self: Optimizer, *args: Any) -> float:
+        taken.append(self)
+        if len(taken) == step:
+            raise Killed
+        return take(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Optimizer, "step", killed)
+        train(case, folder, here, steps=LONGER, **given)
+
+
+def resumed(case: Case, folder: Path, here: Ranks) -> None:
+    """One run that is never stopped, and one that is killed in epoch 2 and goes on with all its objects made anew."""
+    folder.mkdir(exist_ok=True)
+    train(case, folder / "straight", here, steps=LONGER)
+    kill_at(4, case, folder / "killed", here)
+    train(case, folder / "killed", here, steps=LONGER)
 
 
 def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
@@ -161,7 +217,7 @@ def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
     optimizer = Optimizer(list(where.model.named_parameters()), weight_decay=0.0)
-    checkpoint.save(folder, 1, optimizer, 1, ranks=here)
+    checkpoint.save(folder, 1, optimizer, ranks=here)
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
@@ -170,9 +226,22 @@ def full_disk(folder: Path, here: Ranks) -> None:
         if here.number == 1:
             patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(HonedError, match="no space left"):
-            checkpoint.save(folder, 2, optimizer, 1, ranks=here)
+            checkpoint.save(folder, 2, optimizer, ranks=here)
     assert [path.name for path in folder.iterdir()] == ["step-00000001"]
     assert checkpoint.load(folder / "step-00000001", optimizer) == 1
+
+
+def not_a_number(folder: Path, here: Ranks) -> None:
+    """The pass of row 2 alone, in step 4, has no number for a loss: every rank stops, whichever computes it."""
+    usual, row = Sft.sums, uneven(23)[2]
+
+    def sums(self: Sft, model: Any, batch: Any) -> dict[str, Tensor]:
+        found = usual(self, model, batch)
+        return {"loss": found["loss"] * (float("nan") if batch.ids[0].tolist() == list(row.ids) else 1.0)}
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(HonedError, match=r"loss of step 4 .*; its rows: 2"):
+        patch.setattr(Sft, "sums", sums)
+        train(Case(), folder, here, steps=LONGER, checkpoint_every=1, eval_every=5)
 
 
 def references(folder: Path, where: Placement) -> None:
@@ -192,8 +261,11 @@ def main(folder: Path) -> None:
         words(here)
         for name, case in CASES.items():
             train(case, folder / name, here)
+        for name, case in RESUMED.items():
+            resumed(case, folder / f"resumed-{name}", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         full_disk(folder / "full", here)
+        not_a_number(folder / "not-a-number", here)
         references(folder / "references-replicated", placed(Case(), here))
         references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
 

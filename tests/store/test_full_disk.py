@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,31 +15,8 @@ from honed.store import artifacts, datasets
 from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
 from tests.jobs.counting import CountConfig
+from tests.small_disk import fill
 from tests.store.rows import publish, some
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB, where the machine lets us mount one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if mount is None or os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def _fill(place: Path, leave: int = 0) -> None:
-    with (place / "ballast").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-    with (place / "ballast").open("r+b") as file:
-        file.truncate(max(0, (place / "ballast").stat().st_size - leave))
 
 
 def _hidden(folder: Path) -> list[Path]:
@@ -52,7 +26,7 @@ def _hidden(folder: Path) -> list[Path]:
 def test_a_dataset_that_fills_the_disk_leaves_the_old_version_and_no_scratch(small_disk: Path) -> None:
     workspace = workspaces.init(small_disk / "workspace")
     old = datasets.write(workspace, "desk", some(40), config={}, facts={})
-    _fill(small_disk, leave=16384)
+    fill(small_disk, leave=16384)
     with pytest.raises(StoreError, match="no space left on device") as raised:
         datasets.write(workspace, "desk", some(40000, width=20), config={}, facts={})
     assert "what was there before is intact" in raised.value.hint
@@ -65,7 +39,7 @@ def test_a_dataset_that_fills_the_disk_leaves_the_old_version_and_no_scratch(sma
 def test_a_model_on_a_full_disk_leaves_the_old_version_and_no_scratch(small_disk: Path) -> None:
     workspace = workspaces.init(small_disk / "workspace")
     old = publish(workspace, "desk", "old")
-    _fill(small_disk)
+    fill(small_disk)
     with pytest.raises(StoreError, match="no space left on device"):
         publish(workspace, "desk", "new" * 100_000)
     assert artifacts.listing(workspace, "models") == [old]
@@ -75,7 +49,7 @@ def test_a_model_on_a_full_disk_leaves_the_old_version_and_no_scratch(small_disk
 def test_a_status_on_a_full_disk_stays_the_old_one(small_disk: Path) -> None:
     workspace = workspaces.init(small_disk / "workspace")
     job = jobs.create(workspace, "counting", CountConfig())
-    _fill(small_disk)
+    fill(small_disk)
     with pytest.raises(OSError, match="No space left"):
         job.set_status(Status(stage="counting", state="failed", message="x" * 5000))
     assert job.status().state == "queued"

@@ -19,6 +19,7 @@ from honed.train import attention_cuda, layout, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.loop import Training
+from honed.train.ranks import ALONE
 from tests.tiny import tiny_folder
 from tests.train.jobs import finish, settings, start
 
@@ -113,8 +114,9 @@ def test_a_held_out_loss_that_is_not_a_number_ends_the_run(home: Workspace) -> N
     job = jobs.create(home, "train", settings(home, name="nan"))
     heldout: Any = SimpleNamespace(loss=lambda _placed: float("nan"))
     nothing: Any = None
+    alone: Any = SimpleNamespace(ranks=ALONE)
     rate: Any = SimpleNamespace(learning_rate=0.1)
-    training: Training[Any, Any] = Training(nothing, nothing, heldout, nothing, rate, job, lambda: False)
+    training: Training[Any, Any] = Training(alone, nothing, heldout, nothing, rate, job, lambda: False)
     with pytest.raises(HonedError, match="held-out loss after step 0 is not a number") as caught:
         training._evaluate()
     assert "lower learning_rate" in caught.value.hint

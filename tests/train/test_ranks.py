@@ -53,7 +53,7 @@ def equal(home: Workspace, one: str, other: str) -> bool:
 
 
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
-    how = {"ranks": 2, "stream": True, **LORA}  # rows in memory: tests/numerics/test_ranks.py
+    how = {"ranks": 2, "stream": True, **LORA}  # in memory, and in shares: tests/numerics/test_ranks.py
     straight = start(home, name="two-straight", **how)
     steps = finish(straight)["steps"]
     killed = start(home, name="two-killed", **how)

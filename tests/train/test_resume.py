@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -14,7 +15,10 @@ from honed.jobs import launch
 from honed.jobs.events import Note, Step
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
+from honed.train.attention import PARTS
 from honed.train.prepare import CHOSEN, prepare
+from honed.train.ranks import ALONE
+from honed.train.setup import set_up
 from tests.train.jobs import finish, losses, settings, start, weights_of
 
 DPO = {"objective": "dpo", "data": "liked"}
@@ -78,3 +82,22 @@ def test_a_resume_keeps_what_the_first_attempt_chose_by_measuring_the_machine(ho
     found = prepare(job)
     assert (found.settings.weights, found.settings.precision) == ("lora", "bf16")
     assert found.base.model.dtype == torch.bfloat16
+
+
+def test_a_resume_keeps_the_attention_path_of_the_first_attempt_or_says_that_it_is_not_to_be_had(
+    home: Workspace,
+) -> None:
+    job = jobs.create(home, "train", settings(home, name="path", weights="auto"))
+    first = set_up(prepare(job), ALONE, lambda: False)
+    chosen = json.loads((job.path / CHOSEN).read_text())
+    assert chosen["attention"] == first.layout.attention != PARTS
+    (job.path / CHOSEN).write_text(json.dumps({**chosen, "attention": PARTS}))
+    again = set_up(prepare(job), ALONE, lambda: False)
+    assert again.layout.attention == again.placed.model.config._attn_implementation == PARTS
+    assert again.reasons[-1] == "attention by parts, as in the first attempt"
+    (job.path / CHOSEN).write_text(json.dumps({**chosen, "attention": "honed_elsewhere"}))
+    other = set_up(prepare(job), ALONE, lambda: False)
+    assert other.layout.attention == first.layout.attention
+    notes = [event.text for event in job.events() if isinstance(event, Note)]
+    assert "that of the first attempt, elsewhere, isn't to be had here" in notes[-1] and "not to the bit" in notes[-1]
+    assert json.loads((job.path / CHOSEN).read_text())["attention"] == "honed_elsewhere"  # where it is, it is taken

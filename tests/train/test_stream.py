@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+import yaml
 
 from honed.errors import ConfigError, DataError
 from honed.jobs import job as jobs
@@ -20,6 +20,7 @@ from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
+from honed.train.loop import NOT_FINITE
 from honed.train.rows import Limit, Rows
 from honed.train.source import Stream, find
 from tests.numerics.rows import chat
@@ -75,7 +76,7 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
             break
     _followed(killed)
     assert killed.status().state == "interrupted"
-    (saved,) = checkpoint.found(killed.path / "checkpoints")
+    saved = checkpoint.found(killed.path / "checkpoints")[-1]
     place = checkpoint.position(saved)
     assert place["epoch"] == 1 and set(place["left_out"]) == {"too long", "unsupervised"}
     launch.resume(killed)
@@ -123,22 +124,36 @@ def test_a_dataset_whose_labels_are_all_masked_fails_before_training_and_names_i
     assert listed == [_turns(number, "no").id for number in range(300)]
 
 
-def test_a_loss_in_a_stream_that_is_not_a_number_names_its_rows_and_keeps_the_last_good_checkpoint(
+def _at_the_rate(job: Job, rate: float) -> Job:
+    path = job.path / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "learning_rate": rate}))
+    return job
+
+
+def test_a_loss_in_a_stream_that_is_not_a_number_names_its_rows_and_a_resume_at_a_lower_rate_starts_from_good_weights(
     many: Workspace,
 ) -> None:
-    how = {**STREAM, "weights": "full", "learning_rate": 1e30, "checkpoint_every": 1}
-    job = _followed(start(many, name="stream-nan", **how))
-    status = job.status()
+    job = start(many, name="stream-nan", eval_rows=0, checkpoint_every=1, **{**STREAM, "weights": "full"})
+    for event in launch.follow(job):
+        if isinstance(event, Step) and event.stage == "train" and event.step >= 2:
+            break
+    launch.stop(job)
+    good = checkpoint.found(job.path / "checkpoints")[-1]
+    launch.resume(_at_the_rate(job, 1e30))
+    status = _followed(job).status()
     assert status.state == "failed" and "is not a number; its rows:" in status.message
     assert "lower learning_rate" in status.hint
     named = status.message.partition("its rows: ")[2].split(" and ")[0].split(", ")
     known = {row.id for row in datasets.rows(artifacts.resolve(many, "datasets", "many"), "train")}
     assert len(named) == 8 and set(named) <= known
-    done = max(losses(job))
-    (saved,) = checkpoint.found(job.path / "checkpoints")
-    assert saved.name == f"step-{done:08d}" and f"step {done + 1} " in status.message
-    tensors = load_file(saved / "state.safetensors")
-    assert all(tensor.isfinite().all() for name, tensor in tensors.items() if name.startswith("master."))
+    listed = (job.path / NOT_FINITE).read_text().split()
+    assert listed[:8] == named and set(listed) <= known
+    done = checkpoint.facts(good)["step"]
+    assert f"step {done + 2} " in status.message  # the first with weights that the first step at this rate left
+    assert checkpoint.found(job.path / "checkpoints") == [good]
+    assert any(f"checkpoint of step {done + 1} is dropped" in note for note in _notes(job))
+    launch.resume(_at_the_rate(job, 1e-3))
+    assert finish(job)["loss"] < losses(job)[1]
 
 
 def test_a_learning_rate_that_diverges_is_said_in_the_events_and_in_the_result(many: Workspace) -> None:

@@ -11,11 +11,13 @@ from honed.errors import HonedError, StoreError
 from honed.jobs import launch
 from honed.models.load import load
 from honed.records import Conversation, Message, Split
-from honed.store import datasets
+from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
+from honed.train.loop import NOT_FINITE
 from honed.train.optim import Optimizer
 from tests.numerics.rows import packed_model
+from tests.small_disk import fill
 from tests.train.jobs import finish, start
 
 
@@ -87,21 +89,42 @@ def test_a_loss_that_is_not_a_number_names_its_rows(home: Workspace) -> None:
     status = job.status()
     assert status.state == "failed" and "is not a number; its rows:" in status.message
     assert "lower learning_rate" in status.hint
+    named = status.message.partition("its rows: ")[2].split(" and ")[0].split(", ")
+    listed = (job.path / NOT_FINITE).read_text().split()
+    known = {row.id for row in datasets.rows(artifacts.resolve(home, "datasets", "numbers"), "train")}
+    assert listed[:8] == named and set(listed) <= known
 
 
-def test_a_full_disk_while_saving_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _trained_a_little() -> Optimizer:
     model = packed_model()
     optimizer = Optimizer(list(model.named_parameters()), weight_decay=0.0)
     for parameter in model.parameters():
         parameter.grad = parameter.detach() * 0 + 1
     optimizer.step(1e-3, 1.0)
-    checkpoint.save(tmp_path, 1, optimizer, keep=1)
+    return optimizer
+
+
+def test_a_full_disk_while_saving_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer = _trained_a_little()
+    checkpoint.save(tmp_path, 1, optimizer)
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")  # what the library really raises
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(HonedError, match="no space left"):
-        checkpoint.save(tmp_path, 2, optimizer, keep=1)
+        checkpoint.save(tmp_path, 2, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert checkpoint.load(tmp_path / "step-00000001", optimizer) == 1
+
+
+@pytest.mark.parametrize("room", [0.0, 0.5, 1.0], ids=["none left", "left for half of it", "left for its tensors only"])
+def test_a_disk_that_is_really_full_while_saving_leaves_the_last_checkpoint(small_disk: Path, room: float) -> None:
+    optimizer, folder = _trained_a_little(), small_disk / "checkpoints"
+    first = checkpoint.save(folder, 1, optimizer)
+    pages = -(-(first / "state.safetensors").stat().st_size // 4096)
+    fill(small_disk, leave=int(room * pages) * 4096)
+    with pytest.raises(StoreError, match="no space left on device"):
+        checkpoint.save(folder, 2, optimizer)
+    assert [path.name for path in folder.iterdir()] == ["step-00000001"]
+    assert checkpoint.load(first, optimizer) == 1
