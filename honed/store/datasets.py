@@ -143,7 +143,7 @@ def shards(
     """
     found: list[Shard] = []
     left = limit
-    path = dataset.path / _FILES[part]
+    path = dataset.path / FILES[part]
     if part != "rows" and not path.exists():
         return found
     with _opened(path) as file:
@@ -176,7 +176,7 @@ def training(dataset: Artifact, part: Part, wanted: Iterable[Shard]) -> Iterator
 
 
 def _read(dataset: Artifact, part: Part, split: Split, wanted: Iterable[Shard]) -> Iterator[Any]:
-    with _opened(dataset.path / _FILES[part]) as file:
+    with _opened(dataset.path / FILES[part]) as file:
         for group, here in groupby(wanted, key=lambda shard: shard.group):
             table = file.read_row_group(group)
             if part == "rows":
