@@ -207,12 +207,27 @@ def test_every_path_can_be_set_on_a_model_by_its_name() -> None:
 
 @UNCOMPILED
 def test_flex_attentions_mask_of_one_number_a_token_says_all_of_a_forest() -> None:
-    """Values only: FlexAttention has no backward pass on CPUs, and no card is needed for the mask to be right."""
+    """No card is needed for the mask to be right."""
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, heads, 138, 16) for heads in (4, 2, 2))
     for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
         found = attention_cuda.by_flex(q, k, v, segments, 0.3)
         torch.testing.assert_close(found, by_definition(q, k, v, segments, 0.3), rtol=1e-4, atol=1e-5)
+
+
+@UNCOMPILED
+def test_flex_attentions_gradients_are_those_of_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch refuses them on CPUs, where its compiled form has none; the uncompiled one computes them all the same."""
+    monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
+    torch.manual_seed(0)
+    for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
+        start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
+        found, expected = (
+            attention_cuda._with_gradients(path, start, segments, 0.3)
+            for path in (attention_cuda.by_flex, attention.by_parts)
+        )
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @given(rows=FOREST, budget=st.integers(10, 120))
