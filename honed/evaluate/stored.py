@@ -26,9 +26,7 @@ def evaluation(
 
     ``segments`` are the tags that all is also given by, ``rules`` those of a file of segments.
     """
-    if rules:
-        tagged = (row.model_copy(update={"tags": rules_.shown(rules, row.tags)}) for row in suite.rows)
-        suite = replace(suite, rows=tuple(tagged))
+    suite = _segmented(suite, rules)
     rows = [row.conversation for row in suite.rows]
     known = {row.check.verifier: registry.get("verifiers", row.check.verifier) for row in suite.rows}
     floors, verdicts = scoring.floors(rows, known)
@@ -80,6 +78,11 @@ def evaluation(
         "reliable": reliable.reliable(answers.values()),
     }
     return Evaluation(matched.file, Outcome.model_validate(values), answers, {})
+
+
+def _segmented(suite: Suite, rules: Sequence[Rule]) -> Suite:
+    tagged = (row.model_copy(update={"tags": rules_.shown(rules, row.tags)}) for row in suite.rows)
+    return replace(suite, rows=tuple(tagged)) if rules else suite
 
 
 def _answer(

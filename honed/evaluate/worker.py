@@ -64,9 +64,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     answering = Answering(part, rows, known, verdicts, settings.unverified_answers)
     base = _base(job, settings, source, [row.id for row in answering.wanted])
     stages: dict[str, float] = {}
-    losses: dict[str, RowLoss] = {}
-    left_out: tuple[LeftOut, ...] = ()
-    from_cache = 0
+    lost: _Lost = ({}, (), 0)
     with ExitStack() as closing:
         with _timed(stages, "load"):
             model = closing.enter_context(answerer(job, settings))
@@ -75,9 +73,10 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             answering.run(model, settings.max_tokens, check)
         if settings.loss and source.suite is None and model.prepared:  # the rows of a suite have no ideal answers
             with _timed(stages, "loss"):
-                losses, left_out, from_cache = _losses(part, model, rows, settings, check)
+                lost = _losses(part, model, rows, settings, check)
     if not part.first:
         return {}
+    losses, left_out, from_cache = lost
     tags = groups.worth(settings.segments, (row.tags for row in rows))
     values = {
         **_asked(model, settings, source),
@@ -141,6 +140,10 @@ def _harness(job: Job, settings: EvaluateConfig, check: Callable[[], None]) -> d
         "harness": ran.scores,
     }
     return Outcome.model_validate(values).model_dump(mode="json")
+
+
+_Lost = tuple[dict[str, RowLoss], tuple[LeftOut, ...], int]
+"""The rows' losses, which rows have none, and how many earlier jobs had measured."""
 
 
 class _Source(NamedTuple):
@@ -213,7 +216,7 @@ def _say_what_is_less(job: Job, settings: EvaluateConfig, rows: Sequence[Convers
 
 def _losses(
     part: Shard, model: Answerer, rows: Sequence[Conversation], settings: EvaluateConfig, check: Callable[[], None]
-) -> tuple[dict[str, RowLoss], tuple[LeftOut, ...], int]:
+) -> _Lost:
     """Return the rows' losses, which rows have none, and how many earlier jobs had measured: then none is loaded."""
     assert model.prepared is not None, "a server gives no likelihoods"
     chat = model.prepared.chat
