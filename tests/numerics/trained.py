@@ -237,7 +237,7 @@ def not_a_number(folder: Path, here: Ranks) -> None:
 
     def sums(self: Sft, model: Any, batch: Any) -> dict[str, Tensor]:
         found = usual(self, model, batch)
-        return {"loss": found["loss"] * (float("nan") if batch.ids[0].tolist() == list(row.ids) else 1.0)}
+        return {"loss": found["loss"] + (float("nan") if batch.ids[0].tolist() == list(row.ids) else 0.0)}
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(HonedError, match=r"loss of step 4 .*; its rows: 2"):
         patch.setattr(Sft, "sums", sums)
