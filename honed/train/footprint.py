@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -112,7 +111,7 @@ def while_loading(model: PreTrainedModel, config: TrainConfig, weights: str, pre
     wanted = "fp32" if config.shard == "fsdp" and weights == "full" else precision
     if model.dtype.itemsize == _bytes(wanted):
         return 0
-    return _bytes(wanted) * sum(p.numel() for p in model.parameters())
+    return _bytes(wanted) * int(sum(p.numel() for p in model.parameters()))
 
 
 def _offloads(config: TrainConfig, device: str) -> bool:
@@ -127,4 +126,4 @@ def _sizes(model: PreTrainedModel, name: str) -> tuple[int, int]:
 
 
 def _bytes(precision: str) -> int:
-    return (torch.float32 if precision == "fp32" else torch.bfloat16).itemsize
+    return 4 if precision == "fp32" else 2
