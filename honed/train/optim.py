@@ -127,6 +127,11 @@ def keep_wide(model: nn.Module, wide: nn.Module) -> None:
             setattr(parameter, _WIDE, other.detach())
 
 
+def kept_wide(model: nn.Module) -> list[Tensor]:
+    """What ``keep_wide`` kept: masters that no optimizer has taken yet."""
+    return [wide for parameter in model.parameters() if (wide := getattr(parameter, _WIDE, None)) is not None]
+
+
 def local(tensor: Tensor) -> Tensor:
     """This rank's share of a sharded tensor; any other as it is."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

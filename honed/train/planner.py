@@ -32,7 +32,7 @@ from honed.train.cost import Memory
 from honed.train.footprint import DoesNotFitError
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
 from honed.train.objectives.table import OBJECTIVES
-from honed.train.optim import Optimizer, local
+from honed.train.optim import Optimizer, kept_wide, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
@@ -84,7 +84,8 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
 
 def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
-    runtime = _held(run.settings.device) - _bytes(_there(run))
+    model = _bytes(_there(run)) + _bytes(kept_wide(run.base.model))
+    runtime = _held(run.settings.device) - model
     passes = _passes(run, ready)
     memory = _memory(run, ready, passes.batches, runtime)
     result = {

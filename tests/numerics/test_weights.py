@@ -12,7 +12,7 @@ from honed.train import adapters
 from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
 from honed.train.objectives.sft import Sft
-from honed.train.optim import Optimizer, learning_rate
+from honed.train.optim import Optimizer, keep_wide, kept_wide, learning_rate
 from tests.numerics.adapted import steps
 from tests.numerics.rows import packed_model, uneven
 
@@ -43,6 +43,16 @@ def test_every_trainable_tensor_changes_after_step_1_at_the_smallest_rate_of_the
     for name, old, master in zip(optimizer.names, before, optimizer.masters, strict=True):
         assert master.dtype == torch.float32
         assert not torch.equal(old, master), name
+
+
+def test_masters_of_16_bit_weights_begin_at_the_weights_that_are_stored() -> None:
+    stored, model = packed_model(), packed_model().to(torch.bfloat16)
+    assert any(not torch.equal(p, p.to(torch.bfloat16).float()) for p in stored.parameters())
+    keep_wide(model, stored)
+    assert len(kept_wide(model)) == len(list(stored.parameters()))
+    optimizer = Optimizer(list(model.named_parameters()), weight_decay=0.0)
+    for master, parameter, wide in zip(optimizer.masters, model.parameters(), stored.parameters(), strict=True):
+        assert torch.equal(master, wide) and torch.equal(parameter, wide.to(torch.bfloat16))
 
 
 def test_small_updates_add_up_in_bf16() -> None:
