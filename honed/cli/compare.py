@@ -169,12 +169,12 @@ def terminal_table(comparison: Comparison) -> RenderableType:
         for segment in segments:
             table.add_row(*_cells(words.plain(segment.name), segment))
     few = [f"{tag}: {words.too_few(sizes)}" for tag, sizes in comparison.small.items() if sizes]
-    assert comparison.floors is not None, "rows with a verifier have floors"
     legend = (
         "▲ better, ▼ worse, ≥ not worse by 5 points, no mark: not shown. p: exact McNemar, adjusted by "
-        "Holm within each tag. "
-        f"Floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back."
+        "Holm within each tag."
     )
+    if comparison.floors:
+        legend += f" Floors: always {comparison.floors.constant_answer!r}, and the prompt echoed back."
     return Group(*said, Text(), table, *map(Text, few), Text(), Text(legend, style="dim"))
 
 
@@ -239,7 +239,10 @@ def _cells(name: str, segment: Segment) -> list[Text]:
         Text(name),
         Text(str(segment.n)),
         *(Text(f"{100 * rate.rate:.0f}") for rate in (segment.base, segment.tuned)),
-        *(Text(f"{100 * segment.floors[floor].rate:.0f}", style="dim") for floor in ("constant", "echo")),
+        *(
+            Text(f"{100 * segment.floors[floor].rate:.0f}" if floor in segment.floors else "", style="dim")
+            for floor in ("constant", "echo")
+        ),
         Text(change),
         mark,
         Text(words.chance(segment.p_adjusted, "")),

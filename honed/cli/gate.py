@@ -217,7 +217,7 @@ def _beside(suite: SuiteOutcome) -> tuple[str, str, str]:
 
     if suite.guarded is None:
         return "", "", ""
-    constant, echo = (words.percent(suite.floors[name].rate) for name in ("constant", "echo"))
+    constant, echo = (words.floor(suite.floors, name) for name in ("constant", "echo"))
     return words.points(suite.guarded.difference, 1), constant, echo
 
 

@@ -67,7 +67,8 @@ def _change(one: Versus | None) -> list[str]:
 
 
 def _floors(group: Group) -> list[str]:
-    return [f"{100 * group.floors[floor].rate:.0f}" for floor in ("constant", "echo")]
+    known = group.floors
+    return [f"{100 * known[floor].rate:.0f}" if floor in known else "" for floor in ("constant", "echo")]
 
 
 def _rates(passed: tuple[Rate, ...], versus: tuple[Versus, ...]) -> list[str]:

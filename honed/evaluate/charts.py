@@ -40,9 +40,12 @@ def pass_rates(segments: Sequence[Segment]) -> dict[str, Any]:
     places = list(range(len(segments)))[::-1]
     figure = go.Figure()
     for floor, symbol in (("constant", "line-ns"), ("echo", "x-thin")):
+        known = [
+            (segment.floors[floor], y) for segment, y in zip(segments, places, strict=True) if floor in segment.floors
+        ]
         figure.add_scatter(
-            x=[100 * segment.floors[floor].rate for segment in segments],
-            y=places,
+            x=[100 * passed.rate for passed, _ in known],
+            y=[y for _, y in known],
             name=words.FLOORS[floor],
             mode="markers",
             marker={"symbol": symbol, "size": 12, "color": _LIGHT["floor"], "line": line("floor", 2)},

@@ -266,8 +266,10 @@ def _hollow(one: Measured, whole: Segment, gate: GateConfig) -> str:
             return f"Suite {one.name} is not shown to improve by answers that aren't vacuous: {said}; {asked}."
         sure = f"a fall of {_margin(one.margin)} or more of these can't be ruled out"
         return f"Suite {one.name} may have fallen by answers that aren't vacuous: {said}; {sure}."
+    if one.role == "keep" or not whole.floors:
+        return ""
     name, floor = max(whole.floors.items(), key=lambda item: item[1].rate)
-    if one.role == "keep" or whole.tuned.rate > floor.rate:
+    if whole.tuned.rate > floor.rate:
         return ""
     digits = 0 if whole.tuned.passed == floor.passed else 1
     passed = f"{words.percent(whole.tuned.rate, digits)} of {_rows(whole.n)}"

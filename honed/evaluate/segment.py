@@ -97,7 +97,11 @@ def segment(name: str, rows: Sequence[Judged]) -> Segment:
         base_guarded=rate(row.before_guarded for row in rows),
         tuned_guarded=rate(row.after_guarded for row in rows),
         guarded=_change([row.before_guarded for row in rows], [row.after_guarded for row in rows], names),
-        floors={floor: rate(row.floors[floor] for row in rows) for floor in ("constant", "echo")},
+        floors={
+            floor: rate(row.floors[floor] for row in rows)
+            for floor in ("constant", "echo")
+            if all(floor in row.floors for row in rows)
+        },
         both=counts.both,
         won=counts.won,
         lost=counts.lost,

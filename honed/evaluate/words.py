@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from honed.evaluate.compare import Comparison, LossChange
     from honed.evaluate.graded import GradedChange
     from honed.evaluate.power import Power
-    from honed.evaluate.rates import Worst
+    from honed.evaluate.rates import Rate, Worst
     from honed.evaluate.segment import Segment
 
 GAP = "\u00a0"  # a number and its unit stay on one line
@@ -93,11 +93,16 @@ def headline(comparison: Comparison) -> str:
     )
 
 
+def floor(floors: Mapping[str, Rate], name: str) -> str:
+    """Return what a floor passes; "" where it isn't known, as of another harness's rows without floors."""
+    return percent(floors[name].rate) if name in floors else ""
+
+
 def verdicts(comparison: Comparison) -> list[str]:
     """Return the sentences below the headline: what that shows, for whom least, and against what floor."""
     whole = comparison.overall
     said = [_shown(whole)] if whole else []
-    if whole and comparison.floors:
+    if whole and whole.floors:
         name = max(whole.floors, key=lambda floor: whole.floors[floor].rate)
         floor = whole.floors[name].rate
         beats = "above" if whole.tuned.interval.low > floor else "not clearly above"

@@ -90,6 +90,8 @@ def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
     Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken.
     """
     now, first = here.agreed((layout.attention, chosen(run.job).get("attention")))
+    if not all(here.exchange(now in attention.known())):  # another machine has no compiler, say
+        now = attention.FUSED if run.settings.device == "cpu" else attention.PARTS
     path, reasons = now, layout.reasons
     if first is None:
         if here.first:

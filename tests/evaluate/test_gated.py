@@ -124,6 +124,23 @@ def answered(answer: Answer, row: Conversation, text: str, known: Mapping[str, V
     return answer.model_copy(update={"answer": text, "passed": score.passed, "why": score.why, "vacuous": empty})
 
 
+def test_rows_of_which_no_floor_is_known_are_compared_and_judged_without(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As another harness leaves them that was told to try none."""
+    ids = []
+    for name, skill, seed in (("strong", 0.8, 2), ("weak", 0.3, 1)):
+        made = evaluation(ROWS, skill, name=name, seed=seed, floors=None)
+        bare = {row: answer.model_copy(update={"floors": {}}) for row, answer in made.answers.items()}
+        ids.append(as_job(workspace, replace(made, answers=bare)).id)
+    code, out = gate(workspace, capsys, *ids)
+    assert code == 0 and out.startswith("PROMOTE")
+    assert run(["compare", *reversed(ids), "--out", str(tmp_path / "page"), "--workspace", str(workspace.path)]) == 0
+    shown = capsys.readouterr().out
+    assert "Floors:" not in shown and "higher floor" not in shown
+    assert "weak" in (tmp_path / "page" / "report.html").read_text()
+
+
 def test_evaluations_of_training_rows_are_refused(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     weak, strong = (
         as_job(workspace, evaluation(ROWS, skill, name=name, split="train")).id
