@@ -13,7 +13,10 @@ import pytest
 import torch
 
 import train_speed
+from attention_speed import pairs
 from honed.models.load import load_chat
+from honed.train.attention import Segments
+from loss_curves import apart
 from measure import data, gemm, honed_job, peer
 from measure.heldout import heldout_loss
 from tests.house.tree import ROOT
@@ -45,6 +48,24 @@ def test_without_a_cuda_card_the_gpu_benchmark_says_so() -> None:
     done = _run("gpu_train.py")
     assert done.returncode == 2
     assert "no CUDA card" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_pairs_that_see_one_another_are_counted_along_every_line_of_a_forest() -> None:
+    assert pairs(Segments((3, 2, 1, 4), (-1, 0, 1, -1))) == 6 + (3 + 2 * 3) + (1 + 5) + 10
+
+
+def test_two_ways_of_training_are_compared_step_by_step() -> None:
+    one = {"losses": [2.0, 1.5, 1.75], "heldout": [2.0, 1.5]}
+    other = {"losses": [2.0, 1.75, 1.5], "heldout": [2.0, 1.25]}
+    found = apart(one, other)
+    assert found == {
+        "mean": 0.0,
+        "mean_absolute": pytest.approx(0.5 / 3),
+        "largest": 0.25,
+        "from_step_to_step": 0.375,
+        "heldout": -0.25,
+        "heldout_learned": 0.5,
+    }
 
 
 def _options(tiny: str, **more: Any) -> argparse.Namespace:
