@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from honed.errors import StoreError
 from honed.segments import Rule
 from honed.store import artifacts
@@ -11,13 +13,16 @@ from honed.store.workspace import Workspace
 
 def rules(workspace: Workspace, dataset: Artifact) -> tuple[Rule, ...]:
     """Return the rules that a mix had, of the dataset itself or of what it was made of; none if no mix had any."""
-    if stored := dataset.manifest.config.get("rules"):
-        return tuple(Rule.model_validate(rule) for rule in stored)
-    for ref in dataset.manifest.parents:
-        try:
-            found = rules(workspace, artifacts.resolve(workspace, "datasets", ref))
-        except StoreError:
-            continue  # it is gone, and what it was made by with it
-        if found:
-            return found
+    seen: set[str] = set()
+    line = [dataset]
+    while line:
+        one = line.pop()
+        if one.ref in seen:  # a parent that is named without its version may be the dataset itself by now
+            continue
+        seen.add(one.ref)
+        if stored := one.manifest.config.get("rules"):
+            return tuple(Rule.model_validate(rule) for rule in stored)
+        for ref in reversed(one.manifest.parents):
+            with suppress(StoreError):  # it is gone, and what it was made by with it
+                line.append(artifacts.resolve(workspace, "datasets", ref))
     return ()

@@ -186,12 +186,13 @@ def test_ratings_are_stored_apart_and_bad_answers_are_no_held_out_rows(workspace
 def test_imported_preferences_can_be_trained_on(workspace: Workspace, tmp_path: Path) -> None:
     from honed.models.chat import from_tokenizer
     from honed.train.objectives.table import OBJECTIVES
+    from honed.train.rows import Limit
     from tests.tiny import tiny_tokenizer
 
     path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, pairs(8))))
     work(queued(workspace, [path], heldout=0.0), lambda: False)
     dataset = artifacts.resolve(workspace, "datasets", "set")
-    read_ = OBJECTIVES["dpo"].read(dataset, from_tokenizer(tiny_tokenizer()), 512, None)
+    read_ = OBJECTIVES["dpo"].read(dataset, from_tokenizer(tiny_tokenizer()), Limit(512), None)
     assert (len(read_.encoded), read_.left_out) == (8, ())
 
 

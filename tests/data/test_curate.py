@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,12 @@ import numpy as np
 import orjson
 import pytest
 
-from honed.config import build
 from honed.data import dropped
 from honed.data.curate import triggers
 from honed.data.curate.evaluation import _suite, suites
 from honed.data.curate.recipe import CurateConfig
-from honed.data.curate.table import STEPS
 from honed.data.curate.worker import work
-from honed.errors import ConfigError, DataError, StoreError
+from honed.errors import DataError, StoreError
 from honed.evaluate.config import EvaluateConfig
 from honed.jobs import job as jobs
 from honed.jobs.worker import Stopped
@@ -296,21 +293,6 @@ def test_a_short_answer_is_told_with_its_prompt_and_stays_if_nothing_tells(works
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("english", "did you mean 'English'?"),
-        ("Germn", "did you mean 'German'?"),
-        ("Russian", "Russian is told by its script only: Cyrillic"),
-        ("unclear", "rows that can't be told stay, unless unclear is drop"),
-        ("Klingon", "there are Arabic, Chinese,"),
-    ],
-)
-def test_a_language_that_is_not_told_is_refused_by_name(workspace: Workspace, name: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(words)):
-        queued(workspace, "languages", languages={"keep": ["English", name]})
-
-
 def test_tokens_are_those_of_the_model(workspace: Workspace, tmp_path: Path) -> None:
     folder = str(tiny_folder(tmp_path / "tiny"))
     stored(workspace, [said("a", "b"), said("a", "b" * 200)])
@@ -375,34 +357,3 @@ def test_nothing_is_written_if_no_row_is_left_or_it_is_stopped(workspace: Worksp
         work(queued(workspace, "exact"), lambda: True)
     with pytest.raises(StoreError):
         artifacts.resolve(workspace, "datasets", "clean")
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"steps": ["near", "near"]}, "only once"),
-        ({"steps": ["nearly"]}, "Input should be"),
-        ({"steps": ["tokens"]}, "set tokens.model"),
-        ({"near": {"treshold": 0.8}}, "unknown key"),
-        ({"decontaminate": {"drop_at": 4}}, "can't be under report_at"),
-        ({"pii": {"kinds": {"e-mail": "mask"}}}, "'e-mail' is no kind; did you mean 'email'"),
-    ],
-)
-def test_a_recipe_that_makes_no_sense_is_refused(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        build(CurateConfig, {"dataset": "a", "name": "b", **values}, "recipe.yaml")
-
-
-def test_every_step_has_settings_that_are_described() -> None:
-    assert set(STEPS) < set(CurateConfig.model_fields)
-    for name in STEPS:
-        settings = getattr(CurateConfig(dataset="a", name="b"), name)
-        assert all(field.description for field in type(settings).model_fields.values())
-
-
-def test_an_evaluation_set_that_is_not_there_is_named(workspace: Workspace) -> None:
-    stored(workspace, [said("a", "b")])
-    with pytest.raises(ConfigError, match="no such file or suite"):
-        curated(workspace, "decontaminate", decontaminate={"against": ["nowhere/set.jsonl"]})
-    with pytest.raises(StoreError, match="there is no dataset"):
-        curated(workspace, "decontaminate", decontaminate={"against": ["other"]})
