@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from honed.evaluate.segment import Segment
     from honed.jobs.job import Job
 
+_NUMBERS = {
+    "rows": 4,
+    "of": 4,
+    "base": 6,
+    "tuned": 6,
+    "always": 6,
+    "echo": 6,
+    "p": 7,
+    "change (95 %)": 21,
+    "points (95 %)": 15,
+}
+"""How wide columns of numbers are at least: in a narrow terminal names are cut, and numbers are not."""
+
 
 @click.command()
 @click.argument("evaluations", metavar="BASE_EVAL TUNED_EVAL [EVAL]...", nargs=-1, required=True)
@@ -188,7 +201,12 @@ def details_table(comparison: Comparison) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for name in ("what else changed", "measure", "of", "base", "tuned", "change (95 %)", "p"):
-        table.add_column(name, justify="left" if name in ("what else changed", "measure") else "right", no_wrap=True)
+        table.add_column(
+            name,
+            justify="left" if name in ("what else changed", "measure") else "right",
+            no_wrap=True,
+            min_width=_NUMBERS.get(name),
+        )
     for line in details.lines(comparison):
         cells = (line.measure, str(line.n), line.base, line.tuned, line.change, line.p_value)
         table.add_row(Text(f"{line.tag}: {line.name}" if line.tag else line.name), *map(Text, cells))
@@ -205,7 +223,9 @@ def benefits_table(found: Benefits) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for name in ("benefits", "rows", "base", "tuned", "always", "echo", "points (95 %)", "", "p"):
-        table.add_column(name, justify="left" if name == "benefits" else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name == "benefits" else "right", no_wrap=True, min_width=_NUMBERS.get(name)
+        )
     for line in gains.lines(found):
         cells = (line.rows, line.base, line.tuned, line.constant, line.echo, line.change)
         said = Text(f"{'  ' * line.depth}{line.name}", style="" if line.depth else "bold")

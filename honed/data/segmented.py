@@ -22,7 +22,7 @@ def rules(workspace: Workspace, dataset: Artifact) -> tuple[Rule, ...]:
         seen.add(one.ref)
         if stored := one.manifest.config.get("rules"):
             return tuple(Rule.model_validate(rule) for rule in stored)
-        for ref in reversed(one.manifest.parents):
+        for ref in reversed(list(one.manifest.parents)):
             with suppress(StoreError):  # it is gone, and what it was made by with it
                 line.append(artifacts.resolve(workspace, "datasets", ref))
     return ()

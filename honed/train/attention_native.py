@@ -38,8 +38,10 @@ class _NativeAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v, out, sums = ctx.saved_tensors
         spans, parents = ctx.segments.spans, ctx.segments.parents
-        return (*native.backward(*ctx.saved_tensors, grads[0], spans, parents, ctx.scale), None, None)
+        dq, dk, dv = native.backward(q, k, v, out, sums, grads[0], spans, parents, ctx.scale)
+        return dq, dk, dv, None, None
 
 
 def choose(config: Any, dtype: torch.dtype) -> tuple[str, str]:
