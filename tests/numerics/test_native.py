@@ -61,7 +61,7 @@ def test_outputs_and_gradients_over_any_forest_equal_plain_torch(
 ) -> None:
     torch.manual_seed(seed)
     segments = forest(shape)
-    for dtype, apart in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
+    for dtype, apart in ((torch.float32, 2e-5), (torch.bfloat16, 5e-2)):
         start = drawn(segments, *heads, dtype)
         found = computed(attention_native.by_native, start, segments)
         expected = computed(attention.by_parts, [one.double() for one in start], segments)
