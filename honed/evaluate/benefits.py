@@ -133,7 +133,11 @@ def joined(every: Sequence[Judged]) -> Judged:
         after=all(one.after for one in every),
         before_guarded=all(one.before_guarded for one in every),
         after_guarded=all(one.after_guarded for one in every),
-        floors={name: all(one.floors[name] for one in every) for name in every[0].floors},
+        floors={
+            name: all(one.floors[name] for one in every)
+            for name in every[0].floors
+            if all(name in one.floors for one in every)
+        },
         family=every[0].family,
     )
 

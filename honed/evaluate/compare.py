@@ -215,9 +215,14 @@ def read_all(found: Sequence[Job], tags: Sequence[str]) -> tuple[list[Evaluation
     return [segmented(one, rules) for one in evaluations] if rules else evaluations, named
 
 
-def compare_jobs(base: Job, tuned: Job, tags: Sequence[str] = (), smallest: int = SMALLEST) -> Comparison:
-    """Pair two finished evaluation jobs. Raises as ``read`` and ``compare`` do."""
-    return compare(read(base), read(tuned), tags, smallest)
+def compare_jobs(
+    base: Job, tuned: Job, tags: Sequence[str] = (), smallest: int = SMALLEST, rules: Sequence[Rule] = ()
+) -> Comparison:
+    """Pair two finished evaluation jobs, by the segments of ``rules`` too. Raises as ``read`` and ``compare`` do."""
+    one, other = read(base), read(tuned)
+    if rules:
+        one, other = segmented(one, rules), segmented(other, rules)
+    return compare(one, other, tags, smallest)
 
 
 def pairs(base: Evaluation, tuned: Evaluation) -> list[Pair]:

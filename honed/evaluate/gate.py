@@ -21,9 +21,8 @@ from pydantic import Field
 from honed import segments
 from honed.config import Config
 from honed.errors import DataError
-from honed.evaluate import compare as comparing
 from honed.evaluate import power, stats, words
-from honed.evaluate.compare import Comparison
+from honed.evaluate.compare import Comparison, compare_jobs
 from honed.evaluate.finding import AudienceOutcome, Finding, GuardedOutcome, Judgement, Role, SuiteOutcome
 from honed.evaluate.rates import Rate
 from honed.evaluate.segment import Change, Segment
@@ -103,11 +102,8 @@ def ruled(gate: GateConfig) -> GateConfig:
 
 
 def compared(base: Job, candidate: Job, gate: GateConfig) -> Comparison:
-    """Pair two evaluations by the groups that are guarded. Raises as ``compare.read`` and ``compare.compare`` do."""
-    one, other = comparing.read(base), comparing.read(candidate)
-    if gate.rules:
-        one, other = comparing.segmented(one, gate.rules), comparing.segmented(other, gate.rules)
-    return comparing.compare(one, other, gate.tags, gate.least_segment_rows)
+    """Pair two evaluations by the groups that are guarded. Raises as ``compare_jobs`` does."""
+    return compare_jobs(base, candidate, gate.tags, gate.least_segment_rows, gate.rules)
 
 
 def measured(name: str, role: Role, comparison: Comparison, gate: GateConfig, margin: float | None = None) -> Measured:

@@ -103,10 +103,9 @@ def verdicts(comparison: Comparison) -> list[str]:
     whole = comparison.overall
     said = [_shown(whole)] if whole else []
     if whole and whole.floors:
-        name = max(whole.floors, key=lambda floor: whole.floors[floor].rate)
-        floor = whole.floors[name].rate
-        beats = "above" if whole.tuned.interval.low > floor else "not clearly above"
-        said.append(f"The tuned model is {beats} the higher floor, {FLOORS[name]} ({percent(floor)}).")
+        name, higher = max(whole.floors.items(), key=lambda item: item[1].rate)
+        beats = "above" if whole.tuned.interval.low > higher.rate else "not clearly above"
+        said.append(f"The tuned model is {beats} the higher floor, {FLOORS[name]} ({percent(higher.rate)}).")
     if least := comparison.least_gain:
         change = f"{points(least.difference)} on {least.n} rows"
         fell = " It fell." if least.difference < 0 else ""

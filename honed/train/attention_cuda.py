@@ -20,6 +20,9 @@ from honed.train.attention import PARTS, Path, Segments
 FLEX, VARLEN = "honed_flex", "honed_varlen"
 
 _ROUNDS = 3
+_APART = 2e-2
+"""How far from plain torch a path may be, relative to the largest number."""
+
 _COMPARED = 256
 """Tokens of a segment, at most, on which paths are compared."""
 
@@ -85,9 +88,10 @@ def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool
     times: dict[str, float] = {}
     for name, path in paths.items():
         try:
-            _agrees(path, _drawn(heads, short, width, dtype), short, width**-0.5)
+            if not attention.agrees(path, *_drawn(heads, short, width, dtype), short, _APART):
+                continue
             times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5)
-        except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card, or not right on it
+        except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card
             continue
     if not times:
         return PARTS, "attention by parts: no other path runs here"
@@ -99,21 +103,6 @@ def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool
 
 def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> list[Tensor]:
     return [torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads]
-
-
-def _agrees(path: Path, start: list[Tensor], segments: Segments, scale: float) -> None:
-    """Assert that a path gives what plain torch gives, and its gradients: some kernels fail backward only."""
-    expected = _with_gradients(attention.by_parts, start, segments, scale)
-    for found, right in zip(_with_gradients(path, start, segments, scale), expected, strict=True):
-        within = 2e-2 * float(right.abs().max())
-        assert torch.allclose(found, right, rtol=2e-2, atol=within), "a path must agree with plain torch"
-
-
-def _with_gradients(path: Path, start: list[Tensor], segments: Segments, scale: float) -> list[Tensor]:
-    """Return a path's output and the gradients of query, key and value."""
-    q, k, v = (tensor.detach().requires_grad_() for tensor in start)
-    out = path(q, k, v, segments, scale)
-    return [out.detach(), *torch.autograd.grad(out, (q, k, v), start[0].flip(2))]
 
 
 def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float) -> float:

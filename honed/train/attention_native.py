@@ -54,29 +54,13 @@ def choose(config: Any, dtype: torch.dtype) -> tuple[str, str]:
     if why := native.why_not():
         return FUSED, f"attention by torch's kernel: {why}; with gcc installed, training on a CPU is faster"
     generator = torch.Generator().manual_seed(0)
-    start = [
+    q, k, v = (
         torch.randn(1, count, sum(_COMPARED.lengths), width, generator=generator).to(dtype)
-        for count in (heads, groups, groups, heads)
-    ]
-    if not native.takes(start[0]):
-        return FUSED, ""
-    found, expected = _computed(by_native, start), _computed(attention.by_parts, [one.float() for one in start])
-    same = all(
-        float((one - other).abs().max()) <= _APART[dtype] * float(other.abs().max())
-        for one, other in zip(found, expected, strict=True)
+        for count in (heads, groups, groups)
     )
-    if not same:
-        return (
-            FUSED,
-            "attention by torch's kernel: ours, as this C compiler made it, doesn't agree with plain torch",
-        )
+    if not native.takes(q):
+        return FUSED, ""
+    if not attention.agrees(by_native, q, k, v, _COMPARED, _APART[dtype]):
+        return FUSED, "attention by torch's kernel: ours, as this C compiler made it, doesn't agree with plain torch"
     attention.register({NATIVE: by_native})
     return NATIVE, ""
-
-
-def _computed(path: attention.Path, start: list[Tensor]) -> list[Tensor]:
-    q, k, v = (tensor.clone().requires_grad_() for tensor in start[:3])
-    with torch.enable_grad():
-        out = path(q, k, v, _COMPARED, start[0].shape[3] ** -0.5)
-        gradients = torch.autograd.grad(out, (q, k, v), start[3])
-    return [out.detach().float(), *(gradient.float() for gradient in gradients)]

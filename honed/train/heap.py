@@ -10,16 +10,17 @@ Passes of many sizes leave holes, and what is kept grows from step to step; ``Ho
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 from collections.abc import Callable
 
+import psutil
 import torch
 from torch import Tensor
 
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
 _GROWN = 1.1
+"""How much more than at its least the process holds when the holes are given back."""
 
 
 def keep_freed_memory() -> bool:
@@ -56,8 +57,7 @@ class Holes:
 
 def _resident() -> int:
     """Bytes of memory that the process holds."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - every step reads it
-        return int(file.read().split()[1]) * resource.getpagesize()
+    return int(psutil.Process().memory_info().rss)
 
 
 def brief(shape: torch.Size | tuple[int, ...], like: Tensor, turn: int = 1) -> Tensor:

@@ -128,7 +128,7 @@ def keep_wide(model: nn.Module, wide: nn.Module) -> None:
 
 
 def kept_wide(model: nn.Module) -> list[Tensor]:
-    """What ``keep_wide`` kept: masters that no optimizer has taken yet."""
+    """Return the fp32 weights that ``keep_wide`` kept for the masters."""
     return [wide for parameter in model.parameters() if (wide := getattr(parameter, _WIDE, None)) is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.builtin.load import load
+from honed.data.synthesize import screen
 from honed.errors import DataError
 from honed.evaluate import asked, compare
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.errors import analysis, clusters, reasons, wording
 from honed.evaluate.errors.analysis import Errors
 from honed.evaluate.outcome import Answer
+from honed.evaluate.suites import chosen
 from honed.records import Check, Conversation, Message, RowsWanted
+from honed.store.workspace import Workspace
 from tests.evaluate.planted import evaluation
 
 ROWS = load("heldout")
@@ -212,3 +216,12 @@ def test_the_rows_asked_for_do_not_depend_on_the_order_of_the_answers() -> None:
     turned = Evaluation(made.job, made.outcome, dict(reversed(made.answers.items())), made.losses)
     assert analysis.analyse(turned) == analysis.analyse(made)
     assert compare.fate(True, False) == "lost"
+
+
+def test_rows_wanted_after_a_group_of_suites_name_each_whose_text_must_be_kept_out(workspace: Workspace) -> None:
+    found = analysis.analyse(planted(data="suite benefits")).rows_wanted
+    members = chosen.GROUPS["benefits"]
+    assert found.data == f"suite {', '.join(members)}"
+    against = screen.against(workspace, found, ())
+    assert [Path(one).name for one in against] == list(members)
+    assert analysis.analyse(planted(data="suite ifeval")).rows_wanted.data == "suite ifeval"

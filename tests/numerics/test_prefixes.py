@@ -187,9 +187,10 @@ def test_a_path_whose_gradients_are_wrong_does_not_agree_with_plain_torch() -> N
 
     torch.manual_seed(0)
     start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
-    attention_cuda._agrees(attention.by_fused, start, FOREST_OF_SEVEN, 0.3)
-    with pytest.raises(AssertionError, match="agree with plain torch"):
-        attention_cuda._agrees(forgets_a_gradient, start, FOREST_OF_SEVEN, 0.3)
+    assert attention.agrees(attention.by_fused, *start, FOREST_OF_SEVEN, 1e-4)
+    assert not attention.agrees(forgets_a_gradient, *start, FOREST_OF_SEVEN, 1e-4)
+    start[2][0, 0, 5, 1] = torch.nan
+    assert not attention.agrees(attention.by_fused, *start, FOREST_OF_SEVEN, 1e-4)
 
 
 @UNCOMPILED
@@ -222,12 +223,7 @@ def test_flex_attentions_gradients_are_those_of_plain_torch(monkeypatch: pytest.
     torch.manual_seed(0)
     for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
         start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
-        found, expected = (
-            attention_cuda._with_gradients(path, start, segments, 0.3)
-            for path in (attention_cuda.by_flex, attention.by_parts)
-        )
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        assert attention.agrees(attention_cuda.by_flex, *start, segments, 1e-4)
 
 
 @given(rows=FOREST, budget=st.integers(10, 120))

@@ -90,7 +90,7 @@ def _named(job: Job) -> tuple[str, ...]:
     """Return the suites in the settings of an evaluation; a folder stands there as an absolute path."""
     if not job.id.startswith("evaluate-"):
         return ()
-    settings = yaml.safe_load((job.path / "config.yaml").read_bytes())
+    settings = yaml.safe_load((job.path / "config.yaml").read_bytes()) or {}
     return tuple(settings.get("suite") or ())
 
 

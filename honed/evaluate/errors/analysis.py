@@ -15,6 +15,7 @@ from honed.evaluate.errors.reasons import Reason
 from honed.evaluate.errors.wording import Wording
 from honed.evaluate.outcome import SEGMENTS
 from honed.evaluate.rates import Rate, rate
+from honed.evaluate.suites.chosen import in_full
 from honed.records import Record, RowsWanted
 from honed.store.workspace import write_whole, writing
 
@@ -78,7 +79,7 @@ def analyse(
         rows_wanted=RowsWanted(
             model=outcome.model,
             evaluation=evaluation.job,
-            data=outcome.data,
+            data=in_full(outcome.data),
             data_hash=outcome.data_hash,
             split=outcome.split,
             rule=wanted.RULE,

@@ -38,6 +38,12 @@ def max_tokens(names: Sequence[str]) -> int | None:
     return max(known) if len(known) == len(asked) else None
 
 
+def in_full(data: str) -> str:
+    """Return what an evaluation says that it measured, a group of suites by the names of all: each has a text."""
+    kind, _, name = data.partition(" ")
+    return f"{kind} {', '.join(GROUPS[name])}" if kind == TAG and name in GROUPS else data
+
+
 def read(names: Sequence[str]) -> Suite:
     """Read the suites as one whose rows say which they are of, by the tag ``suite``; a whole group has its own name.
 

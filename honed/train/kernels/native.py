@@ -105,7 +105,7 @@ def backward(  # noqa: PLR0913 - the gradient's inputs
     parents: Sequence[int],
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of queries, keys and values."""
+    """Return the gradients of queries, keys and values, of their shapes; ``grad`` is that of ``out``."""
     q, k, v, grad = map(_rows, (q, k, v, grad))
     _, heads, tokens, width = q.shape
     pack, blocks, _arrays = _pack(q, k, spans, parents, scale)
