@@ -33,7 +33,7 @@ def dropped(name: str, reason: str | None, limit: int | None, workspace: Workspa
     found = 0
     shown: list[dict[str, Any]] = []
     for left in rows(dataset.path):
-        here = {fault.kind for fault in left.faults}
+        here = list(dict.fromkeys(fault.kind for fault in left.faults))
         kinds.update(here)
         if reason is not None and reason not in here:
             continue
