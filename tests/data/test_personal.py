@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from honed.data.curate.personal import numbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from honed.data.curate.personal import numbers, patterns
 from honed.data.curate.personal.patterns import PATTERNS, masked, spans
 
 
@@ -59,6 +63,9 @@ def test_each_kind_is_found_in_its_usual_form(text: str, kind: str) -> None:
         "std::vector and a::b",
         "a 135 000 000 parameter model",
         "me@home and @handle",
+        "clone git@github.com:team/repo.git, logo@anna2x.png and noreply@shop.org",
+        "call the meeting of 2019-05-12 off, phone sales by 12.05.2019, call on 12/31/2019",
+        "Section 4.2.1.3, clause 10.4.12.3, \u00a74.2.1.3",
     ],
 )
 def test_what_fails_its_check_or_only_looks_alike_is_left_alone(text: str) -> None:
@@ -109,3 +116,34 @@ def test_changing_any_digit_of_a_card_or_an_iban_breaks_its_check() -> None:
         for place in range(4, len(number)):
             other = str((int(number[place]) + 1) % 10)
             assert not check(f"{number[:place]}{other}{number[place + 1 :]}")
+
+
+_THINGS = (
+    "jane@x.org",
+    "4111 1111 1111 1111",
+    "DE89 3704 0044 0532 0130 00",
+    "123-45-6789",
+    "Steuer-ID 86 095 742 719",
+    "2 55 08 14 168 025 38",
+    "BSN 111.222.333",
+    "12.345.678Z",
+    "X-1234567L",
+    "AB 12 34 56 C",
+    "RSSMRA85T10A562S",
+    "203.0.113.9",
+    "2001:db8::ff00:42:8329",
+    "+49 (0)30) 901820",
+    "(415) 555-2671",
+    "call (020) 7946/09-58",
+)
+_PIECES = st.one_of(st.sampled_from(_THINGS), st.sampled_from("0123456789 .-/()+:@aAzZ2\n\u212a\u0663"))
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join))
+def test_what_a_text_must_have_for_a_kind_hides_nothing(text: str) -> None:
+    everywhere = re.compile("")
+    looked = {kind: tuple(one._replace(within=everywhere) for one in PATTERNS[kind]) for kind in PATTERNS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "PATTERNS", looked)
+        expected = spans(text)
+    assert spans(text) == expected

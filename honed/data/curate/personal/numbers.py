@@ -17,6 +17,10 @@ _CARDS = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7]|35)\d{14}|3[47]\d{13}|3[068]\d{12}|6\d{15}(?:\d{3})?|(?:50|5[6-9])\d{14}"
 )
 """Beginnings and lengths of numbers: Visa, Mastercard, JCB, American Express, Diners, Discover, UnionPay, Maestro."""
+_NOBODY = frozenset({"git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply"})
+_FILES = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "pdf", "txt", "js", "css", "html", "json"})
+_MONTH, _DAY, _YEAR = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])", r"(?:1[5-9]|20)\d\d"
+_DATE = re.compile(rf"{_YEAR}([./-]){_MONTH}\1{_DAY}|(?:{_DAY}([./-]){_MONTH}\2|{_MONTH}([./-]){_DAY}\3){_YEAR}")
 _DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 _CF_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CF_VALUES = "1 0 5 7 9 13 15 17 19 21 1 0 5 7 9 13 15 17 19 21 2 4 18 20 11 3 6 8 12 14 16 10 22 25 24 23"
@@ -60,10 +64,19 @@ def ip(text: str) -> bool:
     return not (address.is_loopback or address.is_unspecified or address.is_multicast or text.startswith("255."))
 
 
+def email(text: str) -> bool:
+    """Tell a person's e-mail address: nobody's are those of ``git@host``, of mail without reply and of ``a@2x.png``."""
+    name, _, host = text.lower().partition("@")
+    return name not in _NOBODY and host.rpartition(".")[2] not in _FILES
+
+
 def phone(text: str) -> bool:
-    """Tell a telephone number by its count of digits (ITU-T E.164: 15 at most; no network has fewer than 7)."""
+    """Tell a telephone number by its count of digits (ITU-T E.164: 15 at most; no network has fewer than 7).
+
+    A date isn't one (``2019-05-12``, ``12.05.2019``).
+    """
     number = digits(text)
-    return 7 <= len(number) <= 15 and len(set(number)) > 2
+    return 7 <= len(number) <= 15 and len(set(number)) > 2 and _DATE.fullmatch(text) is None
 
 
 def us_ssn(text: str) -> bool:

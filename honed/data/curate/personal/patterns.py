@@ -39,15 +39,19 @@ class Span(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """How one kind looks, the check of a match, and, for plain numbers, the words that must stand before it."""
+    """How one kind looks, the check of a match, and, for plain numbers, the words that must stand before it.
+
+    ``within`` stands in every match and is told in a fraction of the time: most texts have none of it.
+    """
 
     look: re.Pattern[str]
     check: Callable[[str], bool]
+    within: re.Pattern[str]
     beside: re.Pattern[str] | None = None
 
 
-def _pattern(look: str, check: Callable[[str], bool], beside: str = "") -> Pattern:
-    return Pattern(re.compile(look), check, re.compile(f"(?i){beside}") if beside else None)
+def _pattern(look: str, check: Callable[[str], bool], within: re.Pattern[str], beside: str = "") -> Pattern:
+    return Pattern(re.compile(look), check, within, re.compile(f"(?i){beside}") if beside else None)
 
 
 def _iban() -> str:
@@ -77,7 +81,10 @@ _CODICE = r"(?i)(?<!\w)[A-Z]{6}[0-9LMNPQRSTUV]{2}[ABCDEHLMPRST][0-9LMNPQRSTUV]{2
 _NINO = r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"
 _DNI = r"(?<!\w)(?:[XYZ][ -]?\d{7}|\d{8}|\d{2}\.\d{3}\.\d{3})[ -]?[A-HJ-NP-TV-Z](?!\w)"
 _BSN = r"(?<!\w)\d{3}[ .]?\d{3}[ .]?\d{3}(?!\w)|(?<!\w)\d{4}[ .]\d{2}[ .]\d{3}(?!\w)"
-_IPV4 = r"(?<![\w.])(?<![vV]ersion )(?<![vV]er )(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)"
+_IPV4 = (  # versions and numbers of sections look like addresses
+    r"(?<![\w.§])(?<![vV]ersion )(?<![vV]er )(?<!§ )(?<![sS]ection )(?<![cC]lause )(?<![aA]rticle )(?<![cC]hapter )"
+    r"(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)"
+)
 _IPV6 = r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:(?::|(?=[0-9A-Fa-f]{1,4}:))|::)[0-9A-Fa-f:]{0,38}(?![\w:])"
 _ABROAD = (
     r"(?<![\w+.])(?<!\d )(?:\+|00)[1-9]\d{0,2}[ .\-/]?(?:\(0?\d{1,4}\)[ .\-/]?)?"
@@ -90,31 +97,38 @@ _CALLED = (
     r"t[ée]l[ée]phone|tel[ée]fono|reach (?:me|us|him|her|them))\b[^\d\n]*$"
 )
 
+_DIGITS = re.compile(r"\d(?:[ ./()-]{0,3}\d){5}")
+_LONG = re.compile(r"(?<!\w)\w{16}(?!\w)")
+
 PATTERNS: Mapping[Kind, tuple[Pattern, ...]] = {
-    "email": (_pattern(_EMAIL, bool),),
-    "iban": (_pattern(_iban(), numbers.iban),),
-    "fr_nir": (_pattern(_NIR, numbers.fr_nir),),
-    "card": (_pattern(_CARD, numbers.card), _pattern(_USUAL_CARD, numbers.card)),
+    "email": (_pattern(_EMAIL, numbers.email, re.compile("@")),),
+    "iban": (_pattern(_iban(), numbers.iban, re.compile(r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}")),),
+    "fr_nir": (_pattern(_NIR, numbers.fr_nir, re.compile(r"[12] ?\d{2} ?\d{2} ?\d")),),
+    "card": (_pattern(_CARD, numbers.card, _DIGITS), _pattern(_USUAL_CARD, numbers.card, _DIGITS)),
     "us_ssn": (
-        _pattern(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", numbers.us_ssn),
-        _pattern(r"(?<!\w)\d{3} ?\d{2} ?\d{4}(?!\w)", numbers.us_ssn, r"\bssn\b|social security"),
+        _pattern(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", numbers.us_ssn, _DIGITS),
+        _pattern(r"(?<!\w)\d{3} ?\d{2} ?\d{4}(?!\w)", numbers.us_ssn, _DIGITS, r"\bssn\b|social security"),
     ),
-    "it_fiscal_code": (_pattern(_CODICE, numbers.it_fiscal_code),),
-    "uk_nino": (_pattern(_NINO, numbers.uk_nino),),
-    "es_dni": (_pattern(_DNI, numbers.es_dni),),
+    "it_fiscal_code": (_pattern(_CODICE, numbers.it_fiscal_code, _LONG),),
+    "uk_nino": (_pattern(_NINO, numbers.uk_nino, _DIGITS),),
+    "es_dni": (_pattern(_DNI, numbers.es_dni, _DIGITS),),
     "de_tax_id": (
         _pattern(
             r"(?<!\w)\d{2} ?\d{3} ?\d{3} ?\d{3}(?!\w)",
             numbers.de_tax_id,
+            _DIGITS,
             r"steuer|\bidnr|\btin\b|\btax\b|\bst\.? ?-?id",
         ),
     ),
-    "nl_bsn": (_pattern(_BSN, numbers.nl_bsn, r"\bbsn\b|burgerservice|sofi-?nummer|citizen service"),),
-    "ip": (_pattern(_IPV4, numbers.ip), _pattern(_IPV6, numbers.ip)),
+    "nl_bsn": (_pattern(_BSN, numbers.nl_bsn, _DIGITS, r"\bbsn\b|burgerservice|sofi-?nummer|citizen service"),),
+    "ip": (
+        _pattern(_IPV4, numbers.ip, re.compile(r"\d\.\d{1,3}\.\d")),
+        _pattern(_IPV6, numbers.ip, re.compile(r":[0-9A-Fa-f]{0,4}:")),
+    ),
     "phone": (
-        _pattern(_ABROAD, numbers.phone),
-        _pattern(_AMERICAN, numbers.phone),
-        _pattern(_SPOKEN, numbers.phone, _CALLED),
+        _pattern(_ABROAD, numbers.phone, _DIGITS),
+        _pattern(_AMERICAN, numbers.phone, _DIGITS),
+        _pattern(_SPOKEN, numbers.phone, _DIGITS, _CALLED),
     ),
 }
 """In the order in which they are looked for: of two that overlap, the first holds."""
@@ -126,12 +140,15 @@ def spans(text: str, kinds: Collection[str] = tuple(PATTERNS)) -> list[Span]:
     """Return what of ``kinds`` stands in ``text``, in the text's order; nothing overlaps."""
     found: list[Span] = []
     taken = bytearray(len(text))  # 1 where something was found: a text may hold any number of things
+    there: dict[re.Pattern[str], bool] = {}
     has_digit = _DIGIT.search(text) is not None
     for kind, patterns in PATTERNS.items():
         if kind not in kinds or not ("@" in text if kind == "email" else has_digit):
             continue
         for pattern in patterns:
-            for one in _matches(text, kind, pattern):
+            if pattern.within not in there:
+                there[pattern.within] = pattern.within.search(text) is not None
+            for one in _matches(text, kind, pattern) if there[pattern.within] else ():
                 if 1 not in taken[one.start : one.end]:
                     taken[one.start : one.end] = b"\1" * (one.end - one.start)
                     found.append(one)
