@@ -93,7 +93,7 @@ def _row(line: Mapping[str, Any], rows: Mapping[str, Row]) -> Row | None:
 
 def fuzzed(count: int, seed: int) -> dict[str, Any]:
     """Judge drawn answers by drawn instructions; return what raised."""
-    every = [*IFEVAL.instructions.values(), *IFBENCH.instructions.values()]
+    every = [*IFEVAL.values(), *IFBENCH.values()]
     draw = Random(seed)
     raised: Counter[str] = Counter()
     passed = 0
@@ -119,7 +119,24 @@ _PARTS: Sequence[str] = (
     *("# Title", "**bold**", "* item", "- item", "1. one", "```json", '{"a": 1}', "[x]", "<<title>>", "P.S.", "***"),
     *("\n", "\n\n", " ", "\t", ".", "!", "?", ",", ";", '"', "'", "SECTION 1", "Paragraph 2", "word", "Word", "WORD"),
     *("\u00e9", "\u4e2d", "\u0627", "\U0001f600", "\u200b", "\ud800", "\x00", "\u2028", "\u212a", "\u0661", "\u0345"),
-    *("the", "and", "yes", "no", "maybe", "answer:", "A)", "1,000", "3.5", "http://a.b", "(", ")", "<a>", "\\", "%s", "{}"),
+    *(
+        "the",
+        "and",
+        "yes",
+        "no",
+        "maybe",
+        "answer:",
+        "A)",
+        "1,000",
+        "3.5",
+        "http://a.b",
+        "(",
+        ")",
+        "<a>",
+        "\\",
+        "%s",
+        "{}",
+    ),
 )
 
 

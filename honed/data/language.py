@@ -59,6 +59,11 @@ _ASKED = re.compile(
 )
 COMMON_WORDS = frozenset(_LANGUAGES)
 """The commonest words of all these languages: they tell a language, and nothing about what is said."""
+_ORDER = tuple(_COMMON)
+_ONES = {word: sum(1 << 8 * _ORDER.index(name) for name in names) for word, names in _LANGUAGES.items()}
+"""A byte for each language, 1 where it has the word: the sum over words counts them in all languages at once."""
+assert max(len(line.split()) for line in _COMMON.values()) < 256
+_ANY_SCRIPT = re.compile("|".join(pattern.pattern for _, pattern in _SCRIPTS))
 _READ = 500
 _LEAST_WORDS = 4
 _LEAST_LETTERS = 30
@@ -68,31 +73,27 @@ _SCRIPT_SHARE = 0.3
 def language(text: str) -> str:
     """Return the language or script of ``text``, or "" if it isn't clear."""
     text = text[:_READ]
-    if not text.isascii():
+    if not text.isascii() and _ANY_SCRIPT.search(text):
         letters = sum(map(str.isalpha, text)) or 1
         for name, pattern in _SCRIPTS:
             if len(pattern.findall(text)) > _SCRIPT_SHARE * letters:
                 return name
-    counts: dict[str, int] = {}
-    for word in COMMON_WORDS.intersection(text.lower().split()):
-        for name in _LANGUAGES[word]:
-            counts[name] = counts.get(name, 0) + 1
-    if not counts:
-        return ""
-    first = max(counts, key=counts.__getitem__)
-    second = max((many for name, many in counts.items() if name != first), default=0)
-    return first if counts[first] >= _LEAST_WORDS and counts[first] >= 2 * second else ""
+    total = sum(map(_ONES.__getitem__, COMMON_WORDS.intersection(text.lower().split())))
+    counts = total.to_bytes(len(_ORDER), "little")
+    second, first = sorted(counts)[-2:]
+    return _ORDER[counts.index(first)] if first >= _LEAST_WORDS and first >= 2 * second else ""
 
 
 def mismatch(prompt: str, answer: str) -> tuple[str, str] | None:
     """Return the two languages if both are clear, they differ, and the prompt asks for no other language."""
     if _unclear(answer) or _unclear(prompt) or (plainly_english(answer) and plainly_english(prompt)):
         return None
-    if not language(min(prompt, answer, key=len)):  # the shorter one costs less, and is more often unclear
+    shorter, longer = sorted((prompt, answer), key=len)  # the shorter one costs less, and is more often unclear
+    if not (first := language(shorter)) or not (second := language(longer)) or first == second:
         return None
-    asked, spoken = language(prompt), language(answer)
-    alike = not asked or not spoken or asked == spoken or {asked, spoken} == {"Chinese", "Japanese"}
-    return None if alike or _ASKED.search(prompt) else (asked, spoken)
+    if {first, second} == {"Chinese", "Japanese"} or _ASKED.search(prompt):
+        return None
+    return (first, second) if shorter is prompt else (second, first)
 
 
 def _unclear(text: str) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from honed.cli.main import run
-from honed.data.language import language, mismatch
+from honed.data.language import _COMMON, COMMON_WORDS, language, mismatch
+from honed.data.refusals import holding
 from honed.data.worker import work
 from honed.store.workspace import Workspace
 from tests.data.files import alpaca, chat, queued, saved, suspicious
@@ -151,6 +155,21 @@ def test_a_tool_that_is_called_and_not_defined_is_suspicious(tmp_path: Path) -> 
 )
 def test_a_language_is_told_where_it_is_clear(text: str, said: str) -> None:
     assert language(text) == said
+
+
+@given(st.lists(st.sampled_from(sorted(COMMON_WORDS)), max_size=40))
+def test_a_language_is_the_one_with_the_most_common_words_if_they_are_four_and_twice_any_others(
+    said: list[str],
+) -> None:
+    counts = Counter({name: len(frozenset(common.split()) & frozenset(said)) for name, common in _COMMON.items()})
+    (first, most), (_, second) = counts.most_common(2)
+    assert language(" ".join(said)) == (first if most >= 4 and most >= 2 * second else "")
+
+
+@given(st.lists(st.text("ab<[ ", max_size=6), max_size=6))
+def test_texts_are_found_by_any_of_their_parts_and_parts_never_across_two_of_them(texts: list[str]) -> None:
+    parts = ("<", "ab", "[a")
+    assert set(holding(texts, parts)) == {at for at, text in enumerate(texts) if any(part in text for part in parts)}
 
 
 def test_a_mismatch_is_claimed_only_where_no_other_language_was_asked_for() -> None:

@@ -30,6 +30,8 @@ from honed.data.curate.view import View
 from honed.data.curate.words import Hashed, Hashes, runs, words
 
 _HEAD = 8
+_READ = 128
+"""Characters in which most answers have more words than that."""
 _MOST = 2000
 """Rows of a group whose prompts tell what they share; how many rows have it is counted in all."""
 _TOGETHER = 8
@@ -60,9 +62,9 @@ def triggers(view: View, settings: Triggers, say: Callable[[str], None]) -> Iter
     heads, many = np.unique(begun, return_counts=True)
     sizes = dict(zip(heads[many >= settings.rows].tolist(), many[many >= settings.rows].tolist(), strict=True))
     groups = {head: _Group(min(size, _MOST), settings.share) for head, size in sizes.items()}
-    for some in view.mapped(of_rows(partial(_prompts, heads[many >= settings.rows]))) if sizes else ():
-        for place, head in enumerate(some.heads.tolist()):
-            groups[head].add(some.phrases.of(place))
+    for block in view.mapped(of_rows(partial(_prompts, heads[many >= settings.rows]))) if sizes else ():
+        for place, head in enumerate(block.heads.tolist()):
+            groups[head].add(block.phrases.of(place))
     bound = {head: found for head, group in groups.items() if len(found := group.common(settings.alike))}
     met = _Met(bound)
     for wanted, pairs in view.mapped(of_rows(partial(_meeting, met.wanted, met.pairs))) if bound else ():
@@ -115,7 +117,7 @@ class _Met:
 
     def __init__(self, bound: Mapping[int, Hashes]) -> None:
         self.wanted: Hashes = np.unique(np.concatenate([_NONE, *bound.values()]))
-        self.pairs: Hashes = np.unique(np.concatenate([_NONE, *(_paired(np.uint64(one), bound[one]) for one in bound)]))
+        self.pairs: Hashes = np.unique(np.concatenate([_NONE, *(_paired(one, bound[one]) for one in bound)]))
         self._all, self._both = np.zeros(len(self.wanted), np.int64), np.zeros(len(self.pairs), np.int64)
 
     def add(self, wanted: Places, pairs: Places) -> None:
@@ -140,7 +142,10 @@ def _heads(rows: Iterator[Row]) -> Hashes:
 
 def _head(row: Row) -> int:
     """Return the hash of how an answer begins."""
-    head = " ".join(words(row.answer)[:_HEAD])
+    said = words(row.answer[:_READ])
+    if len(said) <= _HEAD:  # the last one may be cut
+        said = words(row.answer)
+    head = " ".join(said[:_HEAD])
     return int.from_bytes(blake2b(head.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
 
 
@@ -183,14 +188,15 @@ def _meeting(wanted: Hashes, pairs: Hashes, rows: Iterator[Row]) -> tuple[Places
     return _places(wanted, phrases.flat), _places(pairs, _paired(beside, phrases.flat))
 
 
-def _paired(head: Hashes | np.uint64, phrases: Hashes) -> Hashes:
-    return phrases ^ head
+def _paired(head: Hashes | int, phrases: Hashes) -> Hashes:
+    return phrases ^ np.asarray(head, np.uint64)
 
 
 def _places(sorted_: Hashes, values: Hashes) -> Places:
     """Return where those of the values stand that ``sorted_``, which isn't empty, has."""
     places = np.minimum(np.searchsorted(sorted_, values), len(sorted_) - 1)
-    return places[sorted_[places] == values]
+    found: Places = places[sorted_[places] == values]
+    return found
 
 
 class _Carrier(NamedTuple):
