@@ -1,14 +1,14 @@
 """How fast greedy answers are made on a CPU: honed's engine and transformers' generate, the same prompts, one run.
 
-    python benchmarks/generate_speed.py [--rows 128] [--max-tokens 256] [--batch 96] [--peer-batch 32] [--no-peer]
-                                        [--guesses] [--json] [--out FILE]
+    python benchmarks/generate_speed.py [--suite ifeval] [--rows 128] [--max-tokens 256] [--batch 96] [--peer-batch 32]
+                                        [--no-peer] [--guesses] [--json] [--out FILE]
 
-Prompts are the first of the embedded IFEval set. transformers gets batches of ``--peer-batch`` rows sorted by length,
-padded on the left, with its own default cache and attention, and stops a batch when all its rows have ended. Each side
-warms up on two short answers first. Processor time is told beside wall time: on a machine that does other work too, it
-is the one that can be compared. ``equal`` counts answers with the same ids; a pair that differs is told with the gap
-between the two likeliest tokens' logits at the place where they part. ``ceiling`` is what a step of ``--batch`` tokens
-would take if it were its matrix products alone, and the tokens a second that this would give.
+Prompts are the first of an embedded suite, IFEval or IFBench. transformers gets batches of ``--peer-batch`` rows sorted
+by length, padded on the left, with its own default cache and attention, and stops a batch when all its rows have ended.
+Each side warms up on two short answers first. Processor time is told beside wall time: on a machine that does other
+work too, it is the one that can be compared. ``equal`` counts answers with the same ids; a pair that differs is told
+with the gap between the two likeliest tokens' logits at the place where they part. ``ceiling`` is what a step of
+``--batch`` tokens would take if it were its matrix products alone, and the tokens a second that this would give.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _WARM_TOKENS = 4
 def main() -> None:
     """Measure and print one document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=["ifeval", "ifbench"], default="ifeval", help="whose prompts")
     parser.add_argument("--rows", type=int, default=128, help="prompts")
     parser.add_argument("--max-tokens", type=int, default=256, help="longest answer")
     parser.add_argument("--batch", type=int, default=96, help="answers that honed makes together")
@@ -47,15 +48,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the document on one line")
     parser.add_argument("--out", type=Path, help="write the document to this file too")
     options = parser.parse_args()
-    document = measured(options, load.load(options.model, None), prompts(options.rows))
+    document = measured(options, load.load(options.model, None), prompts(options.suite, options.rows))
     if options.out:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
     emit(document, compact=options.json)
 
 
-def prompts(count: int) -> list[Any]:
-    """Return the turns of the first prompts of IFEval."""
-    return [row.conversation.prompt for row in suite.read("ifeval").rows[:count]]
+def prompts(name: str, count: int) -> list[Any]:
+    """Return the turns of a suite's first prompts."""
+    return [row.conversation.prompt for row in suite.read(name).rows[:count]]
 
 
 def measured(options: argparse.Namespace, loaded: LoadedModel, asked: Sequence[Any]) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def measured(options: argparse.Namespace, loaded: LoadedModel, asked: Sequence[A
     return {
         **surroundings(),
         "model": options.model,
+        "suite": options.suite,
         "rows": len(asked),
         "max_tokens": options.max_tokens,
         "batch": options.batch,
