@@ -89,18 +89,26 @@ def main() -> None:
     parser.add_argument(
         "--datatrove", metavar="PYTHON", help="an interpreter that has datatrove[io,processing] and spacy"
     )
+    parser.add_argument("--data-juicer", metavar="PYTHON", help="one that has py-data-juicer, aiohttp and ray")
     parser.add_argument("--json", action="store_true", help="print the document on one line")
     parser.add_argument("--out", type=Path, help="write the document to this file too")
     options = parser.parse_args()
-    document = measure(options.rows, options.datatrove, curation=not options.no_curate, peer=not options.no_peer)
+    elsewhere = {name: getattr(options, name) for name in ELSEWHERE}
+    document = measure(options.rows, elsewhere, curation=not options.no_curate, peer=not options.no_peer)
     text = json.dumps(document, indent=None if options.json else 1)
     if options.out:
         options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(text)
 
 
-def measure(rows: int, datatrove: str | None = None, *, curation: bool = True, peer: bool = True) -> dict[str, Any]:
-    """Return the document: speeds, memory, recall and precision."""
+ELSEWHERE = {"datatrove": beside.datatrove, "data_juicer": beside.data_juicer}
+"""Tools that run in an interpreter of their own."""
+
+
+def measure(
+    rows: int, elsewhere: Mapping[str, str | None] | None = None, *, curation: bool = True, peer: bool = True
+) -> dict[str, Any]:
+    """Return the document: speeds, memory, recall and precision; ``elsewhere`` has the interpreters of other tools."""
     prompts = evaluation_prompts(_EVALUATION)
     say(f"making {rows:,} rows")
     pool = sentences()
@@ -124,8 +132,10 @@ def measure(rows: int, datatrove: str | None = None, *, curation: bool = True, p
     say("datasketch" if not missing else f"datasketch: {missing}")
     document["datasketch"] = {"missing": missing} if missing else beside.datasketch(planted)
     document["text_dedup_style"] = beside.text_dedup_style(planted) if peer else {"missing": "not asked for"}
-    say("datatrove" if datatrove else "datatrove: no interpreter given")
-    document["datatrove"] = beside.datatrove(planted, datatrove) if datatrove else {"missing": "no interpreter given"}
+    for name, measured in ELSEWHERE.items():
+        python = (elsewhere or {}).get(name)
+        say(name if python else f"{name}: no interpreter given")
+        document[name] = measured(planted, python) if python else {"missing": "no interpreter given"}
     return {**document, **surroundings(), "load_average": os.getloadavg()}
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from measure.planted import Planted
 from measure.truth import alike, are_near, word_runs
 from peers.text_dedup_style import clusters
 
-_DATATROVE = Path(__file__).parents[1] / "peers" / "datatrove_dedup.py"
+_PEERS = Path(__file__).parents[1] / "peers"
 
 
 def text_dedup_style(planted: Planted) -> dict[str, Any]:
@@ -64,17 +65,29 @@ def datasketch(planted: Planted) -> dict[str, Any]:
 
 def datatrove(planted: Planted, python: str) -> dict[str, Any]:
     """Measure datatrove by ``python``: with its own form of texts (numbers are all alike to it), and no pairs named."""
+    return _elsewhere(planted, python, "datatrove_dedup.py", ["{folder}/out", str(os.cpu_count()), "3", "25", "5"])
+
+
+def data_juicer(planted: Planted, python: str) -> dict[str, Any]:
+    """Measure Data-Juicer's MinHash operator by ``python``, with our runs of words and threshold."""
+    return _elsewhere(planted, python, "data_juicer_dedup.py", ["3", str(Near().threshold)])
+
+
+def _elsewhere(planted: Planted, python: str, script: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run a peer's script on the rows; it names those that it keeps, and no pairs."""
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows" / "rows.jsonl"
         rows.parent.mkdir()
         with rows.open("w") as out:
             for place, row in enumerate(planted.rows):
                 out.write(json.dumps({"text": "\n".join(row), "id": str(place)}) + "\n")
-        asked = [python, str(_DATATROVE), str(rows), str(Path(folder) / "out"), str(os.cpu_count()), "3", "25", "5"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        given = [argument.format(folder=folder) for argument in arguments]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": f"{folder}/cache"}
+        asked = [python, str(_PEERS / script), str(rows), *given]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             return {"missing": done.stderr.strip().splitlines()[-1]}
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout.splitlines()[-1])
     dropped_ = set(range(len(planted.rows))) - set(map(int, found["kept"]))
     truth = [pair for pair in planted.near if are_near(planted.rows[pair[0]], planted.rows[pair[1]])]
     copies = {at for pair in (*planted.near, *planted.exact) for at in pair}
