@@ -8,6 +8,7 @@ from typing import Any
 
 from honed.train import adapters, attention, neftune
 from honed.train.heldout import HeldOut
+from honed.train.kernels import choice
 from honed.train.kernels.install import Installed, checkpoint_layers, install
 from honed.train.layout import Layout, choose
 from honed.train.loop import Objective
@@ -46,12 +47,13 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     plan does neither. Raises ``Stopped`` when asked to stop meanwhile.
     """
     model, config, settings = run.base.model, run.config, run.settings
-    kernels = install(model)
+    compiled, why_torch = _compiled(run, here)
+    kernels = install(model, compiled=compiled)
     if config.activation_checkpointing:
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
     layout = _agreed(run, choose(model, sample.encoded, config, settings), here)
-    reasons = (*settings.reasons, *layout.reasons, *_of_stream(run))
+    reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run))
     if to_train and run.job.status().attempt == 1:
         for reason in reasons:
             run.job.log.note(reason)
@@ -82,6 +84,29 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         trainable=trainable,
         reasons=reasons,
     )
+
+
+def _compiled(run: Prepared, here: Ranks) -> tuple[bool, tuple[str, ...]]:
+    """Whether norms and SwiGLU are computed in C, as in the first attempt, and what is to be said.
+
+    C and torch round differently. A first attempt that said nothing of it was one of a version without C: by torch.
+    """
+    before = chosen(run.job)
+    can, why = choice.choose(run.base.model.dtype, run.settings.device)
+    can = all(here.exchange(can))
+    first = here.agreed(before.get("elementwise", "torch" if "attention" in before else None))
+    now = "native" if can else "torch"
+    if first is None:
+        if here.first:
+            remember(run.job, elementwise=now)
+    elif first == "native" and not can:
+        run.job.log.note(
+            "norms and SwiGLU by torch: those of the first attempt, in C, aren't to be had here; "
+            "the weights will equal those of an uninterrupted run up to rounding, not to the bit"
+        )
+    elif first != now:
+        return False, ("norms and SwiGLU by torch, as in the first attempt",)
+    return can, (why,) if why else ()
 
 
 def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:

@@ -27,6 +27,7 @@ from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.heldout import HeldOut
+from honed.train.kernels import choice
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
@@ -101,7 +102,7 @@ def placed(case: Case, here: Ranks) -> Placement:
     model = packed_model().to(case.dtype)
     if case.qlora:
         quantise(model, "cpu")
-    install(model)
+    install(model, compiled=choice.choose(case.dtype, "cpu")[0])
     if case.recompute:
         checkpoint_layers(model)
     if case.weights == "lora":

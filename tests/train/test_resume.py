@@ -16,6 +16,7 @@ from honed.jobs.events import Note, Step
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.attention import PARTS
+from honed.train.kernels import choice
 from honed.train.prepare import CHOSEN, prepare
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
@@ -101,3 +102,27 @@ def test_a_resume_keeps_the_attention_path_of_the_first_attempt_or_says_that_it_
     notes = [event.text for event in job.events() if isinstance(event, Note)]
     assert "that of the first attempt, elsewhere, isn't to be had here" in notes[-1] and "not to the bit" in notes[-1]
     assert json.loads((job.path / CHOSEN).read_text())["attention"] == "honed_elsewhere"  # where it is, it is taken
+
+
+def test_a_resume_computes_norms_in_c_or_by_torch_as_the_first_attempt_did_or_says_that_it_cannot(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "choose", lambda *_: (False, ""))
+    job = jobs.create(home, "train", settings(home, name="rows", weights="auto"))
+    by_torch = set_up(prepare(job), ALONE, lambda: False)
+    chosen = json.loads((job.path / CHOSEN).read_text())
+    assert chosen["elementwise"] == by_torch.kernels.describe()["elementwise"] == "torch"
+    monkeypatch.setattr(choice, "choose", lambda *_: (True, ""))
+    before = {name: value for name, value in chosen.items() if name != "elementwise"}  # of a version without C
+    for kept in (chosen, before):
+        (job.path / CHOSEN).write_text(json.dumps(kept))
+        again = set_up(prepare(job), ALONE, lambda: False)
+        assert again.kernels.describe()["elementwise"] == "torch"
+        assert "norms and SwiGLU by torch, as in the first attempt" in again.reasons
+        assert json.loads((job.path / CHOSEN).read_text()) == kept
+    (job.path / CHOSEN).write_text(json.dumps({**chosen, "elementwise": "native"}))
+    monkeypatch.setattr(choice, "choose", lambda *_: (False, ""))
+    other = set_up(prepare(job), ALONE, lambda: False)
+    assert other.kernels.describe()["elementwise"] == "torch"
+    notes = [event.text for event in job.events() if isinstance(event, Note)]
+    assert "those of the first attempt, in C, aren't to be had here" in notes[-1] and "not to the bit" in notes[-1]

@@ -41,26 +41,33 @@ _Tried = tuple[str, Forward, bool]
 
 @dataclass(frozen=True)
 class Installed:
-    """How many modules of each kind a pass went through, and in how many our kernel computes now."""
+    """How many modules of each kind a pass went through, and in how many our kernel computes now.
+
+    ``compiled``: norms and SwiGLU in C.
+    """
 
     found: dict[str, int]
     fused: dict[str, int]
+    compiled: bool = False
 
     def describe(self) -> dict[str, str]:
-        """Say for each kind how many of how many, as ``result.json`` has it."""
-        return {kind: f"{self.fused.get(kind, 0)} of {count}" for kind, count in sorted(self.found.items())}
+        """Say for each kind how many of how many, and by what, as ``result.json`` has it."""
+        said = {kind: f"{self.fused.get(kind, 0)} of {count}" for kind, count in sorted(self.found.items())}
+        return {**said, "elementwise": "native" if self.compiled else "torch"}
 
 
-def install(model: PreTrainedModel) -> Installed:
+def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
     """Put our kernels where one pass over a few tokens shows that they compute what the model's own modules do.
 
     Call it before adapters are added, on a model with our attention. Modules that the pass doesn't reach (an expert
     that no token chose) stay as they are and aren't counted.
+
+    ``compiled``: norms and SwiGLU in C (``choice``), for what that takes.
     """
     tried: dict[nn.Module, _Tried] = {}
     handles = []
     for module in model.modules():
-        candidate = _candidate(module)
+        candidate = _candidate(module, compiled)
         if candidate:
             handles.append(module.register_forward_hook(partial(_compare, tried, candidate), with_kwargs=True))
     try:
@@ -80,7 +87,7 @@ def install(model: PreTrainedModel) -> Installed:
             module.forward = partial(forward, module)
     found = Counter(kind for kind, _, _ in tried.values())
     fused = Counter(kind for kind, _, same in tried.values() if same)
-    return Installed(dict(found), dict(fused))
+    return Installed(dict(found), dict(fused), compiled)
 
 
 def checkpoint_layers(model: PreTrainedModel) -> None:
@@ -98,16 +105,16 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     enable({"use_reentrant": False})
 
 
-def _candidate(module: nn.Module) -> tuple[str, Forward] | None:
+def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     children = {name for name, _ in module.named_children()}
     if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:
-        return "swiglu", _mlp
+        return "swiglu", partial(_mlp, compiled=compiled)
     if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
         return "rotary", _attention
     if type(module) is nn.Embedding and not (module.max_norm or module.scale_grad_by_freq or module.sparse):
         return "embedding", _embedding
     if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:
-        return "rms_norm", _norm
+        return "rms_norm", partial(_norm, compiled=compiled)
     return None
 
 
@@ -143,20 +150,20 @@ def _epsilon(module: nn.Module) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _norm(module: Any, x: Tensor) -> Tensor:
-    return rms_norm(x, module.weight, _epsilon(module) or 0.0)
+def _norm(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
+    return rms_norm(x, module.weight, _epsilon(module) or 0.0, compiled=compiled)
 
 
 def _embedding(module: Any, ids: Tensor) -> Tensor:
     return embedding(ids, module.weight, module.padding_idx)
 
 
-def _mlp(module: Any, x: Tensor) -> Tensor:
+def _mlp(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
     gate, up = linears(x, (module.gate_proj, module.up_proj))
     down = module.down_proj
     if plain(down) and down.bias is None:
-        return swiglu_down(gate, up, down.weight)
-    result: Tensor = down(swiglu(gate, up))
+        return swiglu_down(gate, up, down.weight, compiled=compiled)
+    result: Tensor = down(swiglu(gate, up, compiled=compiled))
     return result
 
 

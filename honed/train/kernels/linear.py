@@ -25,8 +25,9 @@ class _Linears(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, source: norm.Source | None, *pairs: Tensor | None) -> tuple[Tensor, ...]:
         weights, biases = pairs[::2], pairs[1::2]
         learn = any(ctx.needs_input_grad[2::2])
-        kept = () if not learn else (x,) if source is None else source
+        kept = () if not learn else (x,) if source is None else source[:3]
         ctx.save_for_backward(*weights, *kept)
+        ctx.compiled = source is not None and source.compiled
         ctx.weights = weights  # themselves: what is saved may come back as another tensor, without its room
         return tuple(_linear(x, w, b) for w, b in zip(weights, biases, strict=True) if w is not None)
 
@@ -36,9 +37,12 @@ class _Linears(torch.autograd.Function):
         every = ctx.saved_tensors  # once: layers that are computed again give each tensor once
         saved, kept = every[:count], every[count:]
         flat = [upstream.flatten(0, -2) for upstream in grads]
-        x = None
-        if kept:
-            x = (kept[0] if len(kept) == 1 else norm.again(norm.Source(*kept))).flatten(0, -2)
+        x: Tensor | None = None
+        if len(kept) == 1:
+            x = kept[0].flatten(0, -2)
+        elif kept:
+            before, inverse, weight = kept
+            x = norm.again(norm.Source(before, inverse, weight, ctx.compiled)).flatten(0, -2)
         found: list[Tensor | None] = []
         for number, (upstream, weight) in enumerate(zip(flat, ctx.weights, strict=True)):
             learns, shifts = ctx.needs_input_grad[2 + 2 * number : 4 + 2 * number]

@@ -1,4 +1,4 @@
-"""Attention in C (attention.c), compiled once on this machine by its own compiler.
+"""Attention in C (attention.c), called.
 
 Without a C compiler that has OpenMP, and for inputs that the kernel doesn't take, torch's own kernel does the work.
 """
@@ -6,29 +6,18 @@ Without a C compiler that has OpenMP, and for inputs that the kernel doesn't tak
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_void_p
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from honed.models import cache as folders
+from honed.train.kernels import compiler
 
 SOURCE = Path(__file__).with_name("attention.c")
-
-_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
-_SECONDS = 120
-"""How long the compiler may take; it takes one or two."""
 
 _KEYS, _WIDEST, _STEP = 64, 256, 16
 """As in attention.c: keys of a block, the widest head; a head's width must be a multiple of a vector's numbers."""
@@ -47,17 +36,10 @@ class _Pack(Structure):
     )
 
 
-class UnavailableError(Exception):
-    """There is no kernel here; the message says why, for a user to read."""
-
-
 @cache
 def library() -> ctypes.CDLL:
-    """Return the compiled kernel, from the cache of this user or made now. Raises ``UnavailableError``."""
-    try:
-        loaded = ctypes.CDLL(str(_compiled()))
-    except OSError as error:
-        raise UnavailableError(f"the compiled kernel can't be loaded: {error}") from error
+    """Return the compiled kernel, from the cache of this user or made now. Raises ``compiler.UnavailableError``."""
+    loaded = compiler.load(SOURCE)
     loaded.honed_forward.argtypes = [POINTER(_Pack), *[_Heads] * 4, c_void_p, c_void_p]
     loaded.honed_backward.argtypes = [POINTER(_Pack), *[_Heads] * 4, c_void_p, *[_Heads] * 4, c_void_p]
     loaded.honed_forward.restype = loaded.honed_backward.restype = None
@@ -69,7 +51,7 @@ def why_not() -> str:
     """Say why there is no kernel on this machine; nothing if there is one."""
     try:
         library()
-    except UnavailableError as error:
+    except compiler.UnavailableError as error:
         return str(error)
     return ""
 
@@ -142,45 +124,3 @@ def _pack(
     half = q.dtype == torch.bfloat16
     pack = _Pack(count, tokens, heads, k.shape[1], width, *map(ctypes.addressof, arrays), scale, half)
     return pack, sum(-(-(end - start) // _KEYS) for start, end, _ in spans), arrays
-
-
-def _compiled() -> Path:
-    """Return the shared library of this source, compiler and processor."""
-    command = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    if not shutil.which(command[0]):
-        raise UnavailableError(f"there is no C compiler ({command[0]})")
-    version = _run([*command, "--version"])
-    made_of = "\0".join([SOURCE.read_text("utf-8"), *_FLAGS, *command, version, _processor()])
-    path = folders.home() / "kernels" / f"attention-{sha256(made_of.encode()).hexdigest()[:16]}.so"
-    if path.exists():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # the ranks of a run may all be here at once
-            made = Path(folder) / path.name
-            _run([*command, *_FLAGS, "-o", str(made), str(SOURCE), "-lm"])
-            made.replace(path)
-    except OSError as error:
-        raise UnavailableError(f"{path.parent} can't be written: {error.strerror}") from error
-    return path
-
-
-def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UnavailableError(f"the C compiler ({command[0]}) can't be run: {error}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise UnavailableError(f"the C compiler ({command[0]}) failed: {lines[-1] if lines else done.returncode}")
-    return done.stdout
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on: a home folder may be shared by unlike machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return "\n".join(sorted(set(told)))
