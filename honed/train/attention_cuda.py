@@ -7,7 +7,7 @@ Dong et al. 2024, "Flex Attention: A Programming Model for Generating Optimized 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -88,7 +88,8 @@ def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool
     times: dict[str, float] = {}
     for name, path in paths.items():
         try:
-            if not attention.agrees(path, *_drawn(heads, short, width, dtype), short, _APART):
+            q, k, v = _drawn(heads, short, width, dtype)
+            if not attention.agrees(path, q, k, v, short, _APART):
                 continue
             times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5)
         except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card
@@ -101,11 +102,12 @@ def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool
     return best, f"attention by {best.removeprefix('honed_')}: measured a layer: {said}"
 
 
-def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> list[Tensor]:
-    return [torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads]
+def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = (torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads)
+    return q, k, v
 
 
-def _timed(path: Path, start: list[Tensor], segments: Segments, scale: float) -> float:
+def _timed(path: Path, start: Sequence[Tensor], segments: Segments, scale: float) -> float:
     seconds = float("inf")
     for _ in range(_ROUNDS):
         q, k, v = (tensor.detach().requires_grad_() for tensor in start)
