@@ -87,6 +87,8 @@ def sft_ways(lengths: Sequence[int], batch_tokens: int) -> dict[str, dict[str, A
         "packed": {"length": pack, "batch": max(1, batch_tokens // pack), "packing": True},
         "padded": {"length": pack, "batch": several, "grouped": True},
     }
+    if batch_tokens >= 4 * pack:
+        ways["packed, two packs a pass"] = {**ways["packed"], "batch": 2, "accumulate": batch_tokens // (2 * pack)}
     if short < pack:
         ways["packed, as short as rows allow"] = {
             "length": short,
