@@ -69,6 +69,7 @@ def start(job: Job) -> None:
             start_new_session=True,
             env={
                 **_short_spins(),
+                **_whole_blocks(status.stage),
                 **_share_of_threads(job),
                 **os.environ,
                 "PYTHONUNBUFFERED": "1",
@@ -197,6 +198,15 @@ def _short_spins() -> dict[str, str]:
     more (docs/results.md). It matters to programs with GNU's OpenMP, as torch's builds for Linux are.
     """
     return {} if os.environ.get("OMP_WAIT_POLICY") else {"GOMP_SPINCOUNT": "20000"}
+
+
+def _whole_blocks(stage: str) -> dict[str, str]:
+    """Let a training's freed tensors be one block again at once, so that the next of their size fits (train.heap).
+
+    Only before a process starts can glibc be told so; elsewhere nothing reads it, and what the user has set stands.
+    """
+    whole = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
+    return {"GLIBC_TUNABLES": whole} if stage in ("train", "plan") else {}
 
 
 def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:

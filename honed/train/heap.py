@@ -4,12 +4,19 @@ A training step frees its activations and asks for the same again. glibc returns
 (it was mapped by itself), and the end of the heap as soon as it is free; the next step then has hundreds of thousands
 of faults, 2 to 3 microseconds each on a virtual machine. See mallopt(3): M_MMAP_MAX, M_TRIM_THRESHOLD.
 
+An aligned block is cut out of a larger one, and the shavings go to lists of small blocks that aren't joined to anything
+(mallopt(3): M_MXFAST; the tunable glibc.malloc.tcache_count): freed again, the block is too small for the next one of
+its own size. In some runs, by chance, a backward pass grew the heap by every gradient that it made on its way. So
+workers that train start without those lists (``jobs.launch``), and what stays lies outside of the heap (``lasting``).
+
 Passes of many sizes leave holes, and what is kept grows from step to step; ``Holes`` gives them back now and then.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 import sys
 from collections.abc import Callable
 
@@ -19,6 +26,9 @@ from torch import Tensor
 
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
+_LARGE = 1 << 15
+"""Numbers of a tensor that is worth pages of its own."""
+
 _GROWN = 1.1
 """How much more than at its least the process holds when the holes are given back."""
 
@@ -30,6 +40,22 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # -1 is the largest size there is: the heap is never trimmed. musl has the function's name at most: it returns 0.
     return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+
+
+def lasting(like: Tensor) -> Tensor:
+    """Return zeros like a tensor, outside of the heap: what stays would part the place of what comes and goes.
+
+    No memory is touched before its first use.
+    """
+    if like.device.type != "cpu" or like.numel() < _LARGE or not sys.platform.startswith("linux"):
+        return torch.zeros_like(like, requires_grad=False)
+    memory = mmap.mmap(-1, like.numel() * like.element_size(), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=like.dtype).view(like.shape)  # it keeps the mapping
+
+
+def in_whole_blocks() -> bool:
+    """Whether this process was started without lists of small blocks."""
+    return "tcache_count=0" in os.environ.get("GLIBC_TUNABLES", "")
 
 
 class Holes:

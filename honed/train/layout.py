@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
 
@@ -18,6 +18,9 @@ from honed.train.prefixes import Example, Prefixes
 _WORTH = 0.01
 """Sharing must save this part of the tokens: for less, passes that are filled better are worth more."""
 
+_IN_ONE = 2
+"""A step of so many times ``pack_tokens`` at most is one pass: see ``_in_one_pass``."""
+
 _PROBED = 64
 """Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
 
@@ -30,7 +33,8 @@ class Layout:
     """The way a run's examples go through the model, and the steps of those that it was chosen by: all, or a sample.
 
     ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes.
-    ``attention`` is the path's name. ``reasons`` says why what was asked for isn't done, and what it is worth.
+    ``attention`` is the path's name, ``settings.pack_tokens`` what rows were laid out by. ``reasons`` says why what was
+    asked for isn't done, and what it is worth.
     """
 
     fused: bool
@@ -57,7 +61,7 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     if config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
 
-    def planned(shared: Prefixes | None) -> list[StepRows]:
+    def planned(shared: Prefixes | None, settings: Settings = settings) -> list[StepRows]:
         return _planned(examples, settings, settings.epochs, config.seed, packed=packed, shared=shared)
 
     table = None
@@ -67,6 +71,9 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
         table, why = _worth(model, examples, planned)
         reasons.append(why)
     steps = planned(table)
+    if packed and _in_one_pass(examples, steps, table, config, settings):
+        settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
+        steps = planned(table, settings)
     if settings.device == "cuda":
         reasons.append(_attention(model, examples, steps, shared=table is not None))
     elif settings.device == "cpu":
@@ -76,6 +83,31 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
     return Layout(fused, packed, table is not None, path, steps, said, settings)
+
+
+def _in_one_pass(
+    examples: Sequence[Example],
+    steps: Sequence[StepRows],
+    table: Prefixes | None,
+    config: TrainConfig,
+    settings: Settings,
+) -> bool:
+    """Whether every step is to be one pass, though it is larger than what ``pack_tokens`` was chosen for.
+
+    Behind another pass, every weight's gradient stands beside what a pass keeps; in the only one, gradients take the
+    place of what is dropped. So a pass of twice as many tokens takes about as much memory, reads the weights once
+    and computes a common prefix once. Ranks divide a step by its passes, and adapters have hardly any gradients.
+    """
+    if config.pack_tokens or settings.weights != "full" or config.ranks > 1 or config.on:
+        return False
+    most = max((_computed(step, examples, table) for step in steps if len(step.packs) > 1), default=0)
+    return 0 < most <= _IN_ONE * settings.pack_tokens
+
+
+def _computed(step: StepRows, examples: Sequence[Example], table: Prefixes | None) -> int:
+    """Tokens of a step in one pass."""
+    members = [index for one in step.packs for index in one]
+    return table.tokens(members) if table else sum(_length(examples[index]) for index in members)
 
 
 def _probed(row: Encoded) -> Encoded:

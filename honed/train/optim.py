@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from honed.train import heap
 from honed.train.kernels import room
 
 _WIDE = "honed_wide"
@@ -38,6 +39,12 @@ class Optimizer:
         plain = [master for master in self.masters if master.ndim < 2]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self._adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=(0.9, 0.999), fused=True)
+        for master in self.masters:  # now, so that they don't lie among a step's activations
+            self._adamw.state[master] = {
+                "step": torch.zeros((), device=master.device),
+                "exp_avg": heap.lasting(master),
+                "exp_avg_sq": heap.lasting(master),
+            }
 
     def accumulate(self) -> None:
         """Move the gradients of the last backward pass to the masters, in fp32; call it after every pass."""
@@ -98,10 +105,8 @@ class Optimizer:
         for name, master in zip(self.names, self.masters, strict=True):
             if f"step.{name}" not in tensors:  # it never had a gradient
                 continue
-            self._adamw.state[master] = {
-                key: tensors[f"{key}.{name}"].to(master.device).clone()  # fused AdamW wants its step there as well
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            for key, value in self._adamw.state[master].items():
+                value.copy_(tensors[f"{key}.{name}"])
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

@@ -87,15 +87,15 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
     model = _bytes(_there(run)) + _bytes(kept_wide(run.base.model))
     runtime = _held(run.settings.device) - model
     passes = _passes(run, ready)
-    memory = _memory(run, ready, passes.batches, runtime)
+    memory = _memory(run, ready, passes, runtime)
     result = {
         **_what(run, ready, passes),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
         "fits": memory.total <= free,
-        "advice": cost.advice(memory, free, _set(run)),
+        "advice": cost.advice(memory, free, _set(run, ready)),
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
-        "settings": asdict(run.settings),
+        "settings": asdict(ready.layout.settings),
         "reasons": [*ready.reasons, *_of_host(run, ready)],
     }
     ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
@@ -109,10 +109,10 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
     return result
 
 
-def _set(run: Prepared) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup) -> dict[str, object]:
     config = run.config
     asked = {"activation_checkpointing": config.activation_checkpointing, "shard": config.shard, "ranks": config.ranks}
-    return {**asdict(run.settings), **asked}
+    return {**asdict(ready.layout.settings), **asked}
 
 
 def _there(run: Prepared) -> list[Tensor]:
@@ -194,8 +194,8 @@ def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
     }
 
 
-def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int) -> Memory:
-    model = run.base.model
+def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> Memory:
+    model, batches = run.base.model, passes.batches
     settings = run.settings
     gradients, optimizer = footprint.kept(
         ready.trainable, run.config, settings.weights, settings.device, settings.precision
@@ -207,12 +207,17 @@ def _memory(run: Prepared, ready: Setup, batches: Sequence[Batch], runtime: int)
         logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
         if head.weight.requires_grad and not _at_once(run, ready):
             logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
+    activations = round(_saved(run, ready, small) * largest.tokens)
+    if max(map(len, passes.steps)) == 1 and footprint.summed_at_once(run.config, settings.weights, settings.device):
+        # They take the place of activations that the backward pass is done with; the head's comes before those go.
+        first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
+        gradients = max(first, gradients - activations)
     return Memory(
         runtime=runtime,
         weights=_bytes(_there(run)) // footprint.shares(run.config),
         gradients=gradients,
         optimizer=optimizer,
-        activations=round(_saved(run, ready, small) * largest.tokens),
+        activations=activations,
         logits=logits,
     )
 

@@ -115,7 +115,7 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "head": "supervised positions, fused" if layout.fused else "supervised positions, the model's own",
         "learning_rate": settings.learning_rate,
         "batch_tokens": settings.batch_tokens,
-        "pack_tokens": settings.pack_tokens,
+        "pack_tokens": layout.settings.pack_tokens,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),

@@ -19,8 +19,7 @@ from torch import Tensor
 from honed.train.kernels import room
 
 CHUNK_BYTES = 64 * 1024 * 1024
-"""Bytes of logits held at a time, at most, reckoned in fp32; of 16-bit ones on a CPU, whose fp32 copies are those of
-``_CACHE_BYTES`` only, as they are."""
+"""Bytes of logits held at a time, at most, reckoned in fp32."""
 
 _CACHE_BYTES = 8 * 1024 * 1024
 """Bytes of fp32 logits that a CPU's caches are likely to hold between one pass over them and the next."""
@@ -102,8 +101,7 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     """
     losses = torch.empty_like(weights)
     # Chunks of about one size: a product of the few rows that are left over would still read the whole head.
-    width = hidden.element_size() if hidden.device.type == "cpu" else 4  # elsewhere all of a chunk is widened at once
-    chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0], width))
+    chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0]))
     for part in _even(hidden.shape[0], chunks):
         logits = hidden[part] @ head.T
         losses[part] = _in_cache(logits, targets[part], weights[part])  # logits become their gradient, in place
@@ -176,9 +174,9 @@ def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     return -losses
 
 
-def chunk_size(vocabulary: int, width: int = 4) -> int:
-    """Return how many positions' logits of ``width`` bytes each fit into ``CHUNK_BYTES``."""
-    return max(1, CHUNK_BYTES // (width * vocabulary))
+def chunk_size(vocabulary: int) -> int:
+    """Return how many positions' logits fit into ``CHUNK_BYTES``."""
+    return max(1, CHUNK_BYTES // (4 * vocabulary))
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

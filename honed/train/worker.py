@@ -35,7 +35,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         run, result = _train(job, here, lambda: here.any(stopping())[0])
     if not here.first:
         return {}
-    result["ran"]["freed_memory"] = "kept by the process" if kept else "as the system's allocator does"
+    freed = "kept by the process" + (", in whole blocks" if heap.in_whole_blocks() else "")
+    result["ran"]["freed_memory"] = freed if kept else "as the system's allocator does"
     made = publish(run)
     return {"model": made.ref, "model_hash": made.manifest.hash, **result}
 

@@ -262,6 +262,16 @@ def test_freed_memory_is_kept_where_the_allocator_can_be_told(monkeypatch: pytes
     assert not heap.keep_freed_memory()
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (200, 300), ()])
+def test_what_lasts_is_zero_at_first_and_holds_what_is_written(shape: tuple[int, ...]) -> None:
+    like = torch.ones(shape, requires_grad=True)
+    made = heap.lasting(like)
+    assert made.shape == like.shape and made.dtype == like.dtype and not made.requires_grad and not made.any()
+    made.add_(2)
+    del like
+    assert bool((made.clone() == 2).all())
+
+
 def test_holes_are_given_back_once_they_are_a_tenth_and_measured_anew_a_step_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,19 +13,43 @@ from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfi
 from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.models.chat import Encoded
 from honed.store import artifacts
 from honed.store.workspace import Workspace
 from honed.train import attention_cuda, layout, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
+from honed.train.defaults import Facts, resolve
 from honed.train.loop import Training
 from honed.train.ranks import ALONE
+from tests.numerics.rows import packed_model
 from tests.tiny import tiny_folder
 from tests.train.jobs import finish, settings, start
 
 
 def _worth(config: Any) -> tuple[Any, str]:
     return layout._worth(SimpleNamespace(config=config), [], lambda _table: [])  # type: ignore[arg-type]
+
+
+def _passes(rows: int, **asked: Any) -> tuple[int, int]:
+    """The most passes of a step of some rows of 100 tokens, 50 of them the same in all, and what a pass may have."""
+    config = TrainConfig(base="b", data="d", **asked)
+    facts = Facts(1000, rows, 100 * rows, 10**10, "cpu", "fp32", "")
+    examples = [Encoded((*range(50), *[50 + index] * 50), (0.0,) * 50 + (1.0,) * 50) for index in range(rows)]
+    made = layout.choose(packed_model(), examples, config, resolve(config, facts))
+    return max(len(step.packs) for step in made.steps), made.settings.pack_tokens
+
+
+def test_a_step_that_is_not_much_larger_than_a_pass_is_one_where_gradients_take_the_place_of_activations() -> None:
+    few = {"batch_tokens": 3000, "weights": "full", "epochs": 1}
+    assert _passes(30, **few) == (1, 2 * 896)  # 1,550 tokens, for the prefix is computed once
+    assert _passes(30, **few, sharing=False)[0] > 2 and _passes(30, **few, sharing=False)[1] == 896
+    assert _passes(16, **few, sharing=False) == (1, 2 * 896)
+    assert _passes(8, **few) == (1, 896)  # it needn't be asked
+    assert _passes(60, batch_tokens=6000, weights="full", epochs=1)[1] == 896  # 3,050 are too many
+    assert _passes(30, **few, pack_tokens=896) == (2, 896)  # as asked
+    assert _passes(30, **few, ranks=2) == (2, 896)  # one for each
+    assert _passes(30, **{**few, "weights": "lora"}) == (2, 896)  # hardly any gradients to make room for
 
 
 @pytest.mark.parametrize("name", ["attn_pdrop", "resid_pdrop", "embd_pdrop"])
