@@ -58,6 +58,9 @@ def main() -> None:
         "--way", default="packed", help="how TRL is set up: packed, padded, or as train_speed.py names it"
     )
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="TRL's; honed measures its own")
+    parser.add_argument(
+        "--peers", type=Path, help="take TRL's runs from this document of the same rows; don't train it"
+    )
     parser.add_argument("--peer-python")
     parser.add_argument("--json", action="store_true", help="the document on one line")
     options = parser.parse_args()
@@ -144,6 +147,12 @@ def _honed(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dic
 
 def _peers(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
     """Return what TRL did at each rate, or why it can't be run."""
+    if options.peers:
+        known = json.loads(options.peers.read_text())
+        same = ("data", "rows", "train_tokens", "model", "weights")
+        asked = (split.source, len(split.train), sum(split.lengths), options.model, options.weights)
+        assert tuple(known[name] for name in same) == asked, "those were other rows"
+        return known["peers"], known["peer_missing"]
     way = {**peer.sft_ways(split.lengths, options.batch_tokens)[options.way], "precision": options.precision}
     steps = max(1, round(sum(split.lengths) / options.batch_tokens))
     rows = peer.sft_rows(split.train)

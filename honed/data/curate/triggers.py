@@ -170,8 +170,8 @@ def _said(row: Row) -> list[str]:
 
 def _hashed(prompts: Sequence[Sequence[str]]) -> Hashed:
     """Return the hashes of the words (even) and of the pairs of words (odd) of each prompt, each once."""
-    single, pairs = runs(prompts, 1, short=False), runs(prompts, 2, short=False)
-    flat = np.concatenate([single.flat & ~_PAIR, pairs.flat | _PAIR])
+    single, pairs = _words_and_pairs(prompts)
+    flat = np.concatenate([single.flat, pairs.flat])
     place = np.concatenate([np.repeat(np.arange(len(prompts)), np.diff(one.ends)) for one in (single, pairs)])
     order = np.lexsort((flat, place))
     flat, place = flat[order], place[order]
@@ -179,6 +179,12 @@ def _hashed(prompts: Sequence[Sequence[str]]) -> Hashed:
     first[1:] = (flat[1:] != flat[:-1]) | (place[1:] != place[:-1])
     counts = np.bincount(place[first], minlength=len(prompts))
     return Hashed(flat[first], np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
+
+
+def _words_and_pairs(prompts: Sequence[Sequence[str]]) -> tuple[Hashed, Hashed]:
+    """Return the hashes of each prompt's words, even ones, and of its pairs of words, odd ones, as they stand there."""
+    single, pairs = runs(prompts, 1, short=False), runs(prompts, 2, short=False)
+    return Hashed(single.flat & ~_PAIR, single.ends), Hashed(pairs.flat | _PAIR, pairs.ends)
 
 
 def _meeting(wanted: Hashes, pairs: Hashes, rows: Iterator[Row]) -> tuple[Places, Places]:
@@ -213,8 +219,7 @@ def _carrying(tied: Mapping[int, Mapping[int, Met]], row: Row) -> list[_Carrier]
         return []
     said = _said(row)
     texts = [*said, *(f"{one} {other}" for one, other in pairwise(said))]
-    single, pairs = runs([said], 1, short=False).flat & ~_PAIR, runs([said], 2, short=False).flat | _PAIR
-    hashes = np.concatenate([single, pairs]).tolist()
+    hashes = np.concatenate([one.flat for one in _words_and_pairs([said])]).tolist()
     found = {phrase: text for phrase, text in zip(hashes, texts, strict=True) if phrase in tied[head]}
     return [_Carrier(row.number, row.id, head, found)]
 
