@@ -42,8 +42,8 @@ class Optimizer:
         for master in self.masters:  # now, so that they don't lie among a step's activations
             self._adamw.state[master] = {
                 "step": torch.zeros((), device=master.device),
-                "exp_avg": heap.lasting(master),
-                "exp_avg_sq": heap.lasting(master),
+                "exp_avg": heap.lasting(master).zero_(),
+                "exp_avg_sq": heap.lasting(master).zero_(),
             }
 
     def accumulate(self) -> None:
@@ -117,8 +117,9 @@ def _master(parameter: nn.Parameter) -> Tensor:
         return share.requires_grad_()
     if parameter.dtype == torch.float32:
         return parameter
-    wide = getattr(parameter, _WIDE, None)
-    return (parameter.detach().float() if wide is None else wide).requires_grad_()
+    # A copy: what was read from a file lies in its pages, which each would be copied by a fault at the first update.
+    wide = vars(parameter).pop(_WIDE, parameter.detach())
+    return heap.lasting(parameter).copy_(wide).requires_grad_()
 
 
 def keep_wide(model: nn.Module, wide: nn.Module) -> None:
