@@ -152,6 +152,7 @@ def _peers(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dic
         same = ("data", "rows", "train_tokens", "model", "weights")
         asked = (split.source, len(split.train), sum(split.lengths), options.model, options.weights)
         assert tuple(known[name] for name in same) == asked, "those were other rows"
+        say(f"TRL's runs are those of {known['date']}: {known['command']}")
         return known["peers"], known["peer_missing"]
     way = {**peer.sft_ways(split.lengths, options.batch_tokens)[options.way], "precision": options.precision}
     steps = max(1, round(sum(split.lengths) / options.batch_tokens))

@@ -24,6 +24,10 @@ from honed.store.workspace import writing
 WORKER = "honed.{stage}.worker"
 """The module that does a stage's work."""
 
+TUNABLES = "GLIBC_TUNABLES"
+WHOLE_BLOCKS = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
+"""What workers that train start with: see ``_whole_blocks``."""
+
 RAY = "honed.{stage}.on_ray"
 """The module that has a stage's work done on Ray."""
 
@@ -69,9 +73,9 @@ def start(job: Job) -> None:
             start_new_session=True,
             env={
                 **_short_spins(),
-                **_whole_blocks(status.stage),
                 **_share_of_threads(job),
                 **os.environ,
+                **_whole_blocks(job, status.stage),
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONSAFEPATH": "1",
             },
@@ -200,13 +204,15 @@ def _short_spins() -> dict[str, str]:
     return {} if os.environ.get("OMP_WAIT_POLICY") else {"GOMP_SPINCOUNT": "20000"}
 
 
-def _whole_blocks(stage: str) -> dict[str, str]:
+def _whole_blocks(job: Job, stage: str) -> dict[str, str]:
     """Let a training's freed tensors be one block again at once, so that the next of their size fits (train.heap).
 
-    Only before a process starts can glibc be told so; elsewhere nothing reads it, and what the user has set stands.
+    Only before a process starts can glibc be told so; nothing else reads it. What the user has said of malloc stands.
     """
-    whole = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
-    return {"GLIBC_TUNABLES": whole} if stage in ("train", "plan") else {}
+    theirs = os.environ.get(TUNABLES, "")
+    if stage not in ("train", "plan") or _spread(job)[0] or "glibc.malloc." in theirs:
+        return {}
+    return {TUNABLES: f"{WHOLE_BLOCKS}:{theirs}".rstrip(":")}
 
 
 def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:

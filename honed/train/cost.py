@@ -65,8 +65,11 @@ def pace(seconds: Sequence[float], tokens: Sequence[int]) -> Pace:
     return Pace(0.0, float(times.sum() / sizes.sum()))
 
 
-def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[str]:
-    """Return what to change so that a run fits into ``free`` bytes, the largest saving first; empty if it fits."""
+def advice(memory: Memory, free: int, settings: Mapping[str, object], hidden: int = 0) -> list[str]:
+    """Return what to change so that a run fits into ``free`` bytes, the largest saving first; empty if it fits.
+
+    ``hidden`` are bytes of gradients that take the place of activations: where a pass keeps less, they come to light.
+    """
     over = memory.total - free
     if over <= 0:
         return []
@@ -79,13 +82,14 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object]) -> list[st
             ways.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
     pack = int(str(settings.get("pack_tokens", 0)))
     if pack > 256:
-        ways.append((memory.activations // 2, f"halve a pass: --set pack_tokens={pack // 2}"))
+        ways.append((memory.activations // 2 - hidden, f"halve a pass: --set pack_tokens={pack // 2}"))
     # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
     halved = (memory.weights + memory.activations - gone) // 2
     if settings["precision"] == "fp32" and halved > 0:
         ways.append((halved, "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
-        ways.append((memory.activations // 2, "keep less of a pass: --set activation_checkpointing=true"))
+        shown = min(hidden, memory.activations // 2)
+        ways.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
         ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     ranks = int(str(settings.get("ranks", 1)))

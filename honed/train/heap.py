@@ -24,6 +24,8 @@ import psutil
 import torch
 from torch import Tensor
 
+from honed.jobs import launch
+
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
 _LARGE = 1 << 15
@@ -33,13 +35,22 @@ _GROWN = 1.1
 """How much more than at its least the process holds when the holes are given back."""
 
 
-def keep_freed_memory() -> bool:
-    """Let the allocator keep what is freed, from now on; return whether it could be told to (glibc can)."""
+def keep_freed_memory() -> str:
+    """Let the allocator keep what is freed, from now on; return how it is kept, nothing if it can't be (glibc can).
+
+    What this process was started with isn't for those that it starts in turn.
+    """
     if not sys.platform.startswith("linux"):
-        return False
+        return ""
+    said = os.environ.get(launch.TUNABLES, "")
+    whole = launch.WHOLE_BLOCKS in said
+    if whole:
+        os.environ[launch.TUNABLES] = said.replace(launch.WHOLE_BLOCKS, "").strip(":")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # -1 is the largest size there is: the heap is never trimmed. musl has the function's name at most: it returns 0.
-    return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+    if mallopt is None or not mallopt(_MMAP_MAX, 0) or not mallopt(_TRIM_THRESHOLD, -1):
+        return ""
+    return "kept by the process" + (", in whole blocks" if whole else "")
 
 
 def lasting(like: Tensor) -> Tensor:
@@ -50,13 +61,12 @@ def lasting(like: Tensor) -> Tensor:
     """
     if like.device.type != "cpu" or like.numel() < _LARGE or not sys.platform.startswith("linux"):
         return torch.empty_like(like, dtype=torch.float32, requires_grad=False)
-    memory = mmap.mmap(-1, like.numel() * torch.float32.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    size = like.numel() * torch.float32.itemsize
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{size / 1e6:.0f} MB can't be had: {error.strerror}") from error
     return torch.frombuffer(memory, dtype=torch.float32).view(like.shape)  # it keeps the mapping
-
-
-def in_whole_blocks() -> bool:
-    """Whether this process was started without lists of small blocks."""
-    return "tcache_count=0" in os.environ.get("GLIBC_TUNABLES", "")
 
 
 class Holes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
-from honed.train import attention_cuda, attention_native, batches, likelihood, prefixes
+from honed.train import attention_cuda, attention_native, batches, footprint, likelihood, prefixes
 from honed.train.attention import Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -19,7 +19,7 @@ _WORTH = 0.01
 """Sharing must save this part of the tokens: for less, passes that are filled better are worth more."""
 
 _IN_ONE = 2
-"""A step of so many times ``pack_tokens`` at most is one pass: see ``_in_one_pass``."""
+"""A step of so many times ``pack_tokens`` at most is one pass: see ``_may_be_one_pass``."""
 
 _PROBED = 64
 """Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
@@ -32,7 +32,8 @@ _DROPOUTS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hi
 class Layout:
     """The way a run's examples go through the model, and the steps of those that it was chosen by: all, or a sample.
 
-    ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes.
+    ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes;
+    ``one_pass``: passes may be larger than ``pack_tokens`` asks for, so that a step is one.
     ``attention`` is the path's name, ``settings.pack_tokens`` what rows were laid out by. ``reasons`` says why what was
     asked for isn't done, and what it is worth.
     """
@@ -40,6 +41,7 @@ class Layout:
     fused: bool
     packed: bool
     shared: bool
+    one_pass: bool
     attention: str
     steps: Sequence[StepRows]
     reasons: tuple[str, ...]
@@ -51,8 +53,17 @@ class Layout:
         return _planned(examples, self.settings, epochs, seed, packed=self.packed, shared=table)
 
 
-def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, settings: Settings) -> Layout:
-    """Find out by a pass over two rows what the model allows, and plan the steps so that the least is computed."""
+def choose(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    settings: Settings,
+    one_pass: bool | None = None,
+) -> Layout:
+    """Find out by a pass over two rows what the model allows, and plan the steps so that the least is computed.
+
+    ``one_pass`` says whether each step is to be one pass, if that was chosen before.
+    """
     rows = [_probed(row) for example in examples[:2] for row in example.rows]
     probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
@@ -60,20 +71,25 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
     reasons = []
     if config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
-
-    def planned(shared: Prefixes | None, settings: Settings = settings) -> list[StepRows]:
-        return _planned(examples, settings, settings.epochs, config.seed, packed=packed, shared=shared)
-
-    table = None
     if config.neftune_alpha and config.sharing and packed:
         reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
-    elif config.sharing and packed:
-        table, why = _worth(model, examples, planned)
-        reasons.append(why)
-    steps = planned(table)
-    if packed and _in_one_pass(examples, steps, table, config, settings):
+
+    def laid(settings: Settings) -> tuple[Prefixes | None, list[StepRows], str]:
+        def planned(shared: Prefixes | None) -> list[StepRows]:
+            return _planned(examples, settings, settings.epochs, config.seed, packed=packed, shared=shared)
+
+        share = config.sharing and packed and not config.neftune_alpha
+        table, why = _worth(model, examples, planned) if share else (None, "")
+        return table, planned(table), why
+
+    table, steps, why = laid(settings)
+    if one_pass is None:
+        may = packed and fused and _may_be_one_pass(model, config, settings)
+        one_pass = may and _fits_one_pass(examples, steps, table, settings)
+    if one_pass:
         settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
-        steps = planned(table, settings)
+        table, steps, why = laid(settings)
+    reasons.append(why)
     if settings.device == "cuda":
         reasons.append(_attention(model, examples, steps, shared=table is not None))
     elif settings.device == "cpu":
@@ -82,32 +98,30 @@ def choose(model: PreTrainedModel, examples: Sequence[Example], config: TrainCon
         reasons.append(why)
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
-    return Layout(fused, packed, table is not None, path, steps, said, settings)
+    return Layout(fused, packed, table is not None, one_pass, path, steps, said, settings)
 
 
-def _in_one_pass(
-    examples: Sequence[Example],
-    steps: Sequence[StepRows],
-    table: Prefixes | None,
-    config: TrainConfig,
-    settings: Settings,
-) -> bool:
-    """Whether every step is to be one pass, though it is larger than what ``pack_tokens`` was chosen for.
+def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Settings) -> bool:
+    """Whether a step may be one pass, though it is larger than what ``pack_tokens`` was chosen for.
 
     Behind another pass, every weight's gradient stands beside what a pass keeps; in the only one, gradients take the
-    place of what is dropped. So a pass of twice as many tokens takes about as much memory, reads the weights once
-    and computes a common prefix once. Ranks divide a step by its passes, and adapters have hardly any gradients.
+    place of what is dropped (``kernels.room``). So a pass of twice as many tokens takes about as much memory, reads the
+    weights once and computes a common prefix once. Not where ranks divide a step by its passes, and not where noise or
+    a reference would be another one in other passes.
     """
-    if config.pack_tokens or settings.weights != "full" or config.ranks > 1 or config.on:
-        return False
-    most = max((_computed(step, examples, table) for step in steps if len(step.packs) > 1), default=0)
+    alone = config.ranks <= 1 and not config.on
+    noisy = config.neftune_alpha or _has_dropout(model)
+    makes_room = footprint.summed_at_once(config, settings.weights, settings.device)
+    return makes_room and alone and not noisy and config.objective == "sft" and not config.pack_tokens
+
+
+def _fits_one_pass(
+    examples: Sequence[Example], steps: Sequence[StepRows], table: Prefixes | None, settings: Settings
+) -> bool:
+    """Whether some step has several passes, and each of those would fit into one of twice their tokens."""
+    several = [[index for one in step.packs for index in one] for step in steps if len(step.packs) > 1]
+    most = max((table.tokens(one) if table else sum(_length(examples[k]) for k in one) for one in several), default=0)
     return 0 < most <= _IN_ONE * settings.pack_tokens
-
-
-def _computed(step: StepRows, examples: Sequence[Example], table: Prefixes | None) -> int:
-    """Tokens of a step in one pass."""
-    members = [index for one in step.packs for index in one]
-    return table.tokens(members) if table else sum(_length(examples[index]) for index in members)
 
 
 def _probed(row: Encoded) -> Encoded:
@@ -146,8 +160,7 @@ def _worth(
     planned: Callable[[Prefixes | None], Sequence[StepRows]],
 ) -> tuple[Prefixes | None, str]:
     """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
-    text = model.config.get_text_config()
-    if any(getattr(text, name, None) for name in _DROPOUTS):
+    if _has_dropout(model):
         return None, "sharing is off: this model has dropout, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
@@ -156,6 +169,11 @@ def _worth(
     if computed > (1 - _WORTH) * every:
         return None, f"sharing is off: of {every} tokens {computed} would still be computed, too many for it to pay"
     return table, f"sharing: of {every} tokens about {computed} are computed, for rows begin with the same ones"
+
+
+def _has_dropout(model: PreTrainedModel) -> bool:
+    text = model.config.get_text_config()
+    return any(getattr(text, name, None) for name in _DROPOUTS)
 
 
 def _attention(model: PreTrainedModel, examples: Sequence[Example], steps: Sequence[StepRows], *, shared: bool) -> str:

@@ -87,12 +87,12 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
     model = _bytes(_there(run)) + _bytes(kept_wide(run.base.model))
     runtime = _held(run.settings.device) - model
     passes = _passes(run, ready)
-    memory = _memory(run, ready, passes, runtime)
+    memory, hidden = _memory(run, ready, passes, runtime)
     result = {
         **_what(run, ready, passes),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
         "fits": memory.total <= free,
-        "advice": cost.advice(memory, free, _set(run, ready)),
+        "advice": cost.advice(memory, free, _set(run, ready), hidden),
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
@@ -194,7 +194,8 @@ def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
     }
 
 
-def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> Memory:
+def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple[Memory, int]:
+    """Return the run's memory, and how many bytes of gradients aren't in it for they take the place of activations."""
     model, batches = run.base.model, passes.batches
     settings = run.settings
     gradients, optimizer = footprint.kept(
@@ -208,18 +209,25 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> Memor
         if head.weight.requires_grad and not _at_once(run, ready):
             logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     activations = round(_saved(run, ready, small) * largest.tokens)
-    if max(map(len, passes.steps)) == 1 and footprint.summed_at_once(run.config, settings.weights, settings.device):
-        # They take the place of activations that the backward pass is done with; the head's comes before those go.
+    hidden = 0
+    if _one_pass(run, passes) and footprint.summed_at_once(run.config, settings.weights, settings.device):
+        # What the backward pass is done with makes room for them; the head's comes before any of that goes.
         first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
-        gradients = max(first, gradients - activations)
-    return Memory(
+        hidden = gradients - max(first, gradients - activations)
+    needed = Memory(
         runtime=runtime,
         weights=_bytes(_there(run)) // footprint.shares(run.config),
-        gradients=gradients,
+        gradients=gradients - hidden,
         optimizer=optimizer,
         activations=activations,
         logits=logits,
     )
+    return needed, hidden
+
+
+def _one_pass(run: Prepared, passes: _Passes) -> bool:
+    """Whether no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows."""
+    return max(map(len, passes.steps)) == 1 and not isinstance(run.train, Stream)
 
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
@@ -259,8 +267,10 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     update = 0.0
     for number, batch in enumerate(chosen, start=1):
         times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
-        if number <= 2:  # the first makes the optimizer's state, the second is timed
-            update = _clocked(partial(optimizer.step, 1e-12, 1.0))
+        # As in the run, a pass stands alone or beside the gradients of another: the peak is read from the system.
+        if number == 2 or _one_pass(run, passes):
+            took = _clocked(partial(optimizer.step, 1e-12, 1.0))
+            update = took if number == 2 else update
         run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
         if stopping():
             raise worker.Stopped

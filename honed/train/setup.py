@@ -52,7 +52,9 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if config.activation_checkpointing:
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
-    layout = _agreed(run, choose(model, sample.encoded, config, settings), here)
+    layout = _agreed(run, choose(model, sample.encoded, config, settings, _one_pass(run, here)), here)
+    if here.first:
+        remember(run.job, one_pass=layout.one_pass)
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run))
     if to_train and run.job.status().attempt == 1:
         for reason in reasons:
@@ -107,6 +109,16 @@ def _compiled(run: Prepared, here: Ranks) -> tuple[bool, tuple[str, ...]]:
     elif first != now:
         return False, ("norms and SwiGLU by torch, as in the first attempt",)
     return can, (why,) if why else ()
+
+
+def _one_pass(run: Prepared, here: Ranks) -> bool | None:
+    """Whether each step is one pass, as in the first attempt; None if that is to be found out.
+
+    A first attempt that said nothing of it was one of a version that didn't ask. A stream has steps that nobody saw.
+    """
+    before = chosen(run.job)
+    first: bool | None = here.agreed(before.get("one_pass", False if "attention" in before else None))
+    return False if isinstance(run.train, Stream) else first
 
 
 def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:

@@ -28,15 +28,14 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
     Of several ranks each does this; rank 0 alone publishes, and the others return nothing.
     """
-    kept = heap.keep_freed_memory()
+    freed = heap.keep_freed_memory()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         run, result = _train(job, here, lambda: here.any(stopping())[0])
     if not here.first:
         return {}
-    freed = "kept by the process" + (", in whole blocks" if heap.in_whole_blocks() else "")
-    result["ran"]["freed_memory"] = freed if kept else "as the system's allocator does"
+    result["ran"]["freed_memory"] = freed or "as the system's allocator does"
     made = publish(run)
     return {"model": made.ref, "model_hash": made.manifest.hash, **result}
 

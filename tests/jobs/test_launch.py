@@ -35,6 +35,19 @@ def _ended(job: Job) -> str:
     return job.status().state
 
 
+def test_what_glibc_is_told_of_trainings_leaves_what_the_user_told_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    monkeypatch.delenv(launch.TUNABLES, raising=False)
+    assert launch._whole_blocks(job, "train") == {launch.TUNABLES: launch.WHOLE_BLOCKS}
+    assert launch._whole_blocks(job, "counting") == {}
+    monkeypatch.setenv(launch.TUNABLES, "glibc.rtld.nns=4")
+    assert launch._whole_blocks(job, "plan") == {launch.TUNABLES: f"{launch.WHOLE_BLOCKS}:glibc.rtld.nns=4"}
+    monkeypatch.setenv(launch.TUNABLES, "glibc.malloc.tcache_count=3")
+    assert launch._whole_blocks(job, "train") == {}
+
+
 def test_a_job_runs_to_its_result(workspace: Workspace) -> None:
     job = _start(workspace, steps=3)
     seen = list(launch.follow(job))

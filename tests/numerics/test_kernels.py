@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +14,7 @@ from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from honed.errors import ModelError
+from honed.jobs import launch
 from honed.train import adapters, attention, batches, heap, likelihood
 from honed.train.adapters import Adapters
 from honed.train.kernels.install import checkpoint_layers, install
@@ -256,8 +259,12 @@ def test_freed_memory_is_kept_where_the_allocator_can_be_told(monkeypatch: pytes
 
     monkeypatch.setattr(heap.sys, "platform", "linux")
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: Library())
-    assert heap.keep_freed_memory()
+    monkeypatch.delenv(launch.TUNABLES, raising=False)
+    assert heap.keep_freed_memory() == "kept by the process"
     assert asked == [(-4, 0), (-1, -1)]
+    monkeypatch.setenv(launch.TUNABLES, f"{launch.WHOLE_BLOCKS}:glibc.rtld.nns=4")
+    assert heap.keep_freed_memory() == "kept by the process, in whole blocks"
+    assert os.environ[launch.TUNABLES] == "glibc.rtld.nns=4"  # a compiler that is started in turn has its own way
     monkeypatch.setattr(heap.sys, "platform", "darwin")
     assert not heap.keep_freed_memory()
 
@@ -270,6 +277,17 @@ def test_what_lasts_holds_what_is_written(shape: tuple[int, ...]) -> None:
     made.zero_().add_(2)
     del like
     assert bool((made.clone() == 2).all())
+
+
+def test_memory_that_the_system_does_not_have_is_said_in_the_words_that_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(heap.mmap, "mmap", full)
+    with pytest.raises(MemoryError, match="0 MB can't be had: Cannot allocate memory"):
+        heap.lasting(torch.empty(200, 300))
 
 
 def test_holes_are_given_back_once_they_are_a_tenth_and_measured_anew_a_step_later(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from honed.train import adapters
+from honed.train import adapters, heap
 from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
 from honed.train.objectives.sft import Sft
@@ -74,7 +74,9 @@ def test_gradients_of_several_passes_are_added_in_fp32() -> None:
     assert optimizer.step(1e-3, 1e9) == 356.0
 
 
-def test_state_put_back_goes_on_bit_for_bit() -> None:
+@pytest.mark.parametrize("large", [1, 1 << 15])
+def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heap, "_LARGE", large)  # 1: what lasts has pages of its own, as that of a real model
     straight, stopped = packed_model(), packed_model()
     one, other = steps(straight, 3), steps(stopped, 2)
     resumed = packed_model()
@@ -87,6 +89,19 @@ def test_state_put_back_goes_on_bit_for_bit() -> None:
     fresh.accumulate()
     fresh.step(1e-2, 1.0)
     assert all(torch.equal(fresh.state()[name], tensor) for name, tensor in one.state().items())
+
+
+def test_what_never_had_a_gradient_starts_afresh_from_a_state_that_says_nothing_of_it() -> None:
+    model = packed_model()
+    state = steps(model, 2).state()
+    name = "model.norm.weight"
+    for part in ("step", "exp_avg", "exp_avg_sq"):
+        del state[f"{part}.{name}"]
+    fresh = Optimizer(list(packed_model().named_parameters()), weight_decay=0.0)
+    fresh.load_state({name: tensor.clone() for name, tensor in state.items()})
+    loaded = fresh.state()
+    assert not any(loaded[f"{part}.{name}"].any() for part in ("step", "exp_avg", "exp_avg_sq"))
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

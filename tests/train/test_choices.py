@@ -14,7 +14,8 @@ from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.models.chat import Encoded
-from honed.store import artifacts
+from honed.records import Conversation, Message, Split
+from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import attention_cuda, layout, prepare
 from honed.train.attention import Segments
@@ -50,6 +51,28 @@ def test_a_step_that_is_not_much_larger_than_a_pass_is_one_where_gradients_take_
     assert _passes(30, **few, pack_tokens=896) == (2, 896)  # as asked
     assert _passes(30, **few, ranks=2) == (2, 896)  # one for each
     assert _passes(30, **{**few, "weights": "lora"}) == (2, 896)  # hardly any gradients to make room for
+    assert _passes(16, **few, neftune_alpha=5.0) == (2, 896)  # other passes, other noise
+
+
+def test_a_resume_has_the_passes_of_the_first_attempt_whatever_its_ranks(home: Workspace) -> None:
+    rows: list[tuple[Conversation, Split]] = [
+        (
+            Conversation(messages=(Message(role="user", content=f"{n}?"), Message(role="assistant", content="y" * 75))),
+            "train",
+        )
+        for n in range(16)
+    ]
+    datasets.write(home, "longer", rows, config={}, facts={})
+    job = start(home, data="longer", pack_tokens=None, batch_tokens=2000, sharing=False, epochs=1, eval_rows=0)
+    assert finish(job)["ran"]["pack_tokens"] == 2 * 896
+    asked = []
+    for pinned, ranks in ((True, 1), (True, 2), (False, 1), (None, 1), (None, 2)):
+        prepared = prepare.prepare(job, ALONE)
+        config = prepared.config.model_copy(update={"ranks": ranks})
+        made = layout.choose(prepared.base.model, prepared.train.encoded, config, prepared.settings, pinned)
+        asked.append(made.one_pass)
+    assert asked == [True, True, False, True, False]
+    assert prepare.chosen(job)["one_pass"] is True
 
 
 @pytest.mark.parametrize("name", ["attn_pdrop", "resid_pdrop", "embd_pdrop"])
