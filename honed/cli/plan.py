@@ -63,8 +63,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     from honed.cli.tables import clock
 
     settings, memory, seconds = result["settings"], result["memory"], result["time"]
-    parts = ("weights", "gradients", "optimizer", "activations", "logits", "runtime")
-    peak = memory["measured"] or memory["total"]
+    parts = ("weights", "gradients", "optimizer", "activations", "logits", "holes", "runtime")
+    peak = max(memory["measured"] or 0, memory["total"])
     least = "at least " if result["rows"] is None else ""
     verdict = "it fits" if result["fits"] else "it does not fit"
     lines = [

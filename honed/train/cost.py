@@ -1,7 +1,7 @@
 """What a training costs in memory and time, by arithmetic over what a few passes showed. No torch.
 
 Everything a run holds at its peak: the runtime with the rows, the weights, what the optimizer keeps for each trained
-weight, what the largest pass keeps for its backward pass, and the logits of one chunk.
+weight, what the largest pass keeps for its backward pass, the logits of one chunk, and what is kept free between them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Memory:
     optimizer: int = 0
     activations: int = 0
     logits: int = 0
+    holes: int = 0
 
     @property
     def parts(self) -> dict[str, int]:

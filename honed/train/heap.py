@@ -31,7 +31,7 @@ _MMAP_MAX = -4
 _LARGE = 1 << 15
 """Numbers of a tensor that is worth pages of its own."""
 
-_GROWN = 1.1
+GROWN = 1.1
 """How much more than at its least the process holds when the holes are given back."""
 
 
@@ -87,7 +87,7 @@ class Holes:
         now = _resident()
         if not self._least:
             self._least = now
-        elif now > _GROWN * self._least:
+        elif now > GROWN * self._least:
             self._trim(0)
             self._least = 0
 

@@ -84,8 +84,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
 
 def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
-    model = _bytes(_there(run)) + _bytes(kept_wide(run.base.model))
-    runtime = _held(run.settings.device) - model
+    runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
     passes = _passes(run, ready)
     memory, hidden = _memory(run, ready, passes, runtime)
     result = {
@@ -119,6 +118,14 @@ def _there(run: Prepared) -> list[Tensor]:
     """Parameters and buffers on the device (4-bit weights are buffers): with ``cpu_offload`` none are on a GPU."""
     model, device = run.base.model, torch.device(run.settings.device).type
     return [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == device]
+
+
+def _wide_held(run: Prepared) -> int:
+    """Bytes of the fp32 weights that masters begin at, where they are held already and not mapped from a file only."""
+    wide = _bytes(kept_wide(run.base.model))
+    info = psutil.Process().memory_info()
+    own = info.rss - getattr(info, "shared", 0)
+    return wide if run.settings.device != "cpu" or own >= _bytes(_there(run)) + wide else 0
 
 
 def _alone(run: Prepared, memory: Memory) -> int:
@@ -222,6 +229,8 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple
         activations=activations,
         logits=logits,
     )
+    if settings.device == "cpu":  # passes of many sizes leave them; a run gives them back when they have grown so far
+        needed = replace(needed, holes=round((heap.GROWN - 1) * (needed.total - runtime)))
     return needed, hidden
 
 
