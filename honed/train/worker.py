@@ -78,4 +78,7 @@ def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    worker.main(work)
+    try:
+        worker.main(work)
+    except SystemExit as exit_:
+        ranks.leave(exit_.code)

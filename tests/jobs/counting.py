@@ -17,6 +17,7 @@ from honed.errors import DataError
 from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped, main
+from honed.store.workspace import write_whole
 
 
 class CountConfig(config.Config):
@@ -46,7 +47,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     for step in range(done + 1, settings.steps + 1):
         time.sleep(settings.seconds)
         job.log.write(Step(stage="count", step=step, total=settings.steps, values={"loss": 1 / step}))
-        checkpoint.write_text(str(step))
+        write_whole(checkpoint, str(step))  # a kill must not leave half of it
         if settings.fail:
             raise FAULTS[settings.fail]
         if stopping() and not settings.deaf:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -25,6 +27,14 @@ from honed.jobs.worker import Stopped
 from honed.store.workspace import Workspace
 from honed.train import checkpoint, on_ray, run
 from tests.train.jobs import finish, losses, settings, start, weights_of
+
+LEAVES = """
+import atexit, os
+from honed.train import ranks
+atexit.register(os.abort)  # what gloo's threads now and then do to a Python that is taken down
+print("all done")
+ranks.leave(3)
+"""
 
 LORA = {"weights": "lora", "lora": {"dropout": 0.1}}
 
@@ -50,6 +60,11 @@ def until(job: Job, step: int) -> None:
 def equal(home: Workspace, one: str, other: str) -> bool:
     left, right = weights_of(home, one), weights_of(home, other)
     return left.keys() == right.keys() and all(left[name].equal(right[name]) for name in left)
+
+
+def test_a_rank_that_has_done_its_work_ends_as_it_says_whatever_threads_it_leaves() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (3, "all done\n")
 
 
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
