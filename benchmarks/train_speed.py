@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     theirs = peers[best] if best else None
     if theirs and "all_seconds" in theirs:
         theirs["seconds"] = statistics.median(theirs["all_seconds"])
-    for one in peers.values():
+    for one in (ours, *peers.values()):
         one["tokens_per_second"] = tokens / one["seconds"]
     return {
         "case": case.name,
@@ -152,9 +152,10 @@ def _honed(folder: Path, case: Case, options: argparse.Namespace) -> honed_job.T
 
 
 def _median(runs: Sequence[honed_job.Trained]) -> dict[str, Any]:
-    """The run of median seconds, with the seconds of all."""
-    middle = sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
-    return {**middle.document(), "all_seconds": [run.seconds for run in runs]}
+    """The document of the run next to the median, with the median seconds (of two the mean) and those of all."""
+    seconds = [run.seconds for run in runs]
+    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+    return {**middle.document(), "seconds": statistics.median(seconds), "all_seconds": seconds}
 
 
 def _plain(folder: Path, case: Case, fast: honed_job.Trained, options: argparse.Namespace) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _peers(
     if options.no_peer:
         return {}, {}, "not asked for"
     ways = peer.dpo_ways(case.lengths) if case.objective == "dpo" else peer.sft_ways(case.lengths, options.batch_tokens)
-    tried, left_out = peer.in_precisions(ways, rates)
+    tried, left_out = peer.in_precisions(ways, rates, case.weights)
     try:
         python = peer.interpreter(options.peer_python)
     except peer.PeerError as error:

@@ -112,11 +112,17 @@ def dpo_ways(lengths: Sequence[int]) -> dict[str, dict[str, Any]]:
 
 
 def in_precisions(
-    ways: Mapping[str, dict[str, Any]], rates: Mapping[str, float]
+    ways: Mapping[str, dict[str, Any]], rates: Mapping[str, float], weights: str = "full"
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return every way in fp32, and in bf16 where ``rates`` (FLOP/s) give it a chance; and why others are left out."""
+    """Return every way in fp32, and in bf16 where ``rates`` (FLOP/s) give it a chance; and why others are left out.
+
+    For LoRA also with the frozen weights in bf16, which spares autocast its copies. Full weights that are trained in
+    bf16 without masters lose small updates: that would be another training.
+    """
     tried = {f"{name}, fp32": {**way, "precision": "fp32"} for name, way in ways.items()}
     half = {f"{name}, bf16": {**way, "precision": "bf16"} for name, way in ways.items()}
+    if weights == "lora":
+        half |= {f"{name}, bf16 weights": {**way, "precision": "bf16-weights"} for name, way in ways.items()}
     if rates["bf16"] >= WORTH_TRYING * rates["fp32"]:
         return {**tried, **half}, {}
     why = f"bf16 products run at {rates['bf16'] / 1e9:.0f} GFLOP/s here, fp32 ones at {rates['fp32'] / 1e9:.0f}"

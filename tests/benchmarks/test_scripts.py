@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +125,16 @@ def test_bf16_is_tried_where_it_has_a_chance_and_else_said_to_be_left_out() -> N
     assert set(tried) == {"packed, fp32", "packed, bf16"} and left_out == {}
     tried, left_out = peer.in_precisions(ways, {"fp32": 1e11, "bf16": 1e10})
     assert set(tried) == {"packed, fp32"} and set(left_out) == {"packed, bf16"}
+    tried, _ = peer.in_precisions(ways, {"fp32": 1e11, "bf16": 2e11}, "lora")
+    assert tried["packed, bf16 weights"] == {"length": 8, "precision": "bf16-weights"}
+
+
+def test_of_two_runs_the_mean_counts_and_of_three_the_one_between() -> None:
+    def run(seconds: float) -> Any:
+        return SimpleNamespace(seconds=seconds, document=lambda: {"seconds": seconds, "peak_bytes": 7})
+
+    assert train_speed._median([run(1.0), run(3.0)]) == {"seconds": 2.0, "peak_bytes": 7, "all_seconds": [1.0, 3.0]}
+    assert train_speed._median([run(5.0), run(1.0), run(3.0)])["seconds"] == 3.0
 
 
 def test_an_interpreter_without_the_peer_is_refused(tmp_path: Path) -> None:

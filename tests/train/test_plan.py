@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
+import psutil
 import pytest
+from torch import nn
 
 from honed.cli import main
 from honed.jobs import job as jobs
@@ -13,9 +17,27 @@ from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import cost, planner, run
 from honed.train.cost import Memory
+from honed.train.optim import keep_wide
 from tests.train.jobs import finish, settings, start
 
 GB = 10**9
+
+
+def test_fp32_weights_that_are_mapped_from_a_file_are_held_once_their_pages_are_in_the_memory_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide, half = nn.Linear(64, 64), nn.Linear(64, 64).bfloat16()
+    keep_wide(half, wide)
+    numbers = 64 * 65
+    run: Any = SimpleNamespace(base=SimpleNamespace(model=half), settings=SimpleNamespace(device="cpu"))
+
+    def held(own: int) -> int:
+        told = SimpleNamespace(rss=own + 500, shared=500)
+        monkeypatch.setattr(psutil.Process, "memory_info", lambda _: told)
+        return planner._wide_held(run)
+
+    assert held(2 * numbers) == held(6 * numbers - 1) == 0  # those in 16 bits are, and what the file's pages hold isn't
+    assert held(6 * numbers) == 4 * numbers
 
 
 @pytest.mark.parametrize(
