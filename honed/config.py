@@ -21,7 +21,7 @@ from honed.errors import ConfigError
 class Config(BaseModel):
     """Base of every stage's settings: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 C = TypeVar("C", bound=Config)
@@ -34,14 +34,25 @@ def load(model: type[C], stage: str, path: Path | None, sets: Sequence[str], fla
     a setting that has keys itself. Raises ``ConfigError`` for a
     missing or malformed file, an unknown key (naming the nearest) or a value out of range.
     """
-    values = _read(path, stage) if path else {}
+    values = given(model, stage, sets, _read(path, stage) if path else {})
+    values.update({key: value for key, value in flags.items() if value is not None})
+    return build(model, values, str(path) if path else stage)
+
+
+def given(
+    model: type[Config], stage: str, sets: Sequence[str], values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return ``values`` with ``--set`` overrides put in; what they mean together is for ``build`` to say.
+
+    Raises ``ConfigError`` for one that has no value, or whose value isn't YAML.
+    """
+    found = dict(values or {})
     for item in sets:
         key, eq, value = item.partition("=")
         if not eq:
             raise ConfigError(f"--set {item}: there is no '='", f"Write --set {stage}.KEY=VALUE.")
-        _place(model, values, key.removeprefix(f"{stage}."), _parse(value, f"--set {item}"))
-    values.update({key: value for key, value in flags.items() if value is not None})
-    return build(model, values, str(path) if path else stage)
+        _place(model, found, key.removeprefix(f"{stage}."), _parse(value, f"--set {item}"))
+    return found
 
 
 def build(model: type[C], values: Mapping[str, Any], where: str) -> C:

@@ -87,6 +87,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
+        ("temperature=.inf", "brew: temperature: Input should be a finite number, not inf"),
         ("temperature=0", "brew: temperature: Input should be greater than 0, not 0"),
         ("cups=many", "brew: cups: Input should be a valid integer"),
         ("grind=medium", "brew: grind: Input should be 'fine' or 'coarse', not 'medium'"),

@@ -23,11 +23,11 @@ _EVALUATE = "evaluate."
 
 def split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Part ``--set`` overrides into those of training and, as values, those that begin with ``evaluate.``."""
-    import yaml
+    from honed.config import given
+    from honed.evaluate.config import EvaluateConfig
 
     own = tuple(item for item in sets if not item.startswith(_EVALUATE))
-    others = [item.removeprefix(_EVALUATE).partition("=") for item in sets if item.startswith(_EVALUATE)]
-    return own, {key: yaml.safe_load(value) for key, _, value in others}
+    return own, given(EvaluateConfig, "evaluate", [item for item in sets if item.startswith(_EVALUATE)])
 
 
 def reached(losses: tuple[float, ...], curve: str | None) -> tuple[float, ...]:

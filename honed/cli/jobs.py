@@ -130,11 +130,20 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
     It reads the job's events from outside, so that the job is neither slowed nor stopped by it. TensorBoard's files
     go into the job's folder, all else stays on this machine too unless you are logged in or name a server.
     """
+    from honed.errors import HonedError, JobError
     from honed.jobs import job as jobs
     from honed.jobs.trackers import reader
 
     job = jobs.find(workspace, id_)
-    sent = reader.track(job, tracker, follow=follow)
+    try:
+        sent = reader.track(job, tracker, follow=follow)
+    except HonedError:
+        raise
+    except Exception as error:  # each tracker's package has errors of its own
+        raise JobError(
+            f"sending job {job.id} to {tracker} failed: {type(error).__name__}: {error}",
+            "Is its server there, and are you logged in? The same command sends what is missing, and nothing twice.",
+        ) from error
     if as_json:
         emit_json({"id": job.id, "tracker": sent.tracker, "where": sent.where, "events": sent.events})
     else:

@@ -18,6 +18,7 @@ from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words
 from honed.jobs.job import Job, State
+from honed.jobs.pool import cores
 from honed.jobs.trackers import reader
 from honed.store.workspace import writing
 
@@ -174,7 +175,7 @@ def _spread(job: Job) -> tuple[str, int]:
 def _share_of_threads(job: Job) -> dict[str, str]:
     """Let ranks on one machine divide its cores, so that their threads don't wait for one another."""
     on, ranks = _spread(job)
-    return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks))}
+    return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
 
 
 def _tracked(job: Job) -> list[str]:

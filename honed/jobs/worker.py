@@ -36,8 +36,11 @@ class Stopped(BaseException):
     """The work has saved itself because it was asked to stop."""
 
 
-def main(work: Work) -> None:
-    """Run ``work`` on the folder named by the command line; exit 0 when done or stopped, 1 when failed."""
+def main(work: Work, tidy: Callable[[Job], None] | None = None) -> None:
+    """Run ``work`` on the folder named by the command line; exit 0 when done or stopped, 1 when failed.
+
+    ``tidy`` clears away what only a resume would need, once the status says that the job is done.
+    """
     job = Job(Path(sys.argv[1]).resolve(), rank=int(os.environ.get("RANK", "0")))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
@@ -53,6 +56,8 @@ def main(work: Work) -> None:
         job.set_status(status)
         update = _outcome(job, work, lambda: bool(asked))
         job.set_status(status.model_copy(update={**update, "ended": time.time()}))
+        if tidy and update["state"] == "done":
+            tidy(job)
     sys.exit(1 if update["state"] == "failed" else 0)
 
 

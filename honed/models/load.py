@@ -112,14 +112,15 @@ def load(
     *,
     dtype: torch.dtype | None = None,
     device: str = "cpu",
-    attention: str = "sdpa",
+    attention: str | None = "sdpa",
     template: str | None = None,
 ) -> LoadedModel:
     """Return the model of ``spec`` (see ``locate``) in ``dtype`` (float32 by default) on ``device``, in eval mode.
 
-    ``template`` names a shipped chat template to use instead of the model's own. Only safetensors are read,
-    memory-mapped, and no code that comes with a model is ever run. Raises ``ModelError`` if a weight is missing or
-    damaged, the architecture is unknown, or the model was trained with another chat format.
+    ``template`` names a shipped chat template to use instead of the model's own; without ``attention`` transformers
+    chooses it. Only safetensors are read, memory-mapped, and no code that comes with a model is ever run. Raises
+    ``ModelError`` if a weight is missing or damaged, the architecture is unknown, or the model was trained with another
+    chat format.
     """
     return weights(prepare(spec, workspace, template), dtype=dtype, device=device, attention=attention)
 
@@ -137,7 +138,7 @@ def prepare(spec: str, workspace: Workspace | None, template: str | None = None)
 
 
 def weights(
-    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str = "sdpa"
+    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str | None = "sdpa"
 ) -> LoadedModel:
     """Return a prepared model with its weights in memory (see ``load``)."""
     import torch

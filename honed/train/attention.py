@@ -12,6 +12,7 @@ mix neighbouring rows) is found before training, not after.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from honed.errors import ModelError
 
@@ -87,6 +89,15 @@ def register(paths: Mapping[str, Path] | None = None) -> None:
         AttentionMaskInterface.register(name, _no_mask)
 
 
+def replaceable(model: PreTrainedModel) -> bool:
+    """Whether the model's code asks transformers for its attention by name.
+
+    If not it has attention of its own, which relies on a causal mask: under our names transformers makes none.
+    """
+    modules = {kind.__module__ for kind in type(model).__mro__ if kind.__module__ != PreTrainedModel.__module__}
+    return any(hasattr(sys.modules.get(name), "ALL_ATTENTION_FUNCTIONS") for name in modules)
+
+
 def agrees(path: Path, q: Tensor, k: Tensor, v: Tensor, segments: Segments, within: float) -> bool:
     """Tell whether a path gives what plain torch gives in fp32, and its gradients: some kernels fail backward only.
 
@@ -147,7 +158,12 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
 
 
 def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-    """torch's fused kernel for CPUs, which keeps no scores and takes grouped keys and values as they are."""
+    """torch's fused kernel for CPUs, which keeps no scores and takes grouped keys and values as they are.
+
+    It doesn't take values of another width than that of keys (multi-head latent attention): plain torch does.
+    """
+    if v.shape[3] != k.shape[3]:
+        return by_parts(q, k, v, segments, scale)
     out: Tensor = _TreeAttention.apply(q, k, v, segments.spans, scale)  # type: ignore[no-untyped-call]
     return out
 

@@ -82,7 +82,8 @@ def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool
     if not shared and dtype != torch.float32:
         paths[VARLEN] = by_varlen
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    heads = (config.num_attention_heads, *(config.num_key_value_heads,) * 2)
+    queries = config.num_attention_heads
+    heads = (queries, *(getattr(config, "num_key_value_heads", queries),) * 2)
     # Plain torch holds the scores of whole rows: paths are compared on short ones, and timed on those of the run.
     short = Segments(tuple(min(length, _COMPARED) for length in segments.lengths), segments.parents)
     times: dict[str, float] = {}

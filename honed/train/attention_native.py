@@ -22,7 +22,7 @@ _APART = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 
 def by_native(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
     """Our kernel in C; torch's for what it doesn't take."""
-    if not native.takes(q):
+    if not native.takes(q, v):
         return attention.by_fused(q, k, v, segments, scale)
     out: Tensor = _NativeAttention.apply(q, k, v, segments, scale)  # type: ignore[no-untyped-call]
     return out
@@ -58,7 +58,7 @@ def choose(config: Any, dtype: torch.dtype) -> tuple[str, str]:
         torch.randn(1, count, sum(_COMPARED.lengths), width, generator=generator).to(dtype)
         for count in (heads, groups, groups)
     )
-    if not native.takes(q):
+    if not native.takes(q, v):
         return FUSED, ""
     if not attention.agrees(by_native, q, k, v, _COMPARED, _APART[dtype]):
         return FUSED, "attention by torch's kernel: ours, as this C compiler made it, doesn't agree with plain torch"

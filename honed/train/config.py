@@ -51,7 +51,7 @@ class TrainConfig(Config):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay, on matrices only")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm at most")
     batch_tokens: int | None = Field(None, gt=0, description="tokens (prompt and answer) in one optimizer step, about")
-    pack_tokens: int | None = Field(None, gt=0, description="tokens in one forward pass, at most; decides peak memory")
+    pack_tokens: int | None = Field(None, gt=0, description="tokens in one forward pass, about; decides peak memory")
     activation_checkpointing: bool = Field(
         False, description="compute each layer again in the backward pass: far less memory, about a third more time"
     )

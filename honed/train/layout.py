@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
 from honed.train import attention_cuda, attention_native, batches, footprint, likelihood, prefixes
-from honed.train.attention import Segments
+from honed.train.attention import FUSED, PARTS, Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Settings
@@ -24,8 +24,9 @@ _IN_ONE = 2
 _PROBED = 64
 """Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
 
-_DROPOUTS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "resid_dropout")
-"""What configurations call dropout. A prefix that is computed once would be dropped alike for all its rows."""
+
+_OTHER_HEADS = ("classifier", "summary")
+"""Dropout of heads that language models don't have."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,21 @@ def choose(
     settings: Settings,
     one_pass: bool | None = None,
 ) -> Layout:
-    """Find out by a pass over two rows what the model allows, and plan the steps so that the least is computed.
+    """Find out by passes over two rows what the model allows, and plan the steps so that the least is computed.
 
-    ``one_pass`` says whether each step is to be one pass, if that was chosen before.
+    ``one_pass`` says whether each step is to be one pass, if that was chosen before. Raises ``ModelError`` if the model
+    lets a token see later ones.
     """
     rows = [_probed(row) for example in examples[:2] for row in example.rows]
     probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
     packed = config.packing and exact
+    ours = model.config._attn_implementation in (FUSED, PARTS)
     reasons = []
     if config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
+    if not ours:
+        reasons.append("attention by the model's own code, which can't be replaced")
     if config.neftune_alpha and config.sharing and packed:
         reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
 
@@ -90,9 +95,9 @@ def choose(
         settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
         table, steps, why = laid(settings)
     reasons.append(why)
-    if settings.device == "cuda":
+    if ours and settings.device == "cuda":
         reasons.append(_attention(model, examples, steps, shared=table is not None))
-    elif settings.device == "cpu":
+    elif ours and settings.device == "cpu":
         name, why = attention_native.choose(model.config.get_text_config(), model.dtype)
         model.set_attn_implementation(name)
         reasons.append(why)
@@ -172,8 +177,10 @@ def _worth(
 
 
 def _has_dropout(model: PreTrainedModel) -> bool:
-    text = model.config.get_text_config()
-    return any(getattr(text, name, None) for name in _DROPOUTS)
+    """Whether a setting of that name is above 0. A prefix computed once would be dropped alike for all its rows."""
+    settings = model.config.get_text_config().to_dict()
+    named = [value for name, value in settings.items() if "drop" in name and not name.startswith(_OTHER_HEADS)]
+    return any(isinstance(value, float | int) and value > 0 for value in named)
 
 
 def _attention(model: PreTrainedModel, examples: Sequence[Example], steps: Sequence[StepRows], *, shared: bool) -> str:

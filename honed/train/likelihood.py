@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from honed.errors import ModelError
 from honed.train.attention import Segments
 from honed.train.batches import Pack
 from honed.train.token_loss import chunk_size, token_logps, weighted_nll
+
+_MOVED = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+"""By how much of the largest hidden state one changes that does, and isn't only rounded otherwise."""
+
+_ROUNDED = {torch.float64: 0.0, torch.float32: 0.0, torch.bfloat16: 2**-7, torch.float16: 2**-10}
+"""How far a product that is rounded once more may be off."""
+
+_FACTOR = "honed_logits_factor"
 
 
 def nll(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
@@ -40,25 +50,52 @@ def row_logps(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
 
 
 def head_is_plain(model: PreTrainedModel, pack: Pack) -> bool:
-    """Return whether logits are hidden states times the head's matrix, found out by computing both on one pack."""
+    """Return whether logits are hidden states times the head's matrix, found out by computing both on one pack.
+
+    Some models multiply them by a number (Granite, Cohere): it is found too, and kept for ``nll`` and ``row_logps``.
+    """
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
         return False
+    if getattr(model.config.get_text_config(), "final_logit_softcapping", None):  # small logits don't show it
+        return False
     few = pack.at[:4]
     with torch.no_grad():
-        ours = model.base_model(**_inputs(pack)).last_hidden_state[0, few] @ head.weight.T
-        theirs = model(**_inputs(pack), logits_to_keep=few).logits[0]
-    return bool(torch.allclose(ours.float(), theirs.float(), rtol=1e-4, atol=1e-4))
+        ours = (model.base_model(**_inputs(pack)).last_hidden_state[0, few] @ head.weight.T).float()
+        theirs = model(**_inputs(pack), logits_to_keep=few).logits[0].float()
+    if torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
+        return True
+    factor = float((ours * theirs).sum() / (ours * ours).sum())
+    if not torch.allclose(factor * ours, theirs, rtol=1e-4 + _ROUNDED[model.dtype], atol=1e-4):
+        return False
+    setattr(model, _FACTOR, factor)
+    return True
 
 
 def packing_is_exact(model: PreTrainedModel, pack: Pack) -> bool:
-    """Return whether every layer of the model mixes tokens through our attention, so that rows stay apart."""
+    """Return whether rows of one pack stay apart: every layer mixes tokens through our attention, and in no other way.
+
+    Found out by changing the second half of the first row: what comes before it must stay as it is, or the model sees
+    what it is to predict (``ModelError``); so must the row behind it, which a convolution or a state may carry it into.
+    """
+    other = replace(pack, ids=pack.ids.clone())
+    length = pack.lengths[0]
+    changed = slice(length // 2, length)
+    other.ids[0, changed] = (other.ids[0, changed] + 1) % model.config.get_text_config().vocab_size
     inputs = _inputs(pack)
     with torch.no_grad():
-        model.base_model(**inputs)
+        before = model.base_model(**inputs).last_hidden_state[0].float()
+        after = model.base_model(**_inputs(other)).last_hidden_state[0].float()
+    moved = (after - before).abs().amax(1) > _MOVED[model.dtype] * before.abs().max()
+    if moved[: changed.start].any():
+        raise ModelError(
+            f"in training, tokens of this model ({model.config.model_type}) would see those that they are to predict",
+            "Choose another base model.",
+        )
     segments = inputs["segments"]
     assert isinstance(segments, Segments)
-    return bool(segments.calls == model.config.get_text_config().num_hidden_layers)
+    every = segments.calls == model.config.get_text_config().num_hidden_layers
+    return every and not bool(moved[length:].any())
 
 
 def _inputs(pack: Pack) -> dict[str, object]:
@@ -67,9 +104,10 @@ def _inputs(pack: Pack) -> dict[str, object]:
 
 
 def _hidden(model: PreTrainedModel, pack: Pack) -> Tensor:
-    """The decoder's last hidden states at supervised positions, P x D."""
+    """The decoder's last hidden states at supervised positions, P x D, by the number that logits are multiplied by."""
     hidden: Tensor = model.base_model(**_inputs(pack)).last_hidden_state[0, pack.at]
-    return hidden
+    factor: float | None = getattr(model, _FACTOR, None)
+    return hidden if factor is None else hidden * factor
 
 
 def _head(model: PreTrainedModel) -> Tensor:

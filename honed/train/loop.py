@@ -22,6 +22,7 @@ from honed.jobs.worker import Stopped
 from honed.train import checkpoint
 from honed.train.defaults import Settings
 from honed.train.divergence import Watch
+from honed.train.folder import CHECKPOINTS
 from honed.train.heap import Holes
 from honed.train.heldout import HeldOut
 from honed.train.optim import Optimizer, learning_rate
@@ -131,7 +132,9 @@ class Training(Generic[E, B]):
                 raise Stopped
         if measured != self.done:
             heldout_loss = self._measure(optimizer)
-        return self._take_best(optimizer) if self.best else heldout_loss
+        left = self._take_best(optimizer) if self.best else heldout_loss
+        self._note_loss(left)
+        return left
 
     def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
@@ -222,8 +225,7 @@ class Training(Generic[E, B]):
             self._disproved()
             raise HonedError(
                 f"the held-out loss after step {self.done} is not a number: the weights aren't fit for use",
-                "Resume from the last checkpoint with precision fp32, or train again with a lower learning_rate "
-                f"(now {self.settings.learning_rate:g}).",
+                f"Train anew with a lower learning_rate (now {self.settings.learning_rate:g}), or with precision fp32.",
             )
         if loss is not None:
             self._proved()
@@ -234,6 +236,15 @@ class Training(Generic[E, B]):
         if found := self.watch.seen(step, loss):
             rate = self.settings.learning_rate
             self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
+
+    def _note_loss(self, left: float | None) -> None:
+        """Say so if the weights that are left predict the held-out answers worse than the first ones did."""
+        losses = [event for event in self.job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
+        if left is not None and losses and losses[0].step == 0 and losses[0].value < left:
+            self.job.log.note(
+                f"the held-out loss rose from {losses[0].value:.4f} to {left:.4f}: before training it was lower; "
+                "lower learning_rate or epochs, or look at the rows"
+            )
 
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""
@@ -288,7 +299,7 @@ class Training(Generic[E, B]):
 
     @property
     def _folder(self) -> Path:
-        return self.job.path / "checkpoints"
+        return self.job.path / CHECKPOINTS
 
     def _not_finite(self, step: Planned[E], passes: Sequence[int] = (), what: str = "loss") -> None:
         """Stop, naming the rows of the passes whose loss is no number, on any rank; or all of the step."""

@@ -48,3 +48,10 @@ def add(model: PreTrainedModel, alpha: float) -> None:
     noise = _Noise(alpha)
     model.base_model.register_forward_pre_hook(noise.enter, with_kwargs=True)
     model.get_input_embeddings().register_forward_hook(noise.add)
+
+
+def added(model: PreTrainedModel) -> float:
+    """Return the alpha of the noise that ``add`` has put there, 0 without any."""
+    hooks = model.get_input_embeddings()._forward_hooks.values()
+    makers = [getattr(hook, "__self__", None) for hook in hooks]
+    return next((one.alpha for one in makers if isinstance(one, _Noise)), 0.0)

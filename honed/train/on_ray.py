@@ -21,6 +21,7 @@ from honed.jobs import last_words, worker
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.store.workspace import write_whole
+from honed.train import folder
 from honed.train.config import TrainConfig
 
 _STOP = ".stop"
@@ -142,4 +143,4 @@ def _passed_on(job: Job, stopping: Callable[[], bool]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    worker.main(drive)
+    worker.main(drive, tidy=folder.tidy)

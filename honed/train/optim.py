@@ -118,8 +118,7 @@ def _master(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype == torch.float32:
         return parameter
     # A copy: what was read from a file lies in its pages, which each would be copied by a fault at the first update.
-    wide = vars(parameter).pop(_WIDE, parameter.detach())
-    return heap.lasting(parameter).copy_(wide).requires_grad_()
+    return heap.lasting(parameter).copy_(take_wide(parameter)).requires_grad_()
 
 
 def keep_wide(model: nn.Module, wide: nn.Module) -> None:
@@ -131,6 +130,12 @@ def keep_wide(model: nn.Module, wide: nn.Module) -> None:
         assert name == same and other.dtype == torch.float32
         if parameter.dtype != torch.float32:
             setattr(parameter, _WIDE, other.detach())
+
+
+def take_wide(parameter: nn.Parameter) -> Tensor:
+    """Return the fp32 weight that ``keep_wide`` kept for a parameter, which it then keeps no more; or its own."""
+    wide: Tensor = vars(parameter).pop(_WIDE, parameter.detach())
+    return wide
 
 
 def kept_wide(model: nn.Module) -> list[Tensor]:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from honed.train import deal
 from honed.train.deal import Turn
+from honed.train.optim import take_wide
 from honed.train.ranks import ALONE, Ranks
 
 BUCKET_BYTES = 64 * 1024 * 1024
@@ -119,7 +120,7 @@ class Sharded:
         self._dtypes = {name: parameter.dtype for name, parameter in model.named_parameters(remove_duplicate=False)}
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.data = parameter.data.float()
+                parameter.data = take_wide(parameter).float()
         pinned = device == "cuda"
         options: dict[str, Any] = {
             "mesh": init_device_mesh(device, (ranks.size,)),
@@ -166,6 +167,9 @@ class Sharded:
             if self.ranks.first:
                 owner, _, leaf = name.rpartition(".")
                 self.model.get_submodule(owner).register_parameter(leaf, whole[share])
+        for module in self.model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.cpu())  # DoRA's squares, which merging needs beside the weights
 
 
 class _Root(nn.Module):

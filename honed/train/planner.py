@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -101,10 +102,15 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
     if result["fits"] and _alone(run, memory) > free * ranks_here:
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
-        result["time"] = _seconds(run, ready, passes, stopping)
+        seconds = _seconds(run, ready, passes, stopping)
+        result["time"] = {name: round(value, 1) for name, value in seconds.items()}
+        if run.config.ranks > 1:
+            result["reasons"].append(
+                "time: of one rank alone; what the ranks take to add up their gradients comes on top"
+            )
         if footprint.shares(run.config) == 1:
             result["memory"]["measured"] = _peak(run.settings.device)
-        result["tokens_per_second"] = result["dataset_tokens"] / result["time"]["steps"]
+        result["tokens_per_second"] = result["dataset_tokens"] / seconds["steps"]
     return result
 
 
@@ -273,16 +279,16 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     by_size = sorted(passes.batches, key=lambda batch: -batch.tokens)
     chosen = [by_size[0], *(by_size[round(k * (len(by_size) - 1) / (_PROBES - 2))] for k in range(_PROBES - 1))]
     times: list[float] = []
-    update = 0.0
+    updates: list[float] = []
     for number, batch in enumerate(chosen, start=1):
         times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
         # As in the run, a pass stands alone or beside the gradients of another: the peak is read from the system.
         if number == 2 or _one_pass(run, passes):
-            took = _clocked(partial(optimizer.step, 1e-12, 1.0))
-            update = took if number == 2 else update
+            updates.append(_clocked(partial(optimizer.step, 1e-12, 1.0)))
         run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
         if stopping():
             raise worker.Stopped
+    update = statistics.median(updates[1:] or updates)  # the first one of a process takes longer
     pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
     size = max(1, run.config.ranks)
     busiest = [_busiest(step, size, run.config.shard) for step in passes.steps]
@@ -292,13 +298,13 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     refers = OBJECTIVES[run.config.objective].reference
     epochs = max(1.0, run.settings.epochs)
     parts = {
-        "start": time.time() - psutil.Process().create_time() - sum(times) - update - heldout,
+        "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
         "reference": passes.times * sum(map(pace.seconds, busiest)) / epochs / 3 if refers else 0.0,  # forward only
         "steps": training,
         "heldout": heldout * (1 + math.ceil(steps / run.settings.eval_every)) / size,
         "saving": _saving(run, training, steps),
     }
-    return {**{name: round(value, 1) for name, value in parts.items()}, "total": round(sum(parts.values()), 1)}
+    return {**parts, "total": sum(parts.values())}
 
 
 def _busiest(step: Sequence[int], ranks: int, shard: str) -> list[int]:

@@ -125,7 +125,10 @@ class Prefixes:
     costs: Sequence[int]
 
     def cut(self, batch: Sequence[int], budget: int) -> list[list[int]]:
-        """Cut the examples of a step into passes of ``budget`` computed tokens at most (a larger one goes alone)."""
+        """Cut the examples of a step into passes of about ``budget`` computed tokens (a larger one goes alone).
+
+        About: a segment that adds fewer than ``LEAST`` tokens to its parent isn't laid, though it is counted as shared.
+        """
         batch, shared = self._run(batch)
         runs = cut([self.costs[index] for index in batch], shared, budget)
         return [[batch[place] for place in run] for run in runs]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from honed import config as settings_file
 from honed.errors import ConfigError
@@ -83,7 +84,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         job.workspace,
         dtype=DTYPES[precision],
         device="cpu" if sharded or config.weights == "qlora" else device,  # each moved there as it is cut, or quantised
-        attention=attention.FUSED if device == "cpu" else attention.PARTS,  # layout.py finds a faster one
+        attention=_attention(outline, device),
         template=config.template,
     )
     limit = _limit(config, base)
@@ -107,12 +108,20 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     if ranks.first:
         weights = settings.weights
         remember(job, device=device, precision=precision, weights=weights, stream=streams, reasons=reasons)
-    if settings.weights == "full" and not sharded and precision != "fp32":
-        wide = models.load(config.base, job.workspace, device=device, template=config.template)
+    if settings.weights == "full" and precision != "fp32":
+        there = "cpu" if sharded else device
+        wide = models.load(config.base, job.workspace, device=there, template=config.template)
         keep_wide(base.model, wide.model)
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _attention(outline: PreTrainedModel, device: str) -> str | None:
+    """The path that the model begins with; ``layout.py`` finds a faster one. None: its own."""
+    if not attention.replaceable(outline):
+        return None
+    return attention.FUSED if device == "cpu" else attention.PARTS
 
 
 def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:

@@ -16,7 +16,7 @@ from honed.models import load as models
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
-from honed.train import adapters
+from honed.train import adapters, neftune
 from honed.train.config import TrainConfig
 from honed.train.layout import Layout
 from honed.train.objectives.kinds import KINDS
@@ -100,7 +100,7 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "objective": config.objective,
         **KINDS[config.objective].settings(config.preference),
         **reference,
-        "neftune_alpha": config.neftune_alpha,
+        "neftune_alpha": neftune.added(run.base.model),
         "weights": settings.weights,
         "adapters": adapted,
         **_adapted(run),

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import accumulate, islice
 from pathlib import Path
@@ -47,7 +47,8 @@ _CODE = ("models", "train")
 class Reference:
     """What the numbers depend on besides the rows: the base model (its content hash), and how they are computed.
 
-    ``packed``, ``shared`` and ``fused`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass.
+    ``packed``, ``shared`` and ``fused`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass;
+    ``kernels`` says what norms, MLPs and rotary positions are computed by (``Installed.describe``).
     """
 
     base: str
@@ -57,6 +58,7 @@ class Reference:
     shared: bool
     fused: bool
     pack_tokens: int
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
     def key(
         self, model: PreTrainedModel, rows: Sequence[Encoded], passes: Sequence[Sequence[int]] | None = None
@@ -92,7 +94,7 @@ class Reference:
         computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
         """
         rows, ranks = [row for example in examples for row in example.referred], placed.ranks
-        passes = None if packs is None else _given(packs, [len(example.referred) for example in examples])
+        passes = None if packs is None else _given(packs, examples)
         key = ranks.agreed(self.key(placed.model, rows, passes))
         path = job.workspace.cache / "references" / f"{key}.safetensors"
         table = _kept(path, len(rows)) if ranks.first else None
@@ -152,10 +154,19 @@ def _keep(path: Path, table: Tensor) -> None:
         write_whole(path, save({_TENSOR: table}))
 
 
-def _given(packs: Sequence[Sequence[int]], counts: Sequence[int]) -> list[list[int]]:
-    """Make passes of examples passes of their rows; example i has ``counts[i]`` of them."""
-    starts = [0, *accumulate(counts)]
-    return [[row for index in pack for row in range(starts[index], starts[index + 1])] for pack in packs]
+def _given(packs: Sequence[Sequence[int]], examples: Sequence[Pair | Rated]) -> list[list[int]]:
+    """Make passes of examples passes of their rows as training computes them: what is learned, and then the others."""
+    starts = [0, *accumulate(len(one.referred) for one in examples)]
+    passes = []
+    for pack in packs:
+        learned = [starts[index] + place for index in pack for place in range(len(examples[index].rows))]
+        others = [
+            starts[index] + place
+            for index in pack
+            for place in range(len(examples[index].rows), len(examples[index].referred))
+        ]
+        passes += [some for some in (learned, others) if some]
+    return passes
 
 
 def _passes(rows: Sequence[Encoded], indices: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -54,24 +54,26 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
     layout = _agreed(run, choose(model, sample.encoded, config, settings, _one_pass(run, here)), here)
     if here.first:
-        remember(run.job, one_pass=layout.one_pass)
-    reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run))
-    if to_train and run.job.status().attempt == 1:
-        for reason in reasons:
-            run.job.log.note(reason)
+        remember(run.job, one_pass=layout.one_pass, pack_tokens=settings.pack_tokens)  # other ranks resume these passes
+    idle = _idle(layout, max(here.size, config.ranks))
+    reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run), *idle)
+    first = to_train and run.job.status().attempt == 1
+    for reason in reasons if first else idle if to_train else ():
+        run.job.log.note(reason)
+    if first:
         note_unmeasured(run.job, run.heldout)
     entry = OBJECTIVES[config.objective]
     train = run.train
     refer = to_train and entry.reference
     if refer and config.shard == "none":  # before adapters are added: the model is still the base
-        train = _referred(run, layout, Replicated(model, here), stopping)
+        train = _referred(run, layout, kernels, Replicated(model, here), stopping)
     adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
     if config.neftune_alpha:
         neftune.add(model, config.neftune_alpha)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     placed = _placed(run, here)
     if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
-        train = _referred(run, layout, placed, stopping)
+        train = _referred(run, layout, kernels, placed, stopping)
     given = KINDS[config.objective].settings(config.preference)
     return Setup(
         placed=placed,
@@ -85,6 +87,17 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         adapted=adapted,
         trainable=trainable,
         reasons=reasons,
+    )
+
+
+def _idle(layout: Layout, ranks: int) -> tuple[str, ...]:
+    """What is to be said of ranks that have nothing to do in most steps: they divide a step by its passes."""
+    few = sum(len(step.packs) < ranks for step in layout.steps)
+    if 2 * few <= len(layout.steps):
+        return ()
+    return (
+        f"{few} of {len(layout.steps)} steps have fewer passes than there are ranks ({ranks}), some of which then "
+        "wait: lower pack_tokens, or raise batch_tokens",
     )
 
 
@@ -124,8 +137,11 @@ def _one_pass(run: Prepared, here: Ranks) -> bool | None:
 def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
     """The layout, with the attention path that rank 0 chose in the first attempt: another one rounds differently.
 
-    Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken.
+    Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken. A model that has
+    attention of its own has no other.
     """
+    if not attention.replaceable(run.base.model):
+        return layout
     now, first = here.agreed((layout.attention, chosen(run.job).get("attention")))
     if not all(here.exchange(now in attention.known())):  # another machine has no compiler, say
         now = attention.FUSED if run.settings.device == "cpu" else attention.PARTS
@@ -149,7 +165,9 @@ def _short(path: str) -> str:
     return path.removeprefix("honed_")
 
 
-def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callable[[], bool]) -> Rows[Any]:
+def _referred(
+    run: Prepared, layout: Layout, kernels: Installed, placed: Placement, stopping: Callable[[], bool]
+) -> Rows[Any]:
     """The examples with what the base model makes of them."""
     settings, train = run.settings, run.train
     assert isinstance(train, Rows), "source.py streams no objective that needs a reference"
@@ -161,6 +179,7 @@ def _referred(run: Prepared, layout: Layout, placed: Placement, stopping: Callab
         shared=layout.shared,
         fused=layout.fused,
         pack_tokens=settings.pack_tokens,
+        kernels=kernels.describe(),
     )
     first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]
     packs = None if settings.precision == "fp32" else [pack for step in first for pack in step.packs]

@@ -47,8 +47,8 @@ class Steps(Protocol[E]):
         """Yield the steps that follow ``done`` steps at ``position``; it is empty, like a new run's, at the start."""
         ...
 
-    def seen(self, position: Position) -> Mapping[str, int]:
-        """Return ``rows``, ``left_out``, ``dataset_tokens`` and ``supervised_tokens`` up to ``position``, the end.
+    def seen(self) -> Mapping[str, int]:
+        """Return ``rows``, ``left_out``, ``dataset_tokens`` and ``supervised_tokens`` of the run, once it is through.
 
         Rows are counted once, tokens each time that they are trained on.
         """
@@ -77,7 +77,7 @@ class InMemory(Generic[E]):
                 position=position,
             )
 
-    def seen(self, _position: Position) -> dict[str, int]:
+    def seen(self) -> dict[str, int]:
         """As ``Steps``, from the whole plan."""
         tokens, supervised = count(self.planned, self.rows.encoded)
         return {

@@ -12,13 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from honed.errors import DataError
 from honed.store.datasets import Shard
 from honed.store.workspace import writing
 from honed.train.batches import StepRows
@@ -71,12 +72,13 @@ class Place:
 _START = Place(epoch=0, window=0, done=0, rows=0, left_out={}, listed=0, dataset_tokens=0, supervised_tokens=0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Streamed(Generic[E]):
     """The steps of a run whose rows are read a window at a time; the next window is made ready while one is trained on.
 
     ``read`` returns the rows of shards as examples, ``window_rows`` is the size of a window, about. Rows that can't be
-    used are listed in the file ``listing`` as the first epoch meets them.
+    used are listed in the file ``listing`` as the first epoch meets them. ``place`` is where ``after`` has come to:
+    beyond the last step's position if windows without a usable row follow it.
     """
 
     shards: Sequence[Shard]
@@ -86,24 +88,28 @@ class Streamed(Generic[E]):
     seed: int
     window_rows: int
     listing: Path
+    place: Place = field(default=_START, init=False)
 
     def after(self, done: int, position: Position) -> Iterator[Planned[E]]:
-        """As ``Steps``. Reads the window of ``position`` anew, and cuts the list of left-out rows back to it."""
-        place = Place(**position) if position else _START
-        _cut(self.listing, place.listed)
+        """As ``Steps``. Reads the window of ``position`` anew, and cuts the list of left-out rows back to it.
+
+        Raises ``DataError`` if none of the rows that it reads can be used.
+        """
+        self.place = Place(**position) if position else _START
+        _cut(self.listing, self.place.listed)
         whole = self.epochs * sum(shard.count for shard in self.shards)
-        for window, rows, steps in self._loaded(place):
-            if (window.epoch, window.number) != (place.epoch, place.window) or not place.done:
-                place = self._entered(place, window, rows)
+        for window, rows, steps in self._loaded(self.place):
+            if (window.epoch, window.number) != (self.place.epoch, self.place.window) or not self.place.done:
+                self.place = self._entered(self.place, window, rows)
             length = (window.end - window.start) / max(1, len(steps))
-            for index in range(place.done, len(steps)):
+            for index in range(self.place.done, len(steps)):
                 done += 1
                 tokens, supervised = count([steps[index]], rows.encoded)
-                place = replace(
-                    place,
+                self.place = replace(
+                    self.place,
                     done=index + 1,
-                    dataset_tokens=place.dataset_tokens + tokens,
-                    supervised_tokens=place.supervised_tokens + supervised,
+                    dataset_tokens=self.place.dataset_tokens + tokens,
+                    supervised_tokens=self.place.supervised_tokens + supervised,
                 )
                 end = window.start + (index + 1) * length
                 yield Planned(
@@ -114,17 +120,20 @@ class Streamed(Generic[E]):
                     rows=steps[index],
                     examples=rows.encoded,
                     names=rows.names,
-                    position=asdict(place),
+                    position=asdict(self.place),
                 )
+        if not done:
+            raise DataError(
+                f"none of the rows that {self.epochs:g} epochs read can be used", f"Raise epochs, or see {self.listing}"
+            )
 
-    def seen(self, position: Position) -> dict[str, int]:
+    def seen(self) -> dict[str, int]:
         """As ``Steps``."""
-        place = Place(**position)
         return {
-            "rows": place.rows,
-            "left_out": sum(place.left_out.values()),
-            "dataset_tokens": place.dataset_tokens,
-            "supervised_tokens": place.supervised_tokens,
+            "rows": self.place.rows,
+            "left_out": sum(self.place.left_out.values()),
+            "dataset_tokens": self.place.dataset_tokens,
+            "supervised_tokens": self.place.supervised_tokens,
         }
 
     def windows(self, epoch: int = 0, number: int = 0) -> Iterator[Window]:

@@ -11,7 +11,7 @@ from honed import config as settings_file
 from honed.jobs import worker
 from honed.jobs.job import Job
 from honed.models import devices
-from honed.train import heap, ranks
+from honed.train import folder, heap, ranks
 from honed.train.config import TrainConfig
 from honed.train.loop import Training
 from honed.train.placement import Placement
@@ -21,6 +21,7 @@ from honed.train.ranks import Ranks
 from honed.train.rows import note_left_out
 from honed.train.setup import set_up
 from honed.train.source import Stream
+from honed.train.stream import Streamed
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -50,21 +51,21 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     ready.placed.gather()
     if not here.first:
         return run, {}
-    if isinstance(run.train, Stream):
-        note_left_out(job, training.position["left_out"], run.train.sample.unit)
+    if isinstance(run.train, Stream) and isinstance(ready.steps, Streamed):
+        note_left_out(job, ready.steps.place.left_out, run.train.sample.unit)
     return run, {
         **ended(job, training.done),
         "diverged": training.watch.found and asdict(training.watch.found),
         "heldout_loss": heldout_loss,
         **({"published_step": training.best[0]} if training.best else {}),
-        **source(run, training.done, ready.steps.seen(training.position)),
+        **source(run, training.done, ready.steps.seen()),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
         "ran": {
             **ran(run, ready.layout, adapted=len(ready.adapted), trainable=ready.trainable),
             **_where(ready.placed, run.config),
             "rank_peak_rss_bytes": peaks,
             "kernels": ready.kernels.describe(),
-            "activation_checkpointing": run.config.activation_checkpointing,
+            "activation_checkpointing": bool(run.base.model.is_gradient_checkpointing),
         },
         "reasons": list(ready.reasons),
     }
@@ -79,6 +80,6 @@ def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        worker.main(work)
+        worker.main(work, tidy=folder.tidy)
     except SystemExit as exit_:
         ranks.leave(exit_.code)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from honed.errors import ModelError
@@ -43,6 +44,8 @@ def test_with_pad_equal_to_stop_the_last_label_of_each_turn_is_the_stop() -> Non
     row = format_.encode(conversation("a", "one", "b", "two"))
     last = [t for t, w, after in zip(row.ids, row.weights, (*row.weights[1:], 0.0), strict=True) if w and not after]
     assert len(last) == 2 and set(last) <= format_.stop_ids
+    pack = batches.collate([row])
+    assert int((pack.targets == format_.pad_id).sum()) == 2 and pack.weights.tolist() == [1.0] * len(pack.targets)
 
 
 @pytest.mark.parametrize("name", shipped_templates())
@@ -77,6 +80,19 @@ def test_one_bos_and_no_extra_stop() -> None:
     row = format_.encode(conversation("q", "a"))
     assert row.ids.count(bos) == 1
     assert sum(token in format_.stop_ids for token in row.ids) == 2  # one a turn, the user's and the assistant's
+
+
+def test_a_tokenizer_that_adds_marks_of_its_own_adds_none_to_what_the_template_wrote() -> None:
+    """Gemma's and Llama's tokenizers put a BOS before any text, some put a stop behind it."""
+    plain, adding = with_template("llama3"), with_template("llama3")
+    begin, end = ("<|begin_of_text|>", adding.tokenizer.convert_tokens_to_ids("<|begin_of_text|>")), ("<|im_end|>", 257)
+    adding.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{begin[0]} $A {end[0]}", special_tokens=[begin, end]
+    )
+    assert adding.tokenizer("x")["input_ids"][0] == begin[1]
+    row = conversation("q", "a", system="s")
+    assert adding.encode(row) == plain.encode(row)
+    assert adding.prompt_ids(row.prompt) == plain.prompt_ids(row.prompt)
 
 
 def test_a_row_whose_template_rewrites_earlier_turns_is_reported() -> None:

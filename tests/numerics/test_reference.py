@@ -73,7 +73,7 @@ def test_the_key_covers_everything_that_the_numbers_depend_on(monkeypatch: pytes
     model, rows = packed_model(), uneven(4)
     changed = [
         {"base": "other"}, {"precision": "bf16"}, {"device": "cuda"}, {"packed": False}, {"shared": False},
-        {"fused": False}, {"pack_tokens": 200},
+        {"fused": False}, {"pack_tokens": 200}, {"kernels": {"elementwise": "native"}},
     ]  # fmt: skip
     others = [
         rows[:3],

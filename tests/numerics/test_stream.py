@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from honed.errors import DataError
 from honed.models.chat import Encoded
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
@@ -92,13 +94,12 @@ def test_every_usable_row_comes_once_an_epoch_whatever_windows_and_row_groups(
     assert sorted(json.loads(line)["row"] for line in listing.read_text().splitlines()) == sorted(
         one["row"] for one in every.left_out
     )
-    if steps:
-        assert made.seen(steps[-1].position) == {
-            "rows": len(every.names),
-            "left_out": len(every.left_out),
-            "dataset_tokens": int(epochs) * sum(every.lengths),
-            "supervised_tokens": int(epochs) * sum(row.supervised for row in every.encoded),
-        }
+    assert made.seen() == {
+        "rows": len(every.names),
+        "left_out": len(every.left_out),
+        "dataset_tokens": int(epochs) * sum(every.lengths),
+        "supervised_tokens": int(epochs) * sum(row.supervised for row in every.encoded),
+    }
     for step in steps:
         for pack in step.rows.packs:
             assert len(pack) == 1 or sum(len(step.examples[index].ids) for index in pack) <= PACK
@@ -127,6 +128,21 @@ def test_a_stream_goes_on_from_any_step_as_if_it_had_never_stopped(
         replace(step, examples=(), names=()) for step in straight[cut:]
     ]
     assert listing.read_bytes() == listed
+
+
+def test_rows_of_windows_without_a_usable_one_are_counted_after_the_last_step_too(tmp_path: Path) -> None:
+    first_last = {(order[0], order[-1]): seed for seed in range(99) for order in [_order(11, seed)]}
+    made = stream([11], tmp_path / "list", size=1, window_rows=1, epochs=1.0)
+    bad_last = replace(made, seed=next(seed for (_, last), seed in first_last.items() if last == 10))
+    assert len(list(bad_last.after(0, {}))) == 10
+    assert bad_last.seen()["left_out"] == len(made.listing.read_text().splitlines()) == 1
+    bad_first = replace(made, seed=next(seed for (first, _), seed in first_last.items() if first == 10), epochs=0.05)
+    with pytest.raises(DataError, match=r"none of the rows that 0\.05 epochs read can be used"):
+        list(bad_first.after(0, {}))
+
+
+def _order(shards: int, seed: int) -> list[int]:
+    return [int(place) for place in np.random.default_rng([seed, 0]).permutation(shards)]
 
 
 def test_epochs_and_seeds_differ_in_order_and_in_what_shares_a_window(tmp_path: Path) -> None:

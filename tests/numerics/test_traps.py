@@ -46,8 +46,12 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
     "11 truncation cuts the header": (
         "numerics.test_masking:test_tokens_before_the_first_label_are_what_a_server_feeds",
     ),
-    "12 packing contaminates": ("numerics.test_batches:test_packed_hidden_states_equal_those_of_each_row_alone",),
+    "12 packing contaminates": (
+        "numerics.test_batches:test_packed_hidden_states_equal_those_of_each_row_alone",
+        "numerics.test_families:test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass",
+    ),
     "13 wrong positions in a pack": (
+        "numerics.test_prefixes:test_every_row_can_be_read_off_its_forest_and_nothing_is_laid_twice",
         "numerics.test_batches:test_loss_of_a_pack_is_the_sum_of_the_losses_of_its_rows",
         "numerics.test_batches:test_the_gradient_is_that_of_the_plain_loss_over_all_logits",
     ),

@@ -31,7 +31,7 @@ from honed.train.kernels import choice
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
-from honed.train.optim import Optimizer
+from honed.train.optim import Optimizer, keep_wide
 from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.quantise import quantise
 from honed.train.ranks import Ranks
@@ -214,6 +214,17 @@ def _fault() -> None:
     raise HonedError("the fault of rank 1")
 
 
+def stored_masters(here: Ranks) -> None:
+    """Shares of a model that computes in 16 bits begin at the weights as they were stored, not as they were rounded."""
+    model, stored = packed_model().to(torch.bfloat16), packed_model()
+    keep_wide(model, stored)
+    where = Sharded(model, here, device="cpu", compute=torch.bfloat16, cpu_offload=False)
+    optimizer = Optimizer(list(where.model.named_parameters()), weight_decay=0.0)
+    whole = dict(stored.named_parameters())
+    for name, master in zip(optimizer.names, optimizer.masters, strict=True):
+        assert torch.equal(master, whole[name].detach()[optimizer.rows[name]]), name
+
+
 def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
@@ -265,6 +276,7 @@ def main(folder: Path) -> None:
         for name, case in RESUMED.items():
             resumed(case, folder / f"resumed-{name}", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
+        stored_masters(here)
         full_disk(folder / "full", here)
         not_a_number(folder / "not-a-number", here)
         references(folder / "references-replicated", placed(Case(), here))

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, MistralForCausalLM, Qwen2Config
+from transformers import (
+    BioGptConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    MistralForCausalLM,
+    OPTConfig,
+    Qwen2Config,
+)
 
 from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
@@ -17,12 +26,13 @@ from honed.models.chat import Encoded
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import attention_cuda, layout, prepare
+from honed.train import attention_cuda, layout, neftune, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.loop import Training
 from honed.train.ranks import ALONE
+from honed.train.setup import Setup, set_up
 from tests.numerics.rows import packed_model
 from tests.tiny import tiny_folder
 from tests.train.jobs import finish, settings, start
@@ -68,11 +78,36 @@ def test_a_resume_has_the_passes_of_the_first_attempt_whatever_its_ranks(home: W
     asked = []
     for pinned, ranks in ((True, 1), (True, 2), (False, 1), (None, 1), (None, 2)):
         prepared = prepare.prepare(job, ALONE)
-        config = prepared.config.model_copy(update={"ranks": ranks})
+        config = prepared.config.model_copy(update={"ranks": ranks, "pack_tokens": None})
         made = layout.choose(prepared.base.model, prepared.train.encoded, config, prepared.settings, pinned)
         asked.append(made.one_pass)
     assert asked == [True, True, False, True, False]
-    assert prepare.chosen(job)["one_pass"] is True
+    assert prepare.chosen(job)["one_pass"] is True and prepare.chosen(job)["pack_tokens"] == 896
+
+
+def _set_up(home: Workspace, **asked: Any) -> Setup:
+    job = jobs.create(home, "train", settings(home, **asked))
+    return set_up(prepare.prepare(job, ALONE), ALONE, lambda: False, to_train=False)
+
+
+def test_layers_are_computed_again_and_noise_is_added_where_that_was_asked_for_and_the_result_looks_there(
+    home: Workspace,
+) -> None:
+    for asked in (False, True):
+        model = _set_up(home, activation_checkpointing=asked, neftune_alpha=5.0 if asked else 0.0).placed.model
+        assert model.is_gradient_checkpointing is asked and neftune.added(model) == (5.0 if asked else 0.0)
+        calls: list[object] = []
+        model.base_model.layers[0].mlp.register_forward_pre_hook(lambda module, *_, seen=calls: seen.append(module))
+        model.train()
+        ids = torch.arange(6)[None]
+        given = {"input_ids": ids, "position_ids": ids, "use_cache": False}
+        first, other = (model.base_model(**given, segments=Segments((6,))).last_hidden_state for _ in range(2))
+        assert bool(torch.equal(first, other)) is not asked
+        before = len(calls)
+        first.sum().backward()
+        assert len(calls) - before == (1 if asked else 0)
+    told = finish(start(home, name="wired", activation_checkpointing=True, neftune_alpha=5.0, epochs=0.5))["ran"]
+    assert (told["activation_checkpointing"], told["neftune_alpha"]) == (True, 5.0)
 
 
 @pytest.mark.parametrize("name", ["attn_pdrop", "resid_pdrop", "embd_pdrop"])
@@ -80,6 +115,7 @@ def test_a_model_with_dropout_of_any_name_shares_no_prefix(name: str) -> None:
     none = {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
     assert "has dropout" in _worth(GPT2Config(**{**none, name: 0.1}))[1]
     assert "has dropout" in _worth(LlamaConfig(attention_dropout=0.1))[1]
+    assert "has dropout" in _worth(OPTConfig())[1] and "has dropout" in _worth(BioGptConfig())[1]
 
 
 def test_flash_attention_for_rows_of_varying_length_refuses_rows_that_share_a_prefix() -> None:

@@ -81,6 +81,13 @@ def test_in_16_bits_too_the_first_step_finds_the_policy_where_the_base_is(home: 
     assert abs(first["loss"] - math.log(2)) < 1e-6 and first["margin"] == 0.0
 
 
+def test_in_16_bits_too_kto_begins_where_the_base_is_for_own_answers_and_for_those_of_others(home: Workspace) -> None:
+    job = start(home, name="half-kto", data="liked", objective="kto", precision="bf16", epochs=1)
+    finish(job)
+    first = steps(job)[0].values
+    assert first["margin"] == first["kl"] == 0.0
+
+
 def test_the_bases_likelihoods_are_kept_for_every_run_on_the_data(home: Workspace) -> None:
     given: list[dict[str, Any]] = [{}, {"seed": 1}, {"template": "plain"}]
     jobs = []

@@ -53,6 +53,8 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
     launch.resume(killed)
     resumed = finish(killed)
     assert killed.status().attempt == 2
+    assert not (killed.path / "checkpoints").exists()  # a job that is done isn't resumed
+    assert any(isinstance(event, Note) and event.text.startswith("resumed after step") for event in killed.events())
     assert losses(killed) == losses(straight)
     assert resumed["model_hash"] == straight.result()["model_hash"]
     one, other = (weights_of(home, job.result()["model"]) for job in (straight, killed))

@@ -82,6 +82,7 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
     launch.resume(killed)
     resumed = finish(killed)
     assert killed.status().attempt == 2 and losses(killed) == losses(straight)
+    assert any(note.startswith("resumed after step") for note in _notes(killed))
     assert resumed["model_hash"] == result["model_hash"]
     one, other = (weights_of(many, job.result()["model"]) for job in (straight, killed))
     assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
@@ -156,6 +157,7 @@ def test_a_learning_rate_that_diverges_is_said_in_the_events_and_in_the_result(m
     assert result["diverged"]["step"] < result["steps"]
     (note,) = [note for note in _notes(job) if note.startswith("diverged")]
     assert result["diverged"]["why"] in note and "lower learning_rate (now 3)" in note
+    assert any(note.startswith("the held-out loss rose from") for note in _notes(job))
 
 
 def test_rows_are_streamed_where_they_would_fill_the_memory_and_the_reason_is_said(many: Workspace) -> None:

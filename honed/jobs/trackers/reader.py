@@ -1,7 +1,7 @@
 """Reads a job's events, from outside its process, into a tracker: what was sent is never sent twice.
 
 How far it came is kept in ``trackers/<name>.json`` of the job's folder. A resumed job repeats its last steps with the
-same values; a step that was sent is left out.
+same values; a step that was sent, or a measurement at one, is left out.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Progress(BaseModel):
     opened: bool = False
     offset: int = 0
     steps: dict[str, int] = {}
+    metrics: dict[str, int] = {}
     answers: int = 0
     texts: int = 0
     ended: bool = False
@@ -91,6 +92,7 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
             reading.run(follow)
         except BaseException:
             opened.close("running")
+            keep(job, name, progress)  # what came before the fault is there now
             raise
         opened.close(job.status().state)
         return Tracked(name, opened.where, reading.sent)
@@ -126,7 +128,7 @@ class _Reading:
             case events.Step():
                 self._step(event)
             case events.Metric():
-                self.tracker.scalars(_finite({_tag(event.name): event.value}), event.step, event.time)
+                self._metric(event)
             case events.SampleMade():
                 self._answer(event)
             case events.Note():
@@ -141,10 +143,15 @@ class _Reading:
     def _step(self, event: events.Step) -> None:
         if event.step <= self.progress.steps.get(event.stage, -1):
             return
-        self.progress.steps[event.stage] = event.step
         stage = _tag(event.stage)
         values = _finite({f"{stage}/{_tag(name)}": value for name, value in event.values.items()})
         self.tracker.scalars(values or {f"{stage}/done": event.step / max(event.total, 1)}, event.step, event.time)
+        self.progress.steps[event.stage] = event.step
+
+    def _metric(self, event: events.Metric) -> None:
+        if event.step > self.progress.metrics.get(event.name, -1):
+            self.tracker.scalars(_finite({_tag(event.name): event.value}), event.step, event.time)
+            self.progress.metrics[event.name] = event.step
 
     def _answer(self, event: events.SampleMade) -> None:
         self.progress.answers += 1

@@ -2,8 +2,9 @@
 
 The largest size is trained first, with what was set and what ``auto`` chooses for it. Every other size takes its
 learning rate, its weights and precision, and its number of epochs, so that the rows alone differ. A size too small for
-``least_steps`` optimizer steps would hardly be trained at all: it gets smaller batches first, down to ``LEAST_BATCH``
-tokens, and then more epochs, up to ``MOST_EPOCHS``. What the user has set is never changed.
+``least_steps`` optimizer steps (or as many as the largest had, if those are fewer) would hardly be trained at all: it
+gets smaller batches first, down to ``LEAST_BATCH`` tokens, and then more epochs, up to ``MOST_EPOCHS``. What the user
+has set is never changed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def recipe(config: CurveConfig, result: Mapping[str, Any]) -> dict[str, Any]:
         **{key: ran[key] for key in _SHARED},
         "epochs": result["epochs"],
         "batch_tokens": ran["batch_tokens"],
-        "tokens_per_row": result["dataset_tokens"] / max(1.0, result["rows"] * result["epochs"]),
+        "tokens_per_row": result["dataset_tokens"] / max(1.0, config.sizes[-1] * result["epochs"]),
         "least_steps": min(config.least_steps, result["steps"]),  # no size gets more steps than the largest
         "seed": config.seed,
     }
@@ -80,8 +81,8 @@ def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[s
     epochs = float(config.train.get("epochs", shared["epochs"]))
     batch = int(config.train.get("batch_tokens", shared["batch_tokens"]))
     if "batch_tokens" not in config.train:
-        room = int(tokens * epochs / config.least_steps)
+        room = int(tokens * epochs / shared["least_steps"])
         batch = min(batch, max(LEAST_BATCH, room))
     if "epochs" not in config.train:
-        epochs = min(max(epochs, config.least_steps * batch / tokens), max(epochs, MOST_EPOCHS))
+        epochs = min(max(epochs, shared["least_steps"] * batch / tokens), max(epochs, MOST_EPOCHS))
     return {"epochs": round(epochs, 2), "batch_tokens": batch}

@@ -54,7 +54,9 @@ class _Curve:
         name = f"{source.manifest.name[:58]}-curve"
         made = order.write(workspace, source, config.sizes, config.seed, name)
         said = ", ".join(f"{size:,}" for size in config.sizes)
-        self.job.log.note(f"{made.ref}: {said} rows of {source.ref}, each size within the next, the tasks in turn")
+        _, unit = plan.examples(source, str(config.train.get("objective", "sft")))
+        turns = ", the tasks in turn" if unit == "rows" else ""
+        self.job.log.note(f"{made.ref}: {said} {unit} of {source.ref}, each size within the next{turns}")
         return {"data": made.ref}
 
     def _train(self, size: int, data: str, shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return "swiglu", partial(_mlp, compiled=compiled)
     if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
-        return "rotary", _attention
+        # OLMo's clamp shows only where numbers are large, which those of the pass may not be.
+        return None if getattr(getattr(module, "config", None), "clip_qkv", None) else ("rotary", _attention)
     if type(module) is nn.Embedding and not (module.max_norm or module.scale_grad_by_freq or module.sparse):
         return "embedding", _embedding
     if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:

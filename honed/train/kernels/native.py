@@ -56,9 +56,9 @@ def why_not() -> str:
     return ""
 
 
-def takes(q: Tensor) -> bool:
-    """Whether the kernel is here and computes inputs like this one: fp32 or bf16 of a common width, on a CPU."""
-    kind = q.device.type == "cpu" and q.dtype in (torch.float32, torch.bfloat16)
+def takes(q: Tensor, v: Tensor) -> bool:
+    """Whether the kernel is here and computes inputs like these: fp32 or bf16 of one common width, on a CPU."""
+    kind = q.device.type == "cpu" and q.dtype in (torch.float32, torch.bfloat16) and q.shape[3] == v.shape[3]
     return kind and q.shape[0] == 1 and q.shape[3] % _STEP == 0 and q.shape[3] <= _WIDEST and not why_not()
 
 

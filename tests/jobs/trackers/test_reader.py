@@ -18,7 +18,7 @@ from honed.cli import main
 from honed.errors import ConfigError, JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
-from honed.jobs.events import Note, SampleMade, Step
+from honed.jobs.events import Metric, Note, SampleMade, Step
 from honed.jobs.job import Job, State
 from honed.jobs.trackers import beside, reader
 from honed.jobs.trackers import tracker as trackers
@@ -153,6 +153,14 @@ def test_what_could_not_be_sent_is_sent_by_the_next_reading(job: Job, fake: Fake
     fake.fail = ""
     reader.track(job, "fake")
     assert ("heldout_loss", 0.5, 3) in fake.numbers
+    assert [step for name, _, step in fake.numbers if name == "sft/train/loss"] == [1, 2, 3]
+
+
+def test_a_measurement_that_a_resumed_job_repeats_is_sent_once(job: Job, fake: Fake) -> None:
+    job.log.write(Metric(name="heldout_loss", value=0.5, step=3))
+    job.log.write(Metric(name="heldout_loss", value=0.4, step=4))
+    reader.track(job, "fake")
+    assert [step for name, _, step in fake.numbers if name == "heldout_loss"] == [3, 4]
 
 
 def test_a_tracker_that_fails_is_said_and_the_job_goes_on(
@@ -227,6 +235,15 @@ def test_the_command_sends_and_says_where(job: Job, fake: Fake, capsys: pytest.C
     assert told == {"id": job.id, "tracker": "fake", "where": "memory", "events": 8}
     assert main.run(["jobs", "track", "last", "--to", "fake", *where]) == 0
     assert capsys.readouterr().out == f"0 events of job {job.id} are in fake: memory\n"
+
+
+def test_a_server_that_can_not_be_reached_is_told_in_words(
+    job: Job, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.fail = "sft/train/loss"
+    assert main.run(["jobs", "track", "last", "--to", "fake", "--workspace", str(job.workspace.path)]) == 1
+    told = capsys.readouterr().err
+    assert f"sending job {job.id} to fake failed: OSError: the network is gone" in told and "fault" not in told
 
 
 def test_a_tracker_leaves_a_damaged_folder_to_the_job(job: Job, fake: Fake, tmp_path: Path) -> None:

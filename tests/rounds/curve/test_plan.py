@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from honed.cli import curve as curves
 from honed.errors import ConfigError, DataError
 from honed.records import Conversation, Message, Preference, Rating, Split
 from honed.rounds.curve import plan, run, sizes
@@ -58,7 +59,12 @@ def test_what_the_user_set_is_never_changed() -> None:
 
 
 def test_no_size_gets_more_steps_than_the_largest_had() -> None:
-    assert plan.recipe(curve(), {**RESULT, "steps": 9})["least_steps"] == 9
+    few = {**RESULT, "ran": {**RAN, "batch_tokens": 50_000}, "steps": 9}
+    shared = plan.recipe(curve(), few)
+    assert shared["least_steps"] == 9
+    for size in (64, 256):
+        one = plan.training(curve(), size, "d", shared)
+        assert one.epochs == 3.0 and one.batch_tokens == size * 150 * 3 // 9
 
 
 def start(workspace: Workspace, text: str = "4,16", **train: Any) -> tuple[CurveConfig, tuple[str, ...]]:
@@ -89,6 +95,14 @@ def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Wo
     with pytest.raises(ConfigError, match="zebra"):
         run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"zebra": 1})
     assert not workspace.jobs.exists() or list(workspace.jobs.iterdir()) == []
+
+
+def test_settings_of_the_evaluation_are_read_as_all_settings_are() -> None:
+    own, others = curves.split(("epochs=2", "evaluate.rows=1e1", "evaluate.harness.chat=false"))
+    assert own == ("epochs=2",) and others == {"rows": 10.0, "harness": {"chat": False}}
+    for wrong, words in (("evaluate.rows=[", "not YAML"), ("evaluate.rows", "there is no '='")):
+        with pytest.raises(ConfigError, match=words):
+            curves.split((wrong,))
 
 
 def test_each_objective_counts_what_it_learns_from(workspace: Workspace) -> None:

@@ -1,0 +1,121 @@
+"""The loss that training computes is the model's own, whatever its family: packed, or row by row where it must be."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from honed.errors import ModelError
+from honed.models.chat import Encoded
+from honed.train import attention, layout, likelihood, prepare
+from honed.train.batches import collate
+from honed.train.config import TrainConfig
+from honed.train.defaults import Facts, resolve
+from honed.train.kernels.install import install
+from tests.numerics.rows import packed_model
+
+HEADS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4}
+MAMBA = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 8}
+LATENT = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "first_k_dense_replace": 2,
+}
+OWN: dict[str, dict[str, Any]] = {
+    "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "CodeGen": {**GPT, "rotary_dim": 4},
+    "Falcon": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "GPTJ": {**GPT, "rotary_dim": 4},
+    "GPTNeo": {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]},
+    "Mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4},
+    "XGLM": {"d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64},
+}
+"""Families with attention of their own, which relies on a mask."""
+MIXED: dict[str, dict[str, Any]] = {
+    "FalconH1": {**HEADS, **MAMBA, "num_key_value_heads": 2},
+    "Qwen3Next": {**HEADS, "num_key_value_heads": 2, "head_dim": 8, "num_experts": 0, "mlp_only_layers": [0, 1]},
+}
+"""Families that mix tokens in other ways too."""
+PACKED: dict[str, dict[str, Any]] = {
+    "Cohere": HEADS,
+    "DeepseekV3": {**HEADS, "num_key_value_heads": 4, **LATENT},
+    "GPT2": GPT,
+    "GPTNeoX": HEADS,
+    "Granite": {**HEADS, "logits_scaling": 8.0},
+    "OPT": {**HEADS, "ffn_dim": 64, "word_embed_proj_dim": 32},
+    "Olmo": {**HEADS, "clip_qkv": 0.5},
+    "Phi": HEADS,
+    "Qwen2": {**HEADS, "num_key_value_heads": 2},
+}
+
+
+def made(family: str, given: dict[str, Any]) -> PreTrainedModel:
+    """A tiny random model with the attention that a training would begin with."""
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=259, pad_token_id=None, bos_token_id=None, eos_token_id=None, **given
+    )
+    config.initializer_range = 0.3
+    torch.manual_seed(0)
+    outline = AutoModelForCausalLM.from_config(config)
+    attention.register()
+    path = prepare._attention(outline, "cpu")
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=path)
+    model.load_state_dict(outline.state_dict())
+    return model.eval()
+
+
+def rows() -> list[Encoded]:
+    lengths, first = (9, 31, 14), torch.Generator().manual_seed(1)
+    drawn = [torch.randint(0, 250, (length,), generator=first).tolist() for length in lengths]
+    return [Encoded(tuple(ids), (0.0, 0.0, 0.0, *[1.0] * (len(ids) - 3))) for ids in drawn]
+
+
+def own_loss(model: PreTrainedModel, row: Encoded) -> float:
+    with torch.no_grad():
+        logits = model(torch.tensor([row.ids]), use_cache=False).logits[0].float()
+    losses = cross_entropy(logits[:-1], torch.tensor(row.ids[1:]), reduction="none")
+    return float((losses * torch.tensor(row.weights[1:])).sum())
+
+
+@pytest.mark.parametrize("family", [*OWN, *MIXED, *PACKED])
+def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family: str) -> None:
+    given = {**OWN, **MIXED, **PACKED}[family]
+    model = made(family, given)
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(model.config), attn_implementation="eager")
+    plain.load_state_dict(model.state_dict())
+    expected = [own_loss(plain.eval(), row) for row in rows()]
+    install(model)
+    config = TrainConfig(base="b", data="d", epochs=1, weights="full", batch_tokens=100)
+    chosen = layout.choose(model, rows(), config, resolve(config, Facts(1, 3, 54, 10**10, "cpu", "fp32", "")))
+    assert chosen.packed is (family in PACKED)
+    assert chosen.fused is (family not in ("CodeGen", "GPTJ", "Phi"))  # their heads have a bias
+    packs = [pack for step in chosen.steps for pack in step.packs]
+    assert len(packs) == (1 if chosen.packed else 3)
+    with torch.no_grad():
+        for pack in packs:
+            batch = collate([rows()[index] for index in pack], share=chosen.shared)
+            found = float(likelihood.nll(model, batch, fused=chosen.fused))
+            assert found == pytest.approx(sum(expected[index] for index in pack), rel=1e-4)
+
+
+def test_a_model_that_would_see_what_it_is_to_predict_is_refused() -> None:
+    model = packed_model()
+    usual = model.base_model.layers[0].forward
+
+    def looks_ahead(hidden: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        out: torch.Tensor = usual(hidden, *args, **options)
+        return out + out.roll(-1, 1)
+
+    model.base_model.layers[0].forward = looks_ahead
+    with pytest.raises(ModelError, match="would see those that they are to predict"):
+        likelihood.packing_is_exact(model, collate(rows()[:2]))
