@@ -112,7 +112,7 @@ def load(
     *,
     dtype: torch.dtype | None = None,
     device: str = "cpu",
-    attention: str | None = "sdpa",
+    attention: str | None = None,
     template: str | None = None,
 ) -> LoadedModel:
     """Return the model of ``spec`` (see ``locate``) in ``dtype`` (float32 by default) on ``device``, in eval mode.
@@ -138,7 +138,7 @@ def prepare(spec: str, workspace: Workspace | None, template: str | None = None)
 
 
 def weights(
-    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str | None = "sdpa"
+    prepared: Prepared, *, dtype: torch.dtype | None = None, device: str = "cpu", attention: str | None = None
 ) -> LoadedModel:
     """Return a prepared model with its weights in memory (see ``load``)."""
     import torch

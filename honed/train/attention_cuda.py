@@ -56,7 +56,9 @@ def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -
 
 
 def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-    """FlashAttention over rows end to end, where none shares a prefix; 16 bits only."""
+    """FlashAttention over rows end to end, where none shares a prefix; in 16 bits, for values as wide as keys."""
+    if v.shape[3] != k.shape[3]:
+        return attention.by_parts(q, k, v, segments, scale)
     assert all(parent < 0 for parent in segments.parents), "rows that share a prefix can't be told apart here"
     from torch.nn.attention.varlen import varlen_attn
 

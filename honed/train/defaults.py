@@ -66,7 +66,7 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     rate, why_rate = _learning_rate(config, facts, weights)
     epochs, why_epochs = _epochs(config, facts)
     batch, why_batch = _batch_tokens(config, facts)
-    pack, why_pack = _pack_tokens(config, batch, facts)
+    pack = config.pack_tokens or _pack_tokens(batch, facts)
     steps = max(1, round(epochs * max(1, round(facts.tokens / batch))))
     return Settings(
         weights=weights,
@@ -92,7 +92,6 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
                 why_rate,
                 why_epochs,
                 why_batch,
-                why_pack,
                 f"precision {facts.precision}: {facts.precision_reason}",
             )
             if reason
@@ -137,25 +136,17 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
 
 
-def _pack_tokens(config: TrainConfig, batch: int, facts: Facts) -> tuple[int, str]:
+def _pack_tokens(batch: int, facts: Facts) -> int:
     """Tokens of a pass: on a CPU, products of some hundred rows are as fast as larger ones, and memory is what counts.
 
     A batch that nearly fits isn't cut: a small rest would read all weights once more. In 16 bits what a pass keeps is
     half as much, and what each pass costs once (weights laid out, gradients summed) weighs more beside its products.
-    Ranks divide a step by its passes: each is to have one.
     """
-    if config.pack_tokens:
-        return config.pack_tokens, ""
     if facts.device != "cpu":
-        pack = min(batch, 8192)
-    elif facts.precision == "bf16":
-        pack = min(batch, 2048)
-    else:
-        pack = batch if batch <= 1024 else 896
-    share = math.ceil(batch / max(1, config.ranks))
-    if share >= pack:
-        return pack, ""
-    return share, f"pack_tokens {share}: a step of {batch} tokens has a pass for each of {config.ranks} ranks"
+        return min(batch, 8192)
+    if facts.precision == "bf16":
+        return min(batch, 2048)
+    return batch if batch <= 1024 else 896
 
 
 def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Settings
 from honed.train.prefixes import Example, Prefixes
+from honed.train.ranks import ALONE, Ranks
 
 _WORTH = 0.01
 """Sharing must save this part of the tokens: for less, passes that are filled better are worth more."""
@@ -60,22 +61,20 @@ def choose(
     config: TrainConfig,
     settings: Settings,
     one_pass: bool | None = None,
+    here: Ranks = ALONE,
 ) -> Layout:
     """Find out by passes over two rows what the model allows, and plan the steps so that the least is computed.
 
-    ``one_pass`` says whether each step is to be one pass, if that was chosen before. Raises ``ModelError`` if the model
-    lets a token see later ones.
+    ``one_pass`` says whether each step is to be one pass, if that was chosen before. What is found of the model by
+    numbers is what rank 0 found. Raises ``ModelError`` if the model lets a token see later ones.
     """
     rows = [_probed(row) for example in examples[:2] for row in example.rows]
     probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
-    fused, exact = likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)
+    fused, exact = here.agreed([likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)])
     packed = config.packing and exact
-    ours = model.config._attn_implementation in (FUSED, PARTS)
     reasons = []
     if config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
-    if not ours:
-        reasons.append("attention by the model's own code, which can't be replaced")
     if config.neftune_alpha and config.sharing and packed:
         reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
 
@@ -88,22 +87,40 @@ def choose(
         return table, planned(table), why
 
     table, steps, why = laid(settings)
+    if packed and (share := _for_each_rank(model, config, settings, examples, steps, table)):
+        settings = replace(settings, pack_tokens=share)
+        table, steps, why = laid(settings)
+        reasons.append(f"pack_tokens {share}: so that a step has a pass for each of {config.ranks} ranks")
     if one_pass is None:
         may = packed and fused and _may_be_one_pass(model, config, settings)
-        one_pass = may and _fits_one_pass(examples, steps, table, settings)
+        one_pass = may and 0 < _largest(examples, steps, table) <= _IN_ONE * settings.pack_tokens
     if one_pass:
         settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
         table, steps, why = laid(settings)
-    reasons.append(why)
-    if ours and settings.device == "cuda":
-        reasons.append(_attention(model, examples, steps, shared=table is not None))
-    elif ours and settings.device == "cpu":
-        name, why = attention_native.choose(model.config.get_text_config(), model.dtype)
-        model.set_attn_implementation(name)
-        reasons.append(why)
+    reasons += [why, _attention(model, examples, steps, settings, shared=table is not None)]
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
     return Layout(fused, packed, table is not None, one_pass, path, steps, said, settings)
+
+
+def _for_each_rank(
+    model: PreTrainedModel,
+    config: TrainConfig,
+    settings: Settings,
+    examples: Sequence[Example],
+    steps: Sequence[StepRows],
+    table: Prefixes | None,
+) -> int | None:
+    """Return fewer tokens for a pass, where most steps have fewer passes than there are ranks; None: it is well so.
+
+    Ranks divide a step by its passes. Each pass draws noise of its own: there, more ranks would be another training.
+    """
+    few = [step for step in steps if len(step.packs) < config.ranks]
+    if config.pack_tokens or _draws(model, config) or 2 * len(few) <= len(steps):
+        return None
+    computed = sorted(_computed(examples, step, table) for step in few)
+    share = -(-computed[len(computed) // 2] // config.ranks)
+    return share if share < settings.pack_tokens else None
 
 
 def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Settings) -> bool:
@@ -115,18 +132,24 @@ def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Sett
     a reference would be another one in other passes.
     """
     alone = config.ranks <= 1 and not config.on
-    noisy = config.neftune_alpha or _has_dropout(model)
     makes_room = footprint.summed_at_once(config, settings.weights, settings.device)
-    return makes_room and alone and not noisy and config.objective == "sft" and not config.pack_tokens
+    return makes_room and alone and not _draws(model, config) and config.objective == "sft" and not config.pack_tokens
 
 
-def _fits_one_pass(
-    examples: Sequence[Example], steps: Sequence[StepRows], table: Prefixes | None, settings: Settings
-) -> bool:
-    """Whether some step has several passes, and each of those would fit into one of twice their tokens."""
-    several = [[index for one in step.packs for index in one] for step in steps if len(step.packs) > 1]
-    most = max((table.tokens(one) if table else sum(_length(examples[k]) for k in one) for one in several), default=0)
-    return 0 < most <= _IN_ONE * settings.pack_tokens
+def _draws(model: PreTrainedModel, config: TrainConfig) -> bool:
+    """Whether a pass draws noise, so that other passes are another training."""
+    return bool(config.neftune_alpha or config.lora.dropout) or _has_dropout(model)
+
+
+def _largest(examples: Sequence[Example], steps: Sequence[StepRows], table: Prefixes | None) -> int:
+    """The most tokens that a step of several passes would compute in one; 0 if there is none."""
+    return max((_computed(examples, step, table) for step in steps if len(step.packs) > 1), default=0)
+
+
+def _computed(examples: Sequence[Example], step: StepRows, table: Prefixes | None) -> int:
+    """The tokens that a step computes in one pass."""
+    members = [index for one in step.packs for index in one]
+    return table.tokens(members) if table else sum(_length(examples[index]) for index in members)
 
 
 def _probed(row: Encoded) -> Encoded:
@@ -183,11 +206,20 @@ def _has_dropout(model: PreTrainedModel) -> bool:
     return any(isinstance(value, float | int) and value > 0 for value in named)
 
 
-def _attention(model: PreTrainedModel, examples: Sequence[Example], steps: Sequence[StepRows], *, shared: bool) -> str:
-    """Set the path that is the fastest on the largest pass of the first step; return what was measured."""
-    passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
-    pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
-    segments = Segments(pack.lengths, pack.parents)
-    name, why = attention_cuda.fastest(model.config.get_text_config(), segments, model.dtype, shared=shared)
+def _attention(
+    model: PreTrainedModel, examples: Sequence[Example], steps: Sequence[StepRows], settings: Settings, *, shared: bool
+) -> str:
+    """Set the fastest path, on CUDA by timing the largest pass of the first step; return what is to be said of it."""
+    if model.config._attn_implementation not in (FUSED, PARTS):
+        return "attention by the model's own code, which can't be replaced"
+    text = model.config.get_text_config()
+    if settings.device == "cpu":
+        name, why = attention_native.choose(text, model.dtype)
+    elif settings.device == "cuda":
+        passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
+        pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
+        name, why = attention_cuda.fastest(text, Segments(pack.lengths, pack.parents), model.dtype, shared=shared)
+    else:
+        return ""
     model.set_attn_implementation(name)
     return why

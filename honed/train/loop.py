@@ -132,9 +132,7 @@ class Training(Generic[E, B]):
                 raise Stopped
         if measured != self.done:
             heldout_loss = self._measure(optimizer)
-        left = self._take_best(optimizer) if self.best else heldout_loss
-        self._note_loss(left)
-        return left
+        return self._take_best(optimizer) if self.best else heldout_loss
 
     def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
@@ -236,15 +234,6 @@ class Training(Generic[E, B]):
         if found := self.watch.seen(step, loss):
             rate = self.settings.learning_rate
             self.job.log.note(f"diverged at step {step}: {found.why}; lower learning_rate (now {rate:g})")
-
-    def _note_loss(self, left: float | None) -> None:
-        """Say so if the weights that are left predict the held-out answers worse than the first ones did."""
-        losses = [event for event in self.job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
-        if left is not None and losses and losses[0].step == 0 and losses[0].value < left:
-            self.job.log.note(
-                f"the held-out loss rose from {losses[0].value:.4f} to {left:.4f}: before training it was lower; "
-                "lower learning_rate or epochs, or look at the rows"
-            )
 
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""

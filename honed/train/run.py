@@ -39,7 +39,7 @@ def _started(workspace: Workspace, config: TrainConfig, work: str) -> Job:
     _check_data(dataset, config.objective)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
-    chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": _ranks(config.ranks, config.on)}
+    chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": ranks_of(config.ranks, config.on)}
     job = jobs.create(workspace, work, config.model_copy(update=chosen))
     launch.start(job)
     return job
@@ -55,10 +55,10 @@ def resume(job: Job, ranks: int) -> None:
             f"job {job.id} isn't a training: it has no ranks", f"Without --ranks: honed jobs resume {job.id}"
         )
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
-    launch.resume(job, config.model_copy(update={"ranks": _ranks(ranks, config.on)}))
+    launch.resume(job, config.model_copy(update={"ranks": ranks_of(ranks, config.on)}))
 
 
-def _ranks(asked: int, on: str | None) -> int:
+def ranks_of(asked: int, on: str | None) -> int:
     """How many ranks there are to be; 0 is one for each GPU of this machine."""
     if asked == 0 and on and "://" in on:
         raise ConfigError(f"ranks 0, and the GPUs of {on} can't be counted from here", "Say how many ranks to run.")

@@ -52,12 +52,14 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if config.activation_checkpointing:
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
-    layout = _agreed(run, choose(model, sample.encoded, config, settings, _one_pass(run, here)), here)
-    if here.first:
-        remember(run.job, one_pass=layout.one_pass, pack_tokens=settings.pack_tokens)  # other ranks resume these passes
-    idle = _idle(layout, max(here.size, config.ranks))
+    layout = _agreed(run, choose(model, sample.encoded, config, settings, _one_pass(run, here), here), here)
+    if here.first:  # so that other ranks resume these passes; those of one a step are made from settings
+        passes = settings if layout.one_pass else layout.settings
+        remember(run.job, one_pass=layout.one_pass, pack_tokens=passes.pack_tokens)
+    attempt = run.job.status().attempt
+    idle = _idle(layout, max(here.size, config.ranks), attempt)
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run), *idle)
-    first = to_train and run.job.status().attempt == 1
+    first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)
     if first:
@@ -90,14 +92,15 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     )
 
 
-def _idle(layout: Layout, ranks: int) -> tuple[str, ...]:
+def _idle(layout: Layout, ranks: int, attempt: int) -> tuple[str, ...]:
     """What is to be said of ranks that have nothing to do in most steps: they divide a step by its passes."""
     few = sum(len(step.packs) < ranks for step in layout.steps)
     if 2 * few <= len(layout.steps):
         return ()
+    way = "lower pack_tokens, or raise batch_tokens" if attempt <= 1 else "passes are those of the first attempt"
     return (
         f"{few} of {len(layout.steps)} steps have fewer passes than there are ranks ({ranks}), some of which then "
-        "wait: lower pack_tokens, or raise batch_tokens",
+        f"wait: {way}",
     )
 
 

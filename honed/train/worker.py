@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from typing import Any
 
 from honed import config as settings_file
 from honed.jobs import worker
+from honed.jobs.events import Metric
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.train import folder, heap, ranks
 from honed.train.config import TrainConfig
+from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
 from honed.train.placement import Placement
 from honed.train.prepare import Prepared, prepare
@@ -47,6 +50,8 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     ready = set_up(run, here, stopping)
     training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping)
     heldout_loss = training.run()
+    if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
+        _note_rise(job, heldout_loss)
     peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     ready.placed.gather()
     if not here.first:
@@ -65,10 +70,20 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
             **_where(ready.placed, run.config),
             "rank_peak_rss_bytes": peaks,
             "kernels": ready.kernels.describe(),
-            "activation_checkpointing": bool(run.base.model.is_gradient_checkpointing),
+            "activation_checkpointing": checkpoints_layers(run.base.model),
         },
         "reasons": list(ready.reasons),
     }
+
+
+def _note_rise(job: Job, left: float | None) -> None:
+    """Say so if the weights that are left predict the held-out answers worse than the first ones did."""
+    losses = [event for event in job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
+    before = losses[0].value if losses and losses[0].step == 0 else math.inf
+    if left is not None and round(left, 4) > round(before, 4):
+        job.log.note(
+            f"the held-out loss rose from {before:.4f} to {left:.4f}: lower learning_rate or epochs, or see the rows"
+        )
 
 
 def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:

@@ -48,6 +48,15 @@ def test_what_glibc_is_told_of_trainings_leaves_what_the_user_told_it(
     assert launch._whole_blocks(job, "train") == {}
 
 
+def test_ranks_divide_the_cores_that_this_process_may_use(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    for ranks, threads in ((1, {}), (2, {"OMP_NUM_THREADS": "1"}), (4, {"OMP_NUM_THREADS": "1"})):
+        assert launch._share_of_threads(jobs.create(workspace, "counting", CountConfig(ranks=ranks))) == threads
+
+
 def test_a_job_runs_to_its_result(workspace: Workspace) -> None:
     job = _start(workspace, steps=3)
     seen = list(launch.follow(job))

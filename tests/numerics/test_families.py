@@ -52,6 +52,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "GPT2": GPT,
     "GPTNeoX": HEADS,
     "Granite": {**HEADS, "logits_scaling": 8.0},
+    "Mixtral": {**HEADS, "num_key_value_heads": 2, "num_local_experts": 4},
     "OPT": {**HEADS, "ffn_dim": 64, "word_embed_proj_dim": 32},
     "Olmo": {**HEADS, "clip_qkv": 0.5},
     "Phi": HEADS,
@@ -106,6 +107,12 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family:
             batch = collate([rows()[index] for index in pack], share=chosen.shared)
             found = float(likelihood.nll(model, batch, fused=chosen.fused))
             assert found == pytest.approx(sum(expected[index] for index in pack), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["Bloom", "FalconH1", "Mixtral", "Qwen2"])
+def test_in_16_bits_too_rows_that_stay_apart_are_told_from_those_that_do_not(family: str) -> None:
+    model = made(family, {**OWN, **MIXED, **PACKED}[family]).bfloat16()
+    assert likelihood.packing_is_exact(model, collate(rows()[:2], share=False)) is (family in PACKED)
 
 
 def test_a_model_that_would_see_what_it_is_to_predict_is_refused() -> None:

@@ -19,6 +19,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from honed import config as config_file
 from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
 from honed.jobs import launch
@@ -30,6 +31,7 @@ from honed.train import attention_cuda, layout, neftune, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
+from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
 from honed.train.ranks import ALONE
 from honed.train.setup import Setup, set_up
@@ -85,6 +87,25 @@ def test_a_resume_has_the_passes_of_the_first_attempt_whatever_its_ranks(home: W
     assert prepare.chosen(job)["one_pass"] is True and prepare.chosen(job)["pack_tokens"] == 896
 
 
+def test_every_rank_has_a_pass_where_noise_allows_it_and_a_resume_on_others_has_the_same_passes(
+    home: Workspace,
+) -> None:
+    asked = {"batch_tokens": 600, "pack_tokens": None, "epochs": 1, "eval_rows": 0}
+    job = jobs.create(home, "train", settings(home, ranks=2, **asked))
+    ready = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False)
+    most = [step for step in ready.layout.steps if len(step.packs) >= 2]
+    assert len(most) > len(ready.layout.steps) / 2
+    assert any("so that a step has a pass for each of 2 ranks" in reason for reason in ready.reasons)
+    for ranks in (1, 3):
+        config_file.save(settings(home, ranks=ranks, **asked), job.path / "config.yaml")
+        again = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False)
+        assert again.layout.steps == ready.layout.steps
+    noisy = settings(home, ranks=2, weights="lora", lora={"dropout": 0.1}, **asked)
+    other = set_up(prepare.prepare(jobs.create(home, "train", noisy), ALONE), ALONE, lambda: False)
+    assert {len(step.packs) for step in other.layout.steps} == {1}
+    assert any("which then wait: lower pack_tokens" in reason for reason in other.reasons)
+
+
 def _set_up(home: Workspace, **asked: Any) -> Setup:
     job = jobs.create(home, "train", settings(home, **asked))
     return set_up(prepare.prepare(job, ALONE), ALONE, lambda: False, to_train=False)
@@ -95,7 +116,7 @@ def test_layers_are_computed_again_and_noise_is_added_where_that_was_asked_for_a
 ) -> None:
     for asked in (False, True):
         model = _set_up(home, activation_checkpointing=asked, neftune_alpha=5.0 if asked else 0.0).placed.model
-        assert model.is_gradient_checkpointing is asked and neftune.added(model) == (5.0 if asked else 0.0)
+        assert checkpoints_layers(model) is asked and neftune.added(model) == (5.0 if asked else 0.0)
         calls: list[object] = []
         model.base_model.layers[0].mlp.register_forward_pre_hook(lambda module, *_, seen=calls: seen.append(module))
         model.train()

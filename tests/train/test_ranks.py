@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -184,6 +185,59 @@ def test_two_ranks_on_a_local_ray_stop_resume_and_give_the_weights_of_torchruns_
     result = finish(there)
     assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
     assert (result["ran"]["on"], result["ran"]["ranks"]) == ("ray", 2)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray that runs already, as one of several machines would: a head with a door for clients."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ports = [_free_port() for _ in range(2)]
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
+    command += [f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", "--num-cpus=2"]
+    command += ["--include-dashboard=false", "--disable-usage-stats"]
+    with (tmp_path / "head.txt").open("wb") as log:
+        head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while not _listens(ports[1]):
+        assert head.poll() is None and time.monotonic() < deadline, (tmp_path / "head.txt").read_text()
+        time.sleep(0.2)
+    yield f"ray://127.0.0.1:{ports[1]}"
+    started = [head_process := psutil.Process(head.pid), *head_process.children(recursive=True)]
+    head.terminate()
+    for left in psutil.wait_procs(started, timeout=20)[1]:
+        left.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as there:
+        return there.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray isn't here: pip install 'honed[ray]'")
+def test_two_ranks_on_a_ray_that_runs_elsewhere_stop_resume_and_give_the_weights_of_torchruns_two(
+    home: Workspace, cluster: str
+) -> None:
+    here = start(home, name="near", ranks=2, **LORA)
+    there = start(home, name="far", ranks=2, on=cluster, **LORA)
+    expected = finish(here)
+    until(there, 3)
+    launch.stop(there, timeout=120)
+    assert there.status().state == "stopped"
+    launch.resume(there)
+    result = finish(there)
+    assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
+    assert (result["ran"]["on"], result["ran"]["ranks"]) == (cluster, 2)
+
+
+def test_the_gpus_of_a_ray_elsewhere_are_not_counted_here(home: Workspace) -> None:
+    with pytest.raises(ConfigError, match=r"can't be counted from here"):
+        start(home, name="uncounted", ranks=0, on="ray://127.0.0.1:1")
 
 
 def _job_on_ray(home: Workspace) -> Job:

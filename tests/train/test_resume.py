@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -53,7 +54,10 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
     launch.resume(killed)
     resumed = finish(killed)
     assert killed.status().attempt == 2
-    assert not (killed.path / "checkpoints").exists()  # a job that is done isn't resumed
+    deadline = time.monotonic() + 20
+    while (killed.path / "checkpoints").exists():  # they go with the end of a job that is done
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert any(isinstance(event, Note) and event.text.startswith("resumed after step") for event in killed.events())
     assert losses(killed) == losses(straight)
     assert resumed["model_hash"] == straight.result()["model_hash"]

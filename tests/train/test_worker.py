@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
+from transformers import BloomConfig, BloomForCausalLM
 
 from honed.errors import HonedError, StoreError
 from honed.jobs import launch
+from honed.models.engine import Sampling
 from honed.models.load import load
+from honed.models.local import LocalEngine
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
@@ -21,7 +24,8 @@ from honed.train.loop import NOT_FINITE
 from honed.train.optim import Optimizer
 from tests.numerics.rows import packed_model
 from tests.small_disk import fill
-from tests.train.jobs import finish, start
+from tests.tiny import tiny_tokenizer
+from tests.train.jobs import finish, losses, start
 
 
 def test_two_processes_with_one_seed_make_the_same_weights_and_result_names_what_ran(home: Workspace) -> None:
@@ -136,3 +140,19 @@ def test_a_disk_that_is_really_full_while_saving_leaves_the_last_checkpoint(smal
         checkpoint.save(folder, 2, optimizer)
     assert [path.name for path in folder.iterdir()] == ["step-00000001"]
     assert checkpoint.load(first, optimizer) == 1
+
+
+def test_a_model_with_attention_of_its_own_is_trained_in_16_bits_and_what_came_of_it_answers(
+    home: Workspace, tmp_path: Path
+) -> None:
+    config = BloomConfig(vocab_size=259, hidden_size=32, n_layer=2, n_head=4, seq_length=512)
+    config.eos_token_id, config.pad_token_id, config.bos_token_id = 257, 258, None
+    BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
+    tiny_tokenizer().save_pretrained(tmp_path / "bloom")
+    job = start(home, name="bloom", base=str(tmp_path / "bloom"), precision="bf16", epochs=1)
+    result = finish(job)
+    first, *_, last = losses(job).values()
+    assert last < first and result["ran"]["packing"] is False
+    made = load(result["model"], home)
+    (answer,) = LocalEngine(made).generate([[Message(role="user", content="?")]], Sampling(max_tokens=3))
+    assert 1 <= answer.tokens <= 3

@@ -154,22 +154,22 @@ class _Reading:
             self.progress.metrics[event.name] = event.step
 
     def _answer(self, event: events.SampleMade) -> None:
-        self.progress.answers += 1
-        if self.progress.answers <= _MOST_ANSWERS:
+        number = self.progress.answers + 1
+        if event.passed is not None:
+            self.tracker.scalars({"answers/passed": float(event.passed)}, number, event.time)
+        if number <= _MOST_ANSWERS:
             verdict = {None: "not judged", True: "passes", False: "fails"}[event.passed]
             self._text("answers", f"{event.row} ({verdict}): {event.answer}", event.time)
-        if event.passed is not None:
-            self.tracker.scalars({"answers/passed": float(event.passed)}, self.progress.answers, event.time)
+        self.progress.answers = number
 
     def _text(self, name: str, text: str, when: float) -> None:
+        self.tracker.text(name, text, self.progress.texts + 1, when)
         self.progress.texts += 1
-        self.tracker.text(name, text, self.progress.texts, when)
 
     def _end(self) -> None:
         """Send the result's numbers once the job is done; a stopped job may go on, so that it has no end yet."""
         status = self.job.status()
         if status.state == "done":
-            self.progress.ended = True
             result = trackers.flat(self.job.result())
             numbers = {key: value for key, value in result.items() if _number(value)}
             self.tracker.scalars(
@@ -177,6 +177,7 @@ class _Reading:
             )
             lines = [f"{key}: {value}" for key, value in result.items() if not _number(value) and value != ""]
             self._text("result", "\n".join(lines), status.ended)
+            self.progress.ended = True
 
 
 @contextmanager

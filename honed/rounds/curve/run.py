@@ -9,7 +9,6 @@ from honed.errors import ConfigError, DataError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.models import devices
 from honed.models.load import pinned
 from honed.rounds.curve import plan, sizes
 from honed.rounds.curve.config import CurveConfig
@@ -18,6 +17,7 @@ from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
+from honed.train.run import ranks_of
 
 
 def run(
@@ -59,7 +59,7 @@ def resolved(
     fitting, said = sizes.within(wanted, count, unit)
     own = training.model_dump(mode="json", exclude={"data", "base", "name", "rows"}, exclude_defaults=True)
     if training.ranks == 0:  # one per GPU, of this machine now
-        own["ranks"] = max(1, devices.gpus())
+        own["ranks"] = ranks_of(0, training.on)
     config = CurveConfig(
         data=dataset.ref,
         base=pinned(workspace, training.base),

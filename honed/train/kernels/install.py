@@ -105,6 +105,12 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     enable({"use_reentrant": False})
 
 
+def checkpoints_layers(model: PreTrainedModel) -> bool:
+    """Whether the model's layers are computed again in the backward pass."""
+    names = ("activation_checkpointing", "gradient_checkpointing")  # as above
+    return any(getattr(module, name, None) is True for module in model.modules() for name in names)
+
+
 def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     children = {name for name, _ in module.named_children()}
     if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:

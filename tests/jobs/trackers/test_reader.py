@@ -156,6 +156,16 @@ def test_what_could_not_be_sent_is_sent_by_the_next_reading(job: Job, fake: Fake
     assert [step for name, _, step in fake.numbers if name == "sft/train/loss"] == [1, 2, 3]
 
 
+def test_an_end_that_could_not_be_sent_is_sent_by_the_next_reading(job: Job, fake: Fake) -> None:
+    end(job)
+    fake.fail = "result/loss"
+    with pytest.raises(OSError, match="network"):
+        reader.track(job, "fake")
+    fake.fail = ""
+    reader.track(job, "fake")
+    assert [name for name, _, _ in fake.numbers].count("result/loss") == 1
+
+
 def test_a_measurement_that_a_resumed_job_repeats_is_sent_once(job: Job, fake: Fake) -> None:
     job.log.write(Metric(name="heldout_loss", value=0.5, step=3))
     job.log.write(Metric(name="heldout_loss", value=0.4, step=4))
