@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -24,7 +24,7 @@ _FEW = 0.2
 _ROUNDED = {torch.float64: 0.0, torch.float32: 0.0, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 """How far a product that is rounded once more may be off."""
 
-_FACTOR = "honed_logits_factor"
+_FACTOR, _ALONE = "honed_logits_factor", "honed_head_is_all"
 
 
 def nll(model: PreTrainedModel, pack: Pack, *, fused: bool) -> Tensor:
@@ -126,14 +126,35 @@ def _head(model: PreTrainedModel) -> Tensor:
 def _nll_by_model(model: PreTrainedModel, pack: Pack) -> Iterator[tuple[slice, Tensor]]:
     """Each chunk of positions with its losses, through the model's own head, whatever it does to the logits.
 
-    Only the logits themselves are kept for the backward pass (P x V, in the model's precision), nothing in fp32.
+    Where logits are what the head's module gives (it has a bias), they are made a chunk at a time, and again in the
+    backward pass. Else all of them are kept for it (P x V, in the model's precision), and nothing in fp32.
     """
-    logits = model(**_inputs(pack), logits_to_keep=pack.at).logits[0]
-    size = chunk_size(logits.shape[-1])
+    head = model.get_output_embeddings()
+    alone = head is not None and _head_is_all(model, head, pack)
+    of = head if alone else None
+    inputs = _hidden(model, pack) if alone else model(**_inputs(pack), logits_to_keep=pack.at).logits[0]
+    size = chunk_size(model.config.get_text_config().vocab_size)
     for start in range(0, len(pack.at), size):
         part = slice(start, start + size)
-        yield part, checkpoint(_nll, logits[part], pack.targets[part], use_reentrant=False)
+        yield part, checkpoint(_nll, of, inputs[part], pack.targets[part], use_reentrant=False)
 
 
-def _nll(logits: Tensor, targets: Tensor) -> Tensor:
+def _head_is_all(model: PreTrainedModel, head: nn.Module, pack: Pack) -> bool:
+    """Whether logits are what the head's module makes of hidden states; found out once by computing both."""
+    known: bool | None = getattr(model, _ALONE, None)
+    if known is None:
+        few, training = pack.at[:4], model.training
+        model.eval()
+        with torch.no_grad():
+            ours = head(model.base_model(**_inputs(pack)).last_hidden_state[0, few]).float()
+            theirs = model(**_inputs(pack), logits_to_keep=few).logits[0].float()
+        model.train(training)
+        capped = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        known = not capped and torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        setattr(model, _ALONE, known)
+    return known
+
+
+def _nll(head: nn.Module | None, inputs: Tensor, targets: Tensor) -> Tensor:
+    logits = inputs if head is None else head(inputs)
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from honed.errors import ModelError
 from honed.models.chat import Encoded
-from honed.train import attention, layout, likelihood, prepare
+from honed.train import attention, layout, likelihood, prepare, token_loss
 from honed.train.batches import collate
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.kernels.install import install
-from tests.numerics.rows import packed_model
+from tests.numerics.rows import close, packed_model
 
 HEADS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4}
@@ -107,6 +107,25 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family:
             batch = collate([rows()[index] for index in pack], share=chosen.shared)
             found = float(likelihood.nll(model, batch, fused=chosen.fused))
             assert found == pytest.approx(sum(expected[index] for index in pack), rel=1e-4)
+
+
+def test_logits_of_a_head_with_a_bias_are_made_a_chunk_at_a_time_and_its_gradients_are_the_models_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 4 * 259 * 5)  # five positions
+    model = made("Phi", PACKED["Phi"])
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(model.config), attn_implementation="eager")
+    plain.load_state_dict(model.state_dict())
+    assert not likelihood.head_is_plain(model, collate(rows()[:2], share=False))
+    most: list[int] = []
+    model.get_output_embeddings().register_forward_hook(lambda _, __, out: most.append(out.shape[-2]))
+    likelihood.nll(model, collate(rows()), fused=False).backward()
+    assert len(most) == 20 and max(most) == 5  # two of the probe, nine chunks there and back
+    for row in rows():
+        logits = plain(torch.tensor([row.ids]), use_cache=False).logits[0]
+        losses = cross_entropy(logits[:-1], torch.tensor(row.ids[1:]), reduction="none")
+        (losses * torch.tensor(row.weights[1:])).sum().backward()
+    close(*({name: p.grad for name, p in one.named_parameters() if p.grad is not None} for one in (plain, model)), 1e-4)
 
 
 @pytest.mark.parametrize("family", ["Bloom", "FalconH1", "Mixtral", "Qwen2"])
