@@ -7,15 +7,17 @@ tenth is held out and seen by neither program's training. TRL trains for one epo
 lowest loss at an epoch's end is the target. honed trains once with its defaults, or what --set says. Both log
 (seconds, held-out loss); seconds are those of training, with evaluation, loading and saving left out. The loss is
 nats per supervised token on the same token ids. TRL's is computed by measure/heldout.py, honed's by its own job;
-``same_measure`` holds both of the same weights side by side.
+``same_measure`` holds both of the same weights side by side. A run of TRL on thousands of rows takes hours: --peers
+keeps each as it ends, and those kept aren't run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +60,7 @@ def main() -> None:
         "--way", default="packed", help="how TRL is set up: packed, padded, or as train_speed.py names it"
     )
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="TRL's; honed measures its own")
-    parser.add_argument(
-        "--peers", type=Path, help="take TRL's runs from this document of the same rows; don't train it"
-    )
+    parser.add_argument("--peers", type=Path, help="keep TRL's runs in this file; a rate that it has isn't run again")
     parser.add_argument("--peer-python")
     parser.add_argument("--json", action="store_true", help="the document on one line")
     options = parser.parse_args()
@@ -146,14 +146,7 @@ def _honed(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dic
 
 
 def _peers(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
-    """Return what TRL did at each rate, or why it can't be run."""
-    if options.peers:
-        known = json.loads(options.peers.read_text())
-        same = ("data", "rows", "train_tokens", "model", "weights")
-        asked = (split.source, len(split.train), sum(split.lengths), options.model, options.weights)
-        assert tuple(known[name] for name in same) == asked, "those were other rows"
-        say(f"TRL's runs are those of {known['date']}: {known['command']}")
-        return known["peers"], known["peer_missing"]
+    """Return what TRL did at each rate, those kept included, and why the others can't be run."""
     way = {**peer.sft_ways(split.lengths, options.batch_tokens)[options.way], "precision": options.precision}
     steps = max(1, round(sum(split.lengths) / options.batch_tokens))
     rows = peer.sft_rows(split.train)
@@ -162,18 +155,49 @@ def _peers(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dic
     more = ["--objective", "sft", "--weights", options.weights, "--heldout", str(heldout)]
     more += ["--eval-every", str(max(1, steps // options.evaluations))]
     model = models.locate(options.model, None).folder
-    found = {}
+    kept = Kept.of(split, options, way)
     try:
-        python = peer.interpreter(options.peer_python)
         for rate in options.peer_rates.split(","):
+            if rate in kept.runs:
+                say(f"TRL at {rate} is kept in {options.peers}")
+                continue
+            python = peer.interpreter(options.peer_python)
             run = peer.train(python, folder / f"peer-{rate}", model, rows, way, *more, "--learning-rate", rate)
             begun = run["heldout"][0][0]  # honed's clock starts at the first step too
             run["heldout"] = [(seconds - begun, loss) for seconds, loss in run["heldout"]]
-            found[rate] = run
             say(f"TRL at {rate}: {run['seconds']:.0f} s, {run['heldout'][0][1]:.4f} -> {run['heldout'][-1][1]:.4f}")
+            kept.add(rate, {**run, **surroundings()})
     except peer.PeerError as error:
-        return found, str(error)
-    return found, None
+        return kept.runs, str(error)
+    return kept.runs, None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """TRL's runs by rate, in a file if one is named; ``setting`` is what all of them have in common."""
+
+    file: Path | None
+    setting: dict[str, Any]
+    runs: dict[str, Any]
+
+    @classmethod
+    def of(cls, split: Split, options: argparse.Namespace, way: Mapping[str, Any]) -> Kept:
+        """Read the file. Runs of another setting are refused: they can't be compared."""
+        ids = hashlib.sha256(json.dumps([asdict(row) for row in split.heldout_ids]).encode()).hexdigest()
+        setting = {"data": split.source, "rows": len(split.train), "train_tokens": sum(split.lengths)}
+        setting |= {"heldout": ids, "model": options.model, "weights": options.weights, "way": dict(way)}
+        if options.peers is None or not options.peers.exists():
+            return cls(options.peers, setting, {})
+        known = json.loads(options.peers.read_text())
+        if known["setting"] != setting:
+            raise SystemExit(f"{options.peers} holds runs of {known['setting']}; these would be of {setting}.")
+        return cls(options.peers, setting, known["runs"])
+
+    def add(self, rate: str, run: dict[str, Any]) -> None:
+        """Keep a run, on disk at once."""
+        self.runs[rate] = run
+        if self.file is not None:
+            self.file.write_text(json.dumps({"setting": self.setting, "runs": self.runs}))
 
 
 if __name__ == "__main__":
