@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from honed.data.shapes.reading import COMMON, TAGS
+from honed.data.shapes.reading import COMMON, LOSS_WEIGHT, TAGS
 from honed.data.shapes.table import FORMS
 from honed.data.sources.where import Path
 from honed.errors import DataError
@@ -55,7 +55,7 @@ class ColumnMap:
 
 def parsed(texts: tuple[str, ...]) -> dict[str, str]:
     """Return the map that ``instruction=q,response=a`` writes. Raises ``DataError`` naming what is wrong."""
-    known = sorted(set().union(COMMON, TAGS, *(form.fields for form in FORMS.values())))
+    known = sorted({LOSS_WEIGHT}.union(COMMON, TAGS, *(form.fields for form in FORMS.values())))
     found: dict[str, str] = {}
     for pair in (pair for text in texts for pair in text.split(",")):
         name, equals, field = (part.strip() for part in pair.partition("="))

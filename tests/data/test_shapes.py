@@ -269,7 +269,35 @@ def test_our_own_rows_come_back_as_they_were(row: Conversation) -> None:
     assert only(shapes.read(json.loads(row.model_dump_json()), "messages")) == row
 
 
-TOP = "messages conversations instruction input output prompt response system tags check chosen rejected label tools"
+@pytest.mark.parametrize(
+    ("row", "shape"),
+    [
+        ({"instruction": "a", "output": "b"}, "alpaca"),
+        ({"prompt": "a", "response": "b"}, "prompt-response"),
+        ({"messages": [TURN, {**ANSWER, "weight": 0.5}, TURN, ANSWER]}, "messages"),
+    ],
+)
+def test_a_rows_weight_multiplies_those_of_its_answers(row: dict[str, Any], shape: Shape) -> None:
+    plain = only(shapes.read(row, shape))
+    heavy = only(shapes.read({**row, "loss_weight": 4}, shape))
+    for one, other in zip(plain.messages, heavy.messages, strict=True):
+        assert other.weight == one.weight * (4 if one.role == "assistant" else 1)
+    assert shapes.read({**row, "loss_weight": 4}, shape).ignored == shapes.read(row, shape).ignored
+    for wrong in (-1, "two", True):
+        (problem,) = shapes.read({**row, "loss_weight": wrong}, shape).problems
+        assert problem.path == ("loss_weight",) and problem.kind == "wrong type"
+    assert only(shapes.read({**row, "loss_weight": None}, shape)) == plain
+
+
+def test_a_weight_of_preferences_is_named_as_not_read() -> None:
+    found = shapes.read({"prompt": "a", "chosen": "b", "rejected": "c", "loss_weight": 2}, "preference")
+    assert found.ignored == ["loss_weight"]
+
+
+TOP = (
+    "messages conversations instruction input output prompt response system tags check chosen rejected label tools "
+    "loss_weight"
+)
 names = st.sampled_from(TOP.split())
 INNER = "role content from value weight tool_calls type text verifier replies name arguments parameters"
 keys = names | st.sampled_from(INNER.split())

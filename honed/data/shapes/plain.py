@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from honed.data.shapes import single
 from honed.data.shapes.drawn import Drawn
-from honed.data.shapes.reading import COMMON, EMPTY, TAGS
+from honed.data.shapes.reading import COMMON, EMPTY, LOSS_WEIGHT, TAGS
 from honed.data.shapes.turns import Turn
 from honed.records import Role
 
@@ -122,7 +122,7 @@ def is_plain(text: Any) -> bool:
     return type(text) is str and text != "" and not text.isspace() and "\0" not in text
 
 
-_CAREFUL = frozenset({"tags", "check", "declared"})
+_CAREFUL = frozenset({"tags", "check", "declared", LOSS_WEIGHT})
 """Fields whose values must be looked into."""
 
 

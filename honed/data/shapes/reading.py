@@ -25,6 +25,9 @@ TAGS = ("task", "category", "benefit", "source", "language", "author", *ATTRIBUT
 _NUMBERED = frozenset({"author", "source"})
 """Fields among ``TAGS`` in which a whole number is read as a text: it names them. Others would be codes."""
 
+LOSS_WEIGHT = "loss_weight"
+"""What the loss of a row's answers is multiplied by, besides what its turns say."""
+
 EMPTY = ("", None)
 _TOOLS = ("tools", "functions")
 COMMON = frozenset({"system", "tags", "check", "declared", *_TOOLS})
@@ -152,6 +155,15 @@ class Reading:
             self.ignored.append("declared")
         return found
 
+    def _loss_weight(self) -> float:
+        if LOSS_WEIGHT not in self.value:
+            return 1.0
+        try:
+            return turns.weight_of(self.value, (), LOSS_WEIGHT)
+        except BadTurnError as bad:
+            self.problems.append(bad.problem)
+            return 1.0
+
     def _own_tags(self, found: dict[str, str]) -> None:
         own = self.value["tags"]
         if not isinstance(own, dict):
@@ -182,14 +194,24 @@ class Reading:
 
     def conversations(self, *said: list[Turn]) -> None:
         """Make a record of each list of turns, if they and all else about the row are in order."""
-        tags, check, tools = self.tags(), self.check(), self.tools()
+        tags, check, tools, weight = self.tags(), self.check(), self.tools(), self._loss_weight()
         if self.problems:
             return
         for turns_ in said:
             self.problems.extend(turns.problems(turns_))
+        if any(turn.weight * weight > turns.MOST for turns_ in said for turn in turns_):
+            what = "a turn's weight times the row's is more than a dataset can keep"
+            self.wrong((LOSS_WEIGHT,), "wrong type", what, "A weight is a number from 0; 1 is usual.")
         if not self.problems:
-            self.said = [equipped(one, tools) for one in said]
+            self.said = [weighed(equipped(one, tools), weight) for one in said]
             self.records = [Drawn(tuple(one), tags, check) for one in self.said]
+
+
+def weighed(said: list[Turn], weight: float) -> list[Turn]:
+    """Return the turns with the assistant's weights multiplied by the row's."""
+    if weight == 1.0:
+        return said
+    return [turn._replace(weight=turn.weight * weight) if turn.role == "assistant" else turn for turn in said]
 
 
 def declared(value: Mapping[str, Any]) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from honed.data.shapes import annotated, compared, single, tree
-from honed.data.shapes.reading import COMMON, TAGS, Paths, Reading
+from honed.data.shapes.reading import COMMON, LOSS_WEIGHT, TAGS, Paths, Reading
 
 Shape = Literal[
     "messages",
@@ -94,7 +94,8 @@ def read(value: Row, shape: Shape, paths: Paths = "all") -> Reading:
 
 @lru_cache(4096)
 def _unread(shape: Shape, keys: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(key for key in keys if key not in FORMS[shape].fields and key not in COMMON and key not in TAGS)
+    known = FORMS[shape].fields | ({LOSS_WEIGHT} if shape in _WEIGHED else set())
+    return tuple(key for key in keys if key not in known and key not in COMMON and key not in TAGS)
 
 
 def _named(value: Row, shape: Shape) -> bool:
@@ -147,6 +148,8 @@ _ALIKE: Mapping[Shape, Shape] = {"alpaca": "dolly", "dolly": "alpaca"}
 """Shapes that are read in the same way: their rows may stand in one file."""
 _LISTS: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "conversations"}
 _TITLES: Mapping[Shape, str] = {"messages": "messages", "sharegpt": "ShareGPT"}
+_WEIGHED = frozenset({"messages", "sharegpt", "alpaca", "dolly", "prompt-response", "oasst", "seed-tasks"})
+"""Shapes whose rows are conversations to learn: each may have a weight."""
 _ANSWERED: tuple[Shape, ...] = ("messages", "sharegpt", "alpaca", "dolly", "prompt-response")
 
 FORMS: Mapping[Shape, Form] = {

@@ -38,7 +38,7 @@ MEANT: Mapping[str, str] = {
     "answer": "assistant",
 }
 _OF_TOOLS = frozenset({"tool_calls", "function_call", "tool_call_id", "name", "tools"})
-_MOST = 3.4e38  # a dataset keeps weights in 32 bits
+MOST = 3.4e38  # a dataset keeps weights in 32 bits
 _READ = frozenset({"role", "from", "content", "value", "weight"}) | _OF_TOOLS
 
 
@@ -112,16 +112,16 @@ def read(entry: object, path: Path) -> Turn:
         raise _unknown(role, (*path, role_key))
     if role in calls.CALLING:
         text_key, text = _either(entry, path, "content", "value")
-        return Turn("assistant", "", (*path, text_key), _weight(entry, path), calls.in_text(text, (*path, text_key)))
+        return Turn("assistant", "", (*path, text_key), weight_of(entry, path), calls.in_text(text, (*path, text_key)))
     called = calls.of_turn(entry, path) if "tool_calls" in entry or "function_call" in entry else ()
     if called and known != "assistant":
         hint = "Calls belong to turns of the assistant."
         raise BadTurnError(path, "bad tool call", f"a turn of the role {role!r} calls tools", hint)
     if called and entry.get("content", entry.get("value")) is None:
-        return Turn("assistant", "", path, _weight(entry, path), called)
+        return Turn("assistant", "", path, weight_of(entry, path), called)
     text_key, text = _either(entry, path, "content", "value")
     where = (*path, text_key)
-    weight = 1.0 if entry.get("weight") is None else _weight(entry, path)
+    weight = 1.0 if entry.get("weight") is None else weight_of(entry, path)
     if known == "tool":
         return Turn("tool", _result(text, where), where, weight, (), _id(entry, "tool_call_id"), _id(entry, "name"))
     tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
@@ -217,11 +217,12 @@ def _part(part: object, path: Path) -> str:
     raise BadTurnError(path, "wrong type", f"a text part is needed here, not {what}", hint)
 
 
-def _weight(entry: Mapping[str, Any], path: Path) -> float:
-    weight = entry.get("weight")
+def weight_of(entry: Mapping[str, Any], path: Path, key: str = "weight") -> float:
+    """Return what a turn's loss (or, under another key, a row's) is multiplied by. Raises ``BadTurnError``."""
+    weight = entry.get(key)
     if weight is None:
         return 1.0
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MOST:
-        hint = "A turn's weight is a number from 0; 1 is usual."
-        raise BadTurnError((*path, "weight"), "wrong type", f"{repr(weight)[:40]} can't be a weight", hint)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST:
+        hint = "A weight is a number from 0; 1 is usual."
+        raise BadTurnError((*path, key), "wrong type", f"{repr(weight)[:40]} can't be a weight", hint)
     return float(weight)
