@@ -1,6 +1,7 @@
 """Training on a CUDA card: Llama-shaped models of 1B and 8B weights, made at random, LoRA and full, bf16, beside TRL.
 
     python benchmarks/gpu_train.py [--models 1b,8b] [--weights lora,full] [--rows 256] [--length 1024] --json
+    python benchmarks/gpu_train.py --models 8b --weights full --set shard=fsdp --set activation_checkpointing=true
     python benchmarks/gpu_train.py --tiny       # the same on the CPU with a toy, to see that it runs
 
 Nothing is downloaded: the weights are random, the tokenizer knows bytes. Rows are all of one length, so that every
@@ -16,6 +17,9 @@ most while a program runs, less what it had before, for both alike.
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,6 +79,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--warm-up", type=int, default=3, help="steps left out of the times")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of honed's training")
+    parser.add_argument("--points", type=Path, help="append each point to this file as it is measured")
     parser.add_argument("--peer-python")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--tiny", action="store_true", help="a toy model on the CPU")
@@ -99,7 +104,8 @@ def find_card(tiny: bool) -> Card | None:
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name(0)
-    return Card("cuda", name, "bf16", next((rate for part, rate in STATED.items() if part in name), None), _in_use())
+    words = re.split(r"[ -]", name)
+    return Card("cuda", name, "bf16", next((rate for part, rate in STATED.items() if part in words), None), _in_use())
 
 
 def measure(card: Card, options: argparse.Namespace) -> dict[str, Any]:
@@ -122,6 +128,10 @@ def measure(card: Card, options: argparse.Namespace) -> dict[str, Any]:
                 for case in ("plain", "prefix"):
                     point = _point(folder / f"{weights}-{case}", model, (weights, case), (card, python), options)
                     points.append({"model": size, **_rates(point, shape, weights, card, ceiling), "gemm": ceiling})
+                    if options.points:  # what is measured stays, should the time run out
+                        with options.points.open("a") as file:
+                            file.write(json.dumps(points[-1]) + "\n")
+                    shutil.rmtree(folder / f"{weights}-{case}", ignore_errors=True)  # each leaves a model
     return {"card": card.name, "stated_flops": card.stated, "points": points, "peer_missing": missing, **surroundings()}
 
 
@@ -146,10 +156,14 @@ def make_model(size: str, folder: Path, context: int) -> Path:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32 if size == "tiny" else torch.bfloat16)
     try:
-        model = LlamaForCausalLM(config)
+        with torch.device("cuda" if torch.cuda.is_available() and size != "tiny" else "cpu"):  # minutes, on a CPU
+            model = LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(before)
     model.save_pretrained(folder)
+    del model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     tokenizer.save_pretrained(folder)
     return folder
 

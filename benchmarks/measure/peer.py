@@ -108,6 +108,7 @@ def dpo_ways(lengths: Sequence[int]) -> dict[str, dict[str, Any]]:
         "two pairs a pass": {"length": longest, "batch": 2},
         "two pairs a pass, reference first": {"length": longest, "batch": 2, "precompute": True},
         "one pair a pass": {"length": longest, "batch": 1, "accumulate": 2},
+        "one pair a pass, reference first": {"length": longest, "batch": 1, "accumulate": 2, "precompute": True},
     }
 
 
