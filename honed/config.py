@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -120,6 +120,31 @@ def _place(model: type[BaseModel] | None, values: dict[str, Any], key: str, valu
         return
     values[outer] = dict(inner or {})
     _place(None, values[outer], rest, value)
+
+
+def described(model: type[Config], within: str = "") -> list[tuple[str, str, str]]:
+    """Return every setting of a stage as it is written, its default and what it means; nested ones one by one."""
+    found: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        inner = _nested(field.annotation)
+        if inner is not None and issubclass(inner, Config):
+            found += described(inner, f"{within}{name}.")
+            continue
+        default = "" if field.default is None or field.is_required() else yaml.safe_dump(field.default).split("\n")[0]
+        choice = ", ".join(_values(field.annotation))
+        found.append(
+            (f"{within}{name}", default, "; ".join(filter(None, (field.description, choice and f"one of {choice}"))))
+        )
+    return found
+
+
+def _values(annotation: Any) -> list[str]:
+    """The words that an annotation allows, and the two of a switch beside them."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in inner]
+    words = [word for part in inner for word in _values(part)]
+    return [*words, "true", "false"] if words and bool in inner else words
 
 
 def save(config: Config, path: Path) -> None:

@@ -17,6 +17,9 @@ from tests.small_disk import mounted
 # Set before anything loads torch or huggingface_hub, and inherited by the workers that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A card would be taken wherever a setting is left open: what these tests expect is a CPU's. Those for one ask for it.
+if os.environ.get("HONED_TESTS_GPU") != "1":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Where workers find the tests' own stages, and python what hands them to the zygote, which pytest's processes share.
 os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parents[1]), str(Path(__file__).parent / "warm")))
 os.environ.setdefault("HONED_TESTS_ZYGOTE", str(Path(tempfile.gettempdir()) / f"honed-zygote-{os.getpid()}"))

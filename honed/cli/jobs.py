@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from honed.cli.options import emit_json, json_option, workspace_option
 from honed.cli.tables import bytes_, clock, columns, facts, moment, short
 from honed.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from honed.jobs.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 _STOP_SECONDS = 600.0
@@ -81,7 +84,7 @@ def follow(id_: str, workspace: Workspace, as_json: bool) -> None:
     from honed.jobs import job as jobs
 
     job = jobs.find(workspace, id_)
-    _finish(job.id, progress.follow(job, as_json, owner=False), as_json)
+    _finish(job, progress.follow(job, as_json, owner=False), as_json)
 
 
 @command.command()
@@ -97,10 +100,11 @@ def stop(id_: str, workspace: Workspace, as_json: bool) -> None:
         say(f"stopping job {job.id}: it saves its state first")
     launch.stop(job, timeout=_STOP_SECONDS)
     state = job.status().state
+    go_on = "" if state == "done" else f" Go on with: honed jobs resume {job.id}"
     if as_json:
         emit_json({"id": job.id, "state": state})
     else:
-        click.echo(f"job {job.id} is {state}. Go on with: honed jobs resume {job.id}")
+        click.echo(f"job {job.id} is {state}.{go_on}")
 
 
 @command.command()
@@ -117,7 +121,7 @@ def resume(id_: str, workspace: Workspace, ranks: int | None, as_json: bool) -> 
     events = job.path / "events.jsonl"
     start_at = events.stat().st_size if events.exists() else 0
     launch.resume(job) if ranks is None else resume_on(job, ranks)
-    _finish(job.id, progress.follow(job, as_json, start_at), as_json)
+    _finish(job, progress.follow(job, as_json, start_at), as_json)
 
 
 @command.command()
@@ -150,9 +154,15 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
         click.echo(f"{sent.events} events of job {job.id} are in {sent.tracker}: {sent.where}")
 
 
-def _finish(id_: str, result: dict[str, Any], as_json: bool) -> None:
+def _finish(job: Job, result: dict[str, Any], as_json: bool) -> None:
+    """Tell what came of a job as the command that starts such jobs does, else fact by fact."""
+    from honed.cli import curve, plan, train
+
+    tell = {"curve": curve.tell, "plan": plan.tell, "train": train.tell}.get(job.status().stage)
     if as_json:
-        emit_json({"id": id_, "result": result})
+        emit_json({"id": job.id, "result": result})
+    elif tell:
+        tell(result)
     else:
         click.echo(facts([(key, short(value)) for key, value in result.items()]))
 

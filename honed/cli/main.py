@@ -101,8 +101,9 @@ def run(args: Sequence[str]) -> int:
         return _usage(error, as_json)
     except click.ClickException as error:
         return _end(error.format_message(), "", as_json, 1)
-    except (click.Abort, KeyboardInterrupt):
-        return _end("interrupted", "", as_json, 130)
+    except (click.Abort, KeyboardInterrupt) as error:  # click raises its own from Python's, which may say how to go on
+        first = error.__cause__ if isinstance(error.__cause__, KeyboardInterrupt) else error
+        return _end("interrupted", str(first), as_json, 130)
     except Exception as error:  # noqa: BLE001 - the edge: nothing leaves it as a traceback
         return _surprise(error, as_json)
 

@@ -82,6 +82,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def needed() -> Workspace:
+    """Return the workspace that the current folder lies in. Raises ``StoreError``, which says how to make one."""
+    return _open(None)
+
+
 def _open(value: str | None) -> Workspace:
     return workspaces.open_at(Path(value)) if value else workspaces.find(Path.cwd())
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
-from honed.cli.train import training_options
+from honed.cli.train import file_argument, one_file, training_options
 from honed.store.workspace import Workspace
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[TRAIN.YAML]")
+@file_argument
 @click.option(
     "--price", type=click.FloatRange(min=0), help="What an hour of this machine costs: the plan tells the run's."
 )
@@ -45,7 +47,7 @@ def command(
     from honed.train.config import TrainConfig
     from honed.train.run import plan
 
-    job = plan(workspace, load(TrainConfig, "train", file or config, sets, flags))
+    job = plan(workspace, load(TrainConfig, "train", one_file(file, config), sets, flags))
     result = follow(job, as_json)
     seconds = result["time"]
     if price is not None and seconds:
@@ -53,10 +55,28 @@ def command(
     if as_json:
         emit_json({"job": job.id, **result})
         return
+    tell(result)
+    if result["fits"]:
+        say(f"next: {_training(file or config, sets, flags)}{_elsewhere(workspace)}")
+
+
+def _training(file: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) -> str:
+    """The command that trains what was planned."""
+    given = [(f"--{name.replace('_', '-')}", str(value)) for name, value in flags.items() if value is not None]
+    parts = [part for pair in (*given, *(("--set", one) for one in sets)) for part in pair]
+    return shlex.join(["honed", "train", *([str(file)] if file else []), *parts])
+
+
+def _elsewhere(workspace: Workspace) -> str:
+    """What a command needs besides, for the workspace that was named to this one."""
+    source = click.get_current_context().get_parameter_source("workspace")
+    return f" --workspace {shlex.quote(str(workspace.path))}" if source is ParameterSource.COMMANDLINE else ""
+
+
+def tell(result: Mapping[str, Any]) -> None:
+    """Print what a plan found."""
     for name, text in _lines(result):
         click.echo(f"{name:<12}{text}")
-    if result["fits"]:
-        say(f"next: honed train {f'--config {file or config}' if file or config else '...'}")
 
 
 def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -70,9 +90,14 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
         *(_counted(result) if result["rows"] is not None else [("", "nothing was loaded: its weights can't fit")]),
+        *(("" if number else "why", reason) for number, reason in enumerate(result["reasons"])),
         ("memory", f"{least}{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
         ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
     ]
+    if disk := result.get("disk"):  # plans of earlier versions don't say it
+        room = "" if disk["most"] <= disk["free"] else ": it may become full"
+        most = f"{disk['most'] / 1e9:.1f} GB at most (model {disk['model'] / 1e9:.1f}, checkpoints meanwhile)"
+        lines.append(("disk", f"{most}, {disk['free'] / 1e9:.1f} GB are free{room}"))
     if seconds:
         of = ", ".join(f"{part} {clock(value)}" for part, value in seconds.items() if part != "total" and value >= 1)
         lines.append(("time", f"{clock(seconds['total'])}: {of}"))
@@ -89,6 +114,5 @@ def _counted(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
         ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
-        *(("", reason) for reason in result["reasons"] if reason.startswith("sharing")),
         ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
     ]

@@ -18,6 +18,7 @@ from honed.cli.tables import clock
 from honed.errors import JobError
 from honed.jobs import events, launch
 from honed.jobs.job import Job, Status
+from honed.jobs.worker import MORE_MEMORY
 
 _WATCHED = ("loss", "margin", "accuracy", "tokens_per_second")
 _LINE_SECONDS = 5.0
@@ -170,7 +171,11 @@ def _ending(job: Job, status: Status) -> JobError:
         return JobError(status.message, status.hint or f"See: honed jobs show {job.id}")
     if status.state == "stopped":
         return JobError(f"job {job.id} was stopped", _go_on(job))
-    return JobError(f"job {job.id} was cut off: its worker was killed, or the machine went down", _go_on(job))
+    less = MORE_MEMORY.get(status.stage)
+    return JobError(
+        f"job {job.id} was cut off: its worker was killed, or the machine went down",
+        _go_on(job) + (f"  If it was for want of memory, it would be again. {less}" if less else ""),
+    )
 
 
 def _go_on(job: Job) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from honed.cli import curve as curves
-from honed.cli.options import config_options, emit_json, json_option, say, workspace_option
+from honed.cli.options import config_options, emit_json, json_option, needed, say, workspace_if_any_option
 from honed.store.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,8 +46,21 @@ def training_options(function: F) -> F:
     return function
 
 
+file_argument = click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[TRAIN.YAML]")
+"""The settings' file; the command gets ``file: Path | None``, to be joined with ``--config`` by ``one_file``."""
+
+
+def one_file(file: Path | None, config: Path | None) -> Path | None:
+    """Return the settings' file, which may be given in two ways but not in both."""
+    if file and config:
+        raise click.UsageError(f"{file} and --config {config}: the settings are in one file; name one.")
+    return file or config
+
+
 @click.command()
+@file_argument
 @training_options
+@click.option("--settings", is_flag=True, help="Print every setting, its default and what it means; do nothing else.")
 @click.option(
     "--curve", metavar="SIZES", help="Train on nested subsets, such as 16,64,256,1k,all: would more rows help?"
 )
@@ -56,14 +69,14 @@ def training_options(function: F) -> F:
 )
 @click.option("--track", metavar="NAME", help="Send the numbers to tensorboard, wandb, mlflow or trackio as they come.")
 @config_options
-@workspace_option
+@workspace_if_any_option
 @json_option
 def command(
+    file: Path | None,
     config: Path | None,
     sets: tuple[str, ...],
-    workspace: Workspace,
+    workspace: Workspace | None,
     as_json: bool,
-    curve: str | None,
     track: str | None,
     **flags: Any,
 ) -> None:
@@ -77,7 +90,8 @@ def command(
     honed train --base live --data desk-feedback --objective dpo
     honed train --base live --data desk-feedback --objective kto --set train.preference.beta=0.2
     honed train --base smollm2-135m --data helpdesk --curve 16,64,256,1k,all --reach 0.5
-    honed train --config train.yaml --set train.learning_rate=1e-4
+    honed train train.yaml --set train.learning_rate=1e-4
+    honed train --settings
     """
     from honed.cli.progress import follow
     from honed.config import load
@@ -86,12 +100,17 @@ def command(
     from honed.train.config import TrainConfig
     from honed.train.run import run
 
+    if flags.pop("settings"):
+        _list(as_json)
+        return
+    workspace = workspace or needed()
     if track:
         trackers.find(track)  # before anything is started
+    curve: str | None = flags.pop("curve")
     reach = curves.reached(flags.pop("reach"), curve)
     sets, evaluation = curves.split(sets) if curve else (sets, {})
-    settings = load(TrainConfig, "train", config, sets, flags)
-    job = curves.start(workspace, settings, curve, evaluation, reach) if curve else run(workspace, settings)
+    given = load(TrainConfig, "train", one_file(file, config), sets, flags)
+    job = curves.start(workspace, given, curve, evaluation, reach) if curve else run(workspace, given)
     say(f"job {job.id}")
     if track:
         launch.track(job, track)
@@ -102,8 +121,30 @@ def command(
     if curve:
         curves.tell(result)
         return
+    tell(result)
+
+
+def tell(result: Mapping[str, Any]) -> None:
+    """Say what came of a training, where the model is and what can be done with it."""
+    model = result["model"]
     say(_line(result))
-    say(f"next: honed evaluate {result['model']} --data {result['data']}  |  honed chat {result['model']}")
+    if path := result.get("path"):  # jobs of earlier versions don't say it
+        say(f"folder: {path}")
+    measured = f"honed evaluate {model} --data {result['data']}  |  " if result["heldout_loss"] is not None else ""
+    say(f"next: {measured}honed chat {model}")
+
+
+def _list(as_json: bool) -> None:
+    """Print every setting of a training."""
+    from honed.cli.tables import columns
+    from honed.config import described
+    from honed.train.config import TrainConfig
+
+    found = described(TrainConfig)
+    if as_json:
+        emit_json({"settings": [{"key": key, "default": value, "meaning": text} for key, value, text in found]})
+    else:
+        click.echo(columns(["setting", "default", "meaning"], found))
 
 
 def _line(result: Mapping[str, Any]) -> str:

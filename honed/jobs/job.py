@@ -22,6 +22,9 @@ from honed.errors import JobError
 from honed.jobs import events
 from honed.store.workspace import Workspace, write_whole, writing
 
+STEPS = "steps.json"
+"""Where a job of several steps keeps, in its folder, which jobs did them."""
+
 State = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
 
 
@@ -129,10 +132,14 @@ def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:
 
 
 def find(workspace: Workspace, id_: str) -> Job:
-    """Return the job whose id is, or uniquely starts or ends with, ``id_``; ``last`` is the newest."""
+    """Return the job whose id is, or uniquely starts or ends with, ``id_``.
+
+    ``last`` is the newest that isn't another one's step: a round's own, not that of a training in it.
+    """
     jobs = listing(workspace)
     if id_ == "last" and jobs:
-        return jobs[-1]
+        steps = set().union(*map(_steps, jobs))
+        return next((job for job in reversed(jobs) if job.id not in steps), jobs[-1])
     found = [job for job in jobs if job.id == id_] or [
         job for job in jobs if re.match(re.escape(id_), job.id) or job.id.endswith(id_)
     ]
@@ -140,6 +147,16 @@ def find(workspace: Workspace, id_: str) -> Job:
         what = "there is no job" if not found else f"{len(found)} jobs match"
         raise JobError(f"{what} {id_!r} in {workspace.path}", "See: honed jobs list")
     return found[0]
+
+
+def _steps(job: Job) -> set[str]:
+    """The ids of the jobs that a job of several steps started."""
+    path = job.path / STEPS
+    try:
+        kept = json.loads(path.read_text())["steps"] if path.exists() else {}
+        return {step["job"] for step in kept.values() if "job" in step}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()  # damaged: that job's own commands say so
 
 
 def listing(workspace: Workspace) -> list[Job]:

@@ -88,7 +88,7 @@ def start(job: Job) -> None:
         worker.terminate()  # before its first breath it ends at once, after it as it does by ``stop``
         worker.wait()
         _settle(job, "stopped")
-        raise
+        raise KeyboardInterrupt(f"Go on with: honed jobs resume {job.id}") from None
     if worker.poll():
         _settle(job, "failed", f"the worker of job {job.id} ended before it began", f"See {job.path / 'log.txt'}")
     _reap(worker)

@@ -25,6 +25,13 @@ from honed.jobs.job import Job, Status
 
 _POLL_SECONDS = 0.2
 
+_LESS = (
+    "Lower pack_tokens, turn activation_checkpointing on, or train fewer weights (--weights lora or qlora). "
+    "What a run takes is told before it by: honed plan"
+)
+MORE_MEMORY = {"train": _LESS, "plan": _LESS}
+"""What to do about a lack of memory, by the job's stage."""
+
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
 """``work(job, stopping) -> result``, to which seconds and, unless it tells it itself, peak memory are added.
 
@@ -129,17 +136,19 @@ def _end_with(launcher: int) -> None:
 
 
 def _words(error: Exception, job: Job) -> tuple[str, str]:
+    if _disk_full(error) or _disk_full(error.__cause__):
+        message = error.message if isinstance(error, HonedError) else f"{job.path}: the disk is full"
+        return message, f"Free space, then: honed jobs resume {job.id}"
     if isinstance(error, HonedError):
         return error.message, error.hint
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{job.path}: the disk is full", f"Free space, then: honed jobs resume {job.id}"
     if _out_of_memory(error):
-        return (
-            "out of memory",
-            "Lower pack_tokens, or train fewer weights (--weights lora, or qlora with a 4-bit base).",
-        )
+        return "out of memory", MORE_MEMORY.get(job.status().stage, "Close what else runs, or take a larger machine.")
     log = job.path / "log.txt"
     return f"honed failed: {type(error).__name__}: {error}", f"That is our fault; please report it with {log}"
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _out_of_memory(error: Exception) -> bool:

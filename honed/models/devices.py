@@ -144,6 +144,8 @@ def _rate(device: str, dtype: torch.dtype) -> float:
 
     work, seconds = 0.0, 0.0
     with torch.inference_mode():
+        few = torch.ones(_SLICE, _SLICE, dtype=dtype, device=device)
+        _timed(device, few, few)  # the first product of all starts the device's library
         for rows, inner, columns in _PROBES:
             left = torch.ones(rows, inner, dtype=dtype, device=device)
             right = torch.ones(columns, inner, dtype=dtype, device=device)

@@ -190,6 +190,8 @@ def _translated(folder: Path) -> Iterator[None]:
     except SafetensorError as error:
         raise ModelError(f"{folder}: damaged weights: {error}", "Copy or fetch the model again.") from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        if any(words in str(error) for words in ("out of memory", "can't allocate memory")):  # not the model's fault
+            raise
         raise ModelError(
             f"{folder}: can't be loaded: {_first_line(error)}",
             "honed runs causal language models that transformers knows, from safetensors.",

@@ -17,6 +17,7 @@ from honed.rounds.config import RoundConfig
 from honed.rounds.gate import SuiteConfig
 from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
+from honed.train.run import check_name
 
 
 def run(workspace: Workspace, config: RoundConfig) -> Job:
@@ -40,6 +41,8 @@ def resolved(workspace: Workspace, config: RoundConfig) -> RoundConfig:
         )
     if config.name in (config.alias, *aliases.names(workspace)):
         raise ConfigError(f"round {config.name}: {config.name!r} is an alias", "Choose another name for the round.")
+    for made in (config.name, f"{config.name}-sft"):
+        check_name(workspace, made)
     _check_database(config)
     data = artifacts.resolve(workspace, "datasets", config.data).ref
     suites = tuple(_pinned(workspace, suite) for suite in config.suites)

@@ -19,7 +19,7 @@ from honed.config import Config
 from honed.errors import ConfigError, JobError
 from honed.jobs import events, launch
 from honed.jobs import job as jobs
-from honed.jobs.job import Job
+from honed.jobs.job import STEPS, Job
 from honed.jobs.worker import Stopped
 from honed.store.workspace import write_whole
 
@@ -34,7 +34,7 @@ class Ledger:
     """What a round has done so far: ``steps.json``."""
 
     def __init__(self, job: Job) -> None:
-        self._path = job.path / "steps.json"
+        self._path = job.path / STEPS
         self._kept: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {"steps": {}}
 
     @property

@@ -61,13 +61,19 @@ class Artifact:
         return f"{self.manifest.name}@v{self.manifest.version}"
 
 
+def check_name(kind: Kind, name: str) -> None:
+    """Raise ``StoreError`` if no folder can have the name: worth asking before hours of work for it."""
+    if not _NAME.fullmatch(name):
+        raise StoreError(
+            f"{name!r} can't be a name of {kind}",
+            "Use lower-case letters, digits, '.', '_', '-', with a letter or digit first; 64 at most.",
+        )
+
+
 @contextmanager
 def draft(workspace: Workspace, kind: Kind, name: str) -> Iterator[Path]:
     """Yield a scratch folder to fill, then ``publish``; it is removed whatever happens. Checks the name first."""
-    if not _NAME.fullmatch(name):
-        raise StoreError(
-            f"{name!r} can't be a name of {kind}", "Use lower-case letters, digits, '.', '_', '-'; 64 at most."
-        )
+    check_name(kind, name)
     home = getattr(workspace, kind) / name
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)

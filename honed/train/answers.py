@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from honed.models.chat import Encoded
 from honed.train import batches, likelihood
 from honed.train.batches import Pack
+from honed.train.head import Head
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def collate(
     return AnswerPack(packs, torch.tensor(reference, dtype=torch.float32), torch.tensor(lengths, dtype=torch.float32))
 
 
-def log_likelihoods(model: PreTrainedModel, batch: AnswerPack, *, fused: bool) -> Tensor:
-    """Return the log-likelihood of every answer given its prompt, in nats, N x K; ``fused`` as in ``likelihood``."""
-    logps = torch.cat([likelihood.row_logps(model, pack, fused=fused) for pack in batch.packs])
+def log_likelihoods(model: PreTrainedModel, batch: AnswerPack, head: Head) -> Tensor:
+    """Return the log-likelihood of every answer given its prompt, in nats, N x K."""
+    logps = torch.cat([likelihood.row_logps(model, pack, head) for pack in batch.packs])
     return logps.view(batch.reference.shape)

@@ -13,23 +13,24 @@ mix neighbouring rows) is found before training, not after.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from honed.errors import ModelError
-
 FUSED, PARTS = "honed_fused", "honed_parts"
 """Names of the paths that are here: torch's fused kernel for CPUs; plain torch for any device."""
 
-Path = Callable[[Tensor, Tensor, Tensor, "Segments", float], Tensor]
-"""``path(query, key, value, segments, scale)``: query and what is returned 1 x H x T x D, the others 1 x K x T x D."""
+_PASSED = ("sliding_window", "softcap", "s_aux")
+"""What models of transformers pass to their attention besides the usual: window, cap and sinks (``Manner``)."""
+
+UNKNOWN = ("position_bias", "indices", "block_indices", "sinks", "mask")
+"""What some pass that no path here computes with; ``mask``: one of their own, for transformers makes none for ours."""
 
 _BLOCK = 256
 """Queries that are computed together in plain torch."""
@@ -39,6 +40,29 @@ Span = tuple[int, int, int]
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What a layer does with its scores besides a softmax.
+
+    A query sees ``window`` tokens, itself included (None: all before it); scores are bent to stay within ``cap``
+    (cap x tanh(score / cap)); ``sinks`` (H,) are scores of one more key a head, which has no value; ``dropout`` is the
+    part of the weights that is left out.
+    """
+
+    window: int | None = None
+    cap: float | None = None
+    sinks: Tensor | None = None
+    dropout: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a softmax over all that came before, and nothing more."""
+        return self.window is None and self.cap is None and self.sinks is None and not self.dropout
+
+
+PLAIN = Manner()
 
 
 @dataclass
@@ -53,6 +77,8 @@ class Segments:
     calls: int = 0
     made: dict[str, Any] = field(default_factory=dict)
     """What a path made of the segments for its first layer, for all others."""
+    asked: dict[nn.Module, dict[str, Any]] | None = None
+    """Where a dictionary: what each layer passed to its attention that is in ``_PASSED`` or ``UNKNOWN``."""
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -69,24 +95,38 @@ class Segments:
                 below[parent] = max(below[parent], below[index])
         return tuple((end - length, end, last) for length, end, last in zip(self.lengths, ends, below, strict=True))
 
+    @cached_property
+    def depths(self) -> tuple[int, ...]:
+        """Each segment's first position in its rows."""
+        found: list[int] = []
+        for index in range(len(self.lengths)):
+            parent = self.parents[index] if self.parents else -1
+            found.append(found[parent] + self.lengths[parent] if parent >= 0 else 0)
+        return tuple(found)
+
     @property
     def longest(self) -> int:
         """Tokens of the longest row: how far back a token may look."""
-        depth: list[int] = []
-        for index, length in enumerate(self.lengths):
-            parent = self.parents[index] if self.parents else -1
-            depth.append(length + (depth[parent] if parent >= 0 else 0))
-        return max(depth)
+        return max(depth + length for depth, length in zip(self.depths, self.lengths, strict=True))
+
+
+class Path(Protocol):
+    """Attention over a pack."""
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN, /
+    ) -> Tensor:
+        """Take queries 1 x H x T x D, keys and values 1 x K x T x D; return 1 x H x T x D."""
+        ...
 
 
 def register(paths: Mapping[str, Path] | None = None) -> None:
     """Make paths (without any named: those that are here) known to transformers by name; again, it changes nothing."""
     from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
 
+    # No mask is registered under these names, so that transformers makes none, and looks at no positions for one.
     for name, path in (paths or {FUSED: by_fused, PARTS: by_parts}).items():
         AttentionInterface.register(name, partial(packed_attention, path=path))
-        AttentionMaskInterface.register(name, _no_mask)
 
 
 def replaceable(model: PreTrainedModel) -> bool:
@@ -127,11 +167,11 @@ def known() -> set[str]:
 
 
 def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
-    _module: nn.Module,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    _mask: Tensor | None,
+    mask: Tensor | None,
     *,
     path: Path,
     segments: Segments,
@@ -144,26 +184,28 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
     Returns 1 x T x H x D. Scaling comes from the model; heads share keys and values in groups of H / K.
     """
     segments.calls += 1
+    if segments.asked is not None:
+        given = {**options, "mask": mask}
+        segments.asked[module] = {name: given[name] for name in (*_PASSED, *UNKNOWN) if given.get(name) is not None}
     window = options.get("sliding_window")
-    assert window is None or segments.longest <= window, "rows longer than the window: prepare.py leaves them out"
-    if options.get("softcap") or options.get("s_aux") is not None:
-        raise ModelError(
-            "this model's attention caps its scores or has sinks, which packed training doesn't compute",
-            "Choose a model with plain softmax attention.",
-        )
+    manner = Manner(
+        window=window if window is not None and window < segments.longest else None,
+        cap=options.get("softcap"),
+        sinks=options.get("s_aux"),
+        dropout=dropout,
+    )
+    assert not dropout or all(parent < 0 for parent in segments.parents), "layout.py shares no prefixes then"
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if dropout:  # layout.py shares no prefixes then
-        return _with_dropout(query, key, value, segments, scale, dropout).transpose(1, 2), None
-    return path(query, key, value, segments, scale).transpose(1, 2), None
+    return path(query, key, value, segments, scale, manner).transpose(1, 2), None
 
 
-def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """torch's fused kernel for CPUs, which keeps no scores and takes grouped keys and values as they are.
 
     It doesn't take values of another width than that of keys (multi-head latent attention): plain torch does.
     """
-    if v.shape[3] != k.shape[3]:
-        return by_parts(q, k, v, segments, scale)
+    if v.shape[3] != k.shape[3] or not manner.plain:
+        return by_parts(q, k, v, segments, scale, manner)
     out: Tensor = _TreeAttention.apply(q, k, v, segments.spans, scale)  # type: ignore[no-untyped-call]
     return out
 
@@ -227,33 +269,74 @@ class _TreeAttention(torch.autograd.Function):
         return dq.to(kind), dk.to(kind), dv.to(kind), None, None
 
 
-def by_parts(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-    """Plain torch, differentiated by torch: on any device. A block of a segment's queries meets its keys at a time.
+def by_parts(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
+    """Plain torch, differentiated by torch: on any device, in any manner. A block of queries meets its keys at a time.
 
     Torch keeps the blocks' scores for the backward pass: half of T x T of a row of T tokens, where no other path runs.
     """
     k, v = _repeated(q, k, v)
+    spans, depths = segments.spans, segments.depths
     outs: list[Tensor] = []
-    for start, end, _ in segments.spans:
-        above = [slice(first, last) for first, last, below in segments.spans if last <= start and end <= below]
+    for (start, end, _), depth in zip(spans, depths, strict=True):
+        line = [
+            (*span[:2], above) for span, above in zip(spans, depths, strict=True) if span[0] < start < end <= span[2]
+        ]
         for first in range(start, end, _BLOCK):
             last = min(first + _BLOCK, end)
-            rows, own = q[:, :, first:last], slice(start, last)
-            future = torch.ones(last - first, last - start, dtype=torch.bool, device=q.device).triu(1 + first - start)
-            part, lse = _plain(rows, k[:, :, own], v[:, :, own], scale, future)
-            for keys in above:
-                part, lse = _joined(part, lse, *_plain(rows, k[:, :, keys], v[:, :, keys], scale))
-            outs.append(part)
+            block = _Block(first, last, depth + first - start, (*line, (start, last, depth)), manner.window)
+            hidden = block.hidden(q.device)
+            outs.append(_plain(q[:, :, first:last], block.keys(k), block.keys(v), scale, hidden, manner))
     return torch.cat(outs, 2)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, scale: float, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return attention (1 x H x N x D) and its log-sum-exp (1 x H x N)."""
+@dataclass(frozen=True)
+class _Block:
+    """Queries ``first`` to ``last`` of a segment, the first of which is at ``depth`` of its row.
+
+    ``line`` holds where each segment of their row starts, where its keys end that came before, and its depth.
+    """
+
+    first: int
+    last: int
+    depth: int
+    line: tuple[Span, ...]
+    window: int | None
+
+    @cached_property
+    def _seen(self) -> list[tuple[slice, int]]:
+        """The keys that any of the queries sees, as slices that lie end to end in the row, and each one's depth."""
+        reach = 0 if self.window is None else self.depth - self.window + 1
+        begins = [max(start, start + reach - depth) for start, _, depth in self.line]
+        found = zip(begins, self.line, strict=True)
+        return [(slice(begin, end), depth + begin - start) for begin, (start, end, depth) in found if begin < end]
+
+    def keys(self, tensor: Tensor) -> Tensor:
+        """Return those of ``tensor``, 1 x H x T x D, that the queries meet."""
+        parts = [tensor[:, :, keys] for keys, _ in self._seen]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+    def hidden(self, device: torch.device) -> Tensor:
+        """Return which of these keys a query doesn't see."""
+        parts = [torch.arange(depth, depth + keys.stop - keys.start, device=device) for keys, depth in self._seen]
+        queries = torch.arange(self.depth, self.depth + self.last - self.first, device=device)
+        distance = queries[:, None] - torch.cat(parts)
+        return distance < 0 if self.window is None else (distance < 0) | (distance >= self.window)
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, scale: float, hidden: Tensor, manner: Manner) -> Tensor:
+    """Return attention, 1 x H x N x D."""
     scores = (q @ k.transpose(2, 3)).to(_wide(q.dtype)) * scale
-    if future is not None:
-        scores = scores.masked_fill(future, -torch.inf)
-    lse = scores.logsumexp(3)
-    return (scores - lse[..., None]).exp().to(v.dtype) @ v, lse
+    if manner.cap is not None:
+        scores = manner.cap * torch.tanh(scores / manner.cap)
+    scores = scores.masked_fill(hidden, -torch.inf)
+    if manner.sinks is not None:
+        sinks = manner.sinks.to(scores.dtype)[None, :, None, None].expand(*scores.shape[:3], 1)
+        weights = torch.cat((scores, sinks), 3).softmax(3)[..., :-1]
+    else:
+        weights = scores.softmax(3)
+    if manner.dropout:
+        weights = functional.dropout(weights, manner.dropout)
+    return weights.to(v.dtype) @ v
 
 
 def _joined(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> tuple[Tensor, Tensor]:
@@ -263,20 +346,6 @@ def _joined(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> tuple[T
     return (out * rest + part * share).to(out.dtype), whole
 
 
-def _with_dropout(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, dropout: float) -> Tensor:
-    assert not any(parent >= 0 for parent in segments.parents), "dropout would be drawn once for several rows"
-    k, v = _repeated(q, k, v)
-    parts = [
-        functional.scaled_dot_product_attention(one, keys, values, is_causal=True, scale=scale, dropout_p=dropout)
-        for one, keys, values in zip(*(tensor.split(segments.lengths, 2) for tensor in (q, k, v)), strict=True)
-    ]
-    return torch.cat(parts, 2)
-
-
 def _wide(dtype: torch.dtype) -> torch.dtype:
     """The type of a log-sum-exp: fp32, or fp64 for fp64."""
     return torch.promote_types(dtype, torch.float32)
-
-
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None

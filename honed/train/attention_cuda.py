@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from honed.train import attention
-from honed.train.attention import PARTS, Path, Segments
+from honed.train.attention import PARTS, PLAIN, Manner, Path, Segments
 
 FLEX, VARLEN = "honed_flex", "honed_varlen"
 
@@ -26,17 +26,32 @@ _APART = 2e-2
 _COMPARED = 256
 """Tokens of a segment, at most, on which paths are compared."""
 
+_FEW = Segments((30, 10, 20), (-1, 0, 0))
+"""A pass of fewer tokens than a kernel's block, as the last one of an epoch may be."""
 
-def visible(below: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+_WORDS = 120
+"""Letters of an error that are said."""
+
+
+def visible(
+    below: Tensor, places: Tensor | None = None, window: int = 0
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Return which keys a query sees, by batch, head, query and key: those before it whose descendants reach it.
 
-    ``below[j]`` is where the last descendant of token j's segment ends: one number a token says all of a forest.
+    ``below[j]`` is where the last descendant of token j's segment ends: one number a token says all of a forest. With
+    ``places``, positions in rows, only those of the last ``window`` tokens.
     """
 
     def mask(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (query < below[key])
 
-    return mask
+    if places is None:
+        return mask
+
+    def near(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return mask(batch, head, query, key) & (places[query] - places[key] < window)
+
+    return near
 
 
 def below(segments: Segments, device: torch.device) -> Tensor:
@@ -47,18 +62,42 @@ def below(segments: Segments, device: torch.device) -> Tensor:
     return ends.to(device)
 
 
-def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+def places(segments: Segments, device: torch.device) -> Tensor:
+    """Return the position of each token in its rows, shape (T,)."""
+    parts = [torch.arange(depth, depth + n) for depth, n in zip(segments.depths, segments.lengths, strict=True)]
+    return torch.cat(parts).to(device, torch.int32)
+
+
+def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """Compiled FlexAttention over blocks of 128 x 128 that hold anything; the whole mask is never built."""
-    if FLEX not in segments.made:
-        segments.made[FLEX] = _blocks(visible(below(segments, q.device)), q.shape[2], q.device)
-    out: Tensor = _compiled()(q, k, v, block_mask=segments.made[FLEX], scale=scale, enable_gqa=True)
+    if manner.sinks is not None or manner.dropout:
+        return attention.by_parts(q, k, v, segments, scale, manner)
+    key = f"{FLEX}, {manner.window}"
+    if key not in segments.made:
+        near = () if manner.window is None else (places(segments, q.device), manner.window)
+        segments.made[key] = _blocks(visible(below(segments, q.device), *near), q.shape[2], q.device)
+    bent = None if manner.cap is None else _bent(manner.cap)
+    options: dict[str, Any] = {"score_mod": bent, "block_mask": segments.made[key], "scale": scale, "enable_gqa": True}
+    if q.device.type == "cuda":  # by itself it takes a kernel for decoding where a pass is short, and finds none
+        options["kernel_options"] = {"BACKEND": "TRITON"}
+    out: Tensor = _compiled(q.device.type)(q, k, v, **options)
     return out
 
 
-def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+@cache
+def _bent(cap: float) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """A score within its cap; one function for each, or it would be compiled again at every call."""
+
+    def bent(score: Tensor, _batch: Tensor, _head: Tensor, _query: Tensor, _key: Tensor) -> Tensor:
+        return cap * torch.tanh(score / cap)
+
+    return bent
+
+
+def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """FlashAttention over rows end to end, where none shares a prefix; in 16 bits, for values as wide as keys."""
-    if v.shape[3] != k.shape[3]:
-        return attention.by_parts(q, k, v, segments, scale)
+    if v.shape[3] != k.shape[3] or not manner.plain:
+        return attention.by_parts(q, k, v, segments, scale, manner)
     assert all(parent < 0 for parent in segments.parents), "rows that share a prefix can't be told apart here"
     from torch.nn.attention.varlen import varlen_attn
 
@@ -74,35 +113,65 @@ def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float)
     return out.transpose(0, 1)[None]
 
 
-def fastest(config: Any, segments: Segments, dtype: torch.dtype, *, shared: bool) -> tuple[str, str]:
+def fastest(
+    config: Any, segments: Segments, dtype: torch.dtype, manner: Manner = PLAIN, *, shared: bool
+) -> tuple[str, str]:
     """Time the paths on CUDA over ``segments``, forward and backward; return the fastest one's name, and the times.
 
-    ``config`` is the model's text configuration; ``shared`` says that some pass of the run, if not this one, has rows
-    that share a prefix. A path that fails here, or disagrees with plain torch, is left out.
+    ``config`` is the model's text configuration, ``manner`` that of its layers which do most besides a softmax;
+    ``shared`` says that some pass of the run, if not this one, has rows that share a prefix. A path that fails here, or
+    disagrees with plain torch, is left out, and why is said. Plain torch, which holds the scores of whole rows, is what
+    is left where no other runs, and isn't timed.
     """
-    paths: dict[str, Path] = {PARTS: attention.by_parts, FLEX: by_flex}
+    if manner.sinks is not None:
+        return PARTS, "attention by parts, in plain torch, slowly: this model's has sinks"
+    paths: dict[str, Path] = {FLEX: by_flex}
     if not shared and dtype != torch.float32:
         paths[VARLEN] = by_varlen
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     queries = config.num_attention_heads
     heads = (queries, *(getattr(config, "num_key_value_heads", queries),) * 2)
-    # Plain torch holds the scores of whole rows: paths are compared on short ones, and timed on those of the run.
+    # Paths are compared on the run's rows cut short and on a pass of few tokens, and timed on the run's own rows.
     short = Segments(tuple(min(length, _COMPARED) for length in segments.lengths), segments.parents)
+    few = _FEW if shared else Segments(_FEW.lengths)
     times: dict[str, float] = {}
+    without: list[str] = []
     for name, path in paths.items():
         try:
-            q, k, v = _drawn(heads, short, width, dtype)
-            if not attention.agrees(path, q, k, v, short, _APART):
+            if not all(
+                attention.agrees(path, *_drawn(heads, some, width, dtype), some, _APART) for some in (short, few)
+            ):
+                without.append(f"{_short(name)} disagrees with plain torch here")
                 continue
-            times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5)
-        except (RuntimeError, NotImplementedError, ImportError, AssertionError):  # not on this card
-            continue
+            times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5, manner)
+        except (
+            RuntimeError,
+            ImportError,
+            AssertionError,
+            TypeError,
+            ValueError,
+            KeyError,
+        ) as error:  # not on this card
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            without.append(f"{_short(name)} doesn't run here ({first[:_WORDS]})")
+    _give_back()
     if not times:
-        return PARTS, "attention by parts: no other path runs here"
+        return PARTS, "; ".join(["attention by parts, in plain torch, slowly", *without])
     best = min(times, key=times.__getitem__)
-    said = ", ".join(f"{name.removeprefix('honed_')} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
+    said = ", ".join(f"{_short(name)} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
     attention.register({name: paths[name] for name in times})
-    return best, f"attention by {best.removeprefix('honed_')}: measured a layer: {said}"
+    return best, "; ".join([f"attention by {_short(best)}: measured a layer: {said}", *without])
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("honed_")
+
+
+def _give_back() -> None:
+    """Return what the comparison took to the card, and let the run's own peak be measured."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,13 +179,13 @@ def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.
     return q, k, v
 
 
-def _timed(path: Path, start: Sequence[Tensor], segments: Segments, scale: float) -> float:
+def _timed(path: Path, start: Sequence[Tensor], segments: Segments, scale: float, manner: Manner) -> float:
     seconds = float("inf")
     for _ in range(_ROUNDS):
         q, k, v = (tensor.detach().requires_grad_() for tensor in start)
         torch.cuda.synchronize()
         begun = time.perf_counter()
-        path(q, k, v, segments, scale).sum().backward()
+        path(q, k, v, segments, scale, manner).sum().backward()
         torch.cuda.synchronize()
         seconds = min(seconds, time.perf_counter() - begun)
     return seconds
@@ -130,7 +199,14 @@ def _blocks(mask: Callable[..., Tensor], size: int, device: torch.device) -> Any
 
 
 @cache
-def _compiled() -> Any:
+def _compiled(device: str) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=True) if torch.cuda.is_available() else flex_attention
+    if device != "cuda":
+        return flex_attention
+    import torch._dynamo
+
+    # Forms differ by gradients wanted or not, windows, caps and short passes. Past the limit torch would compute it
+    # uncompiled, with all scores, and say so in the log only.
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    return torch.compile(flex_attention, dynamic=True)

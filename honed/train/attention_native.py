@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from honed.train import attention
-from honed.train.attention import FUSED, Segments
+from honed.train.attention import FUSED, PLAIN, Manner, Segments
 from honed.train.kernels import native
 
 NATIVE = "honed_native"
@@ -20,10 +20,10 @@ _APART = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far from plain torch in fp32, relative to the largest number."""
 
 
-def by_native(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
+def by_native(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """Our kernel in C; torch's for what it doesn't take."""
-    if not native.takes(q, v):
-        return attention.by_fused(q, k, v, segments, scale)
+    if not manner.plain or not native.takes(q, v):
+        return attention.by_fused(q, k, v, segments, scale, manner)
     out: Tensor = _NativeAttention.apply(q, k, v, segments, scale)  # type: ignore[no-untyped-call]
     return out
 

@@ -30,11 +30,11 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Pack:
-    """R rows of D tokens in all, laid out as a forest of T tokens, P of them supervised (counted for each row).
+    """Rows of D tokens in all, laid out as a forest of T tokens, P of them supervised (counted for each row).
 
     ``ids`` and ``positions`` are 1 x T; the segments' ``lengths`` sum to T, ``parents`` are their parents' indices (-1:
     none). Position ``at[p]`` of the sequence predicts ``targets[p]`` with loss weight ``weights[p]``; all three have
-    shape (P,). ``row[p]`` says whose token it is, in ascending order. A position may predict for several rows.
+    shape (P,), row after row: ``counts`` says how many are each one's. A position may predict for several rows.
     """
 
     ids: Tensor
@@ -44,8 +44,7 @@ class Pack:
     at: Tensor
     targets: Tensor
     weights: Tensor
-    row: Tensor
-    rows: int
+    counts: tuple[int, ...]
     step_weight: float | None = None
     """What the loss will be divided by before its gradients are made, where that is known (``Objective.ready``)."""
 
@@ -61,7 +60,7 @@ class Pack:
 
     def to(self, device: str) -> Pack:
         """Return the pack on ``device``."""
-        names = ("ids", "positions", "at", "targets", "weights", "row")
+        names = ("ids", "positions", "at", "targets", "weights")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
@@ -74,14 +73,15 @@ def collate(rows: Sequence[Encoded], *, share: bool = True) -> Pack:
     at: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
-    owner: list[int] = []
-    for number, (row, places) in enumerate(zip(rows, tree.places, strict=True)):
+    counts: list[int] = []
+    for row, places in zip(rows, tree.places, strict=True):
+        before = len(at)
         for place in range(1, len(row.ids)):
             if row.weights[place] > 0:
                 at.append(places[place - 1])
                 targets.append(row.ids[place])
                 weights.append(row.weights[place])
-                owner.append(number)
+        counts.append(len(at) - before)
     return Pack(
         ids=torch.tensor([tree.ids]),
         positions=torch.tensor([tree.positions]),
@@ -90,8 +90,7 @@ def collate(rows: Sequence[Encoded], *, share: bool = True) -> Pack:
         at=torch.tensor(at, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         weights=torch.tensor(weights, dtype=torch.float32),
-        row=torch.tensor(owner, dtype=torch.long),
-        rows=len(rows),
+        counts=tuple(counts),
     )
 
 

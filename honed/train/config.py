@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,9 +18,7 @@ class TrainConfig(Config):
         description="model to start from: smollm2-135m, a workspace model, a folder, a .gguf file, a hub id"
     )
     data: str = Field(description="dataset of the workspace: name (newest version) or name@vN")
-    name: str | None = Field(
-        None, description="name of the model that is made; default: <base>-<data>, then -<objective>"
-    )
+    name: str | None = Field(None, description="name of the model that is made; default: BASE-DATA, then -OBJECTIVE")
     objective: Literal["sft", "dpo", "kto", "orpo", "simpo"] = Field(
         "sft",
         description="learn the dataset's rows (sft), its preferences between two answers (dpo, orpo, simpo), or "
@@ -33,7 +31,9 @@ class TrainConfig(Config):
         0.0, ge=0, description="noise on the embeddings while training (NEFTune), usually 5 to 15; 0 turns it off"
     )
     rows: int | None = Field(
-        None, gt=0, description="train on the first N training rows only; preferences and ratings are counted alike"
+        None,
+        gt=0,
+        description="train on the first N training rows only; of preferences and ratings as many as their shares",
     )
     stream: Literal["auto"] | bool = Field(
         "auto",
@@ -80,12 +80,26 @@ class TrainConfig(Config):
         False, description="make the model of the weights with the lowest held-out loss, not the last"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_are_asked_for(cls, values: Any) -> Any:
+        """Whatever is set of adapters asks for them, be it the default. A job's own file sets all of it, always."""
+        lora = values.get("lora") if isinstance(values, dict) else None
+        some = isinstance(lora, dict) and 0 < len(lora) < len(LoraConfig.model_fields)
+        return {**values, "weights": "lora"} if some and values.get("weights", "auto") == "auto" else values
+
     @model_validator(mode="after")
     def _placement_is_possible(self) -> Self:
         if self.cpu_offload and self.shard != "fsdp":
             raise ValueError("cpu_offload is something that only shard fsdp does")
         if self.weights == "qlora" and self.shard == "fsdp":
             raise ValueError("4-bit weights can't be divided by fsdp: use shard none with qlora, or weights lora")
+        if self.stream is True and KINDS[self.objective].refers:
+            raise ValueError(
+                f"{self.objective} can't be streamed: the base model's likelihoods of all examples are computed before "
+                "the first step. Set stream to false, and rows to as many as fit into memory, or learn preferences by "
+                "an objective that needs no reference: orpo or simpo"
+            )
         if self.keep_best and not self.eval_rows:
             raise ValueError("keep_best needs a held-out loss, and eval_rows 0 turns it off")
         return self

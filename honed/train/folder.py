@@ -1,13 +1,56 @@
-"""What a training keeps in its job's folder besides what every job has."""
+"""What a training keeps in its job's folder besides what every job has, and whether the disk has room for it."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
+from honed.errors import StoreError
 from honed.jobs.job import Job
 
 CHECKPOINTS = "checkpoints"
 """What a resume goes on from, and the best weights of a run that keeps them."""
+
+_OF_A_CHECKPOINT, _OF_THE_BEST = 12, 4
+"""Bytes for every trained weight: itself and two moments in fp32; itself."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a training writes: the model at its end; at most so much more while it runs; and what is free."""
+
+    model: int
+    checkpoints: int
+    free: int
+
+    @property
+    def most(self) -> int:
+        """Bytes that are there at one time, at most."""
+        return self.model + self.checkpoints
+
+
+def disk(path: Path, *, model: int, trained: int, keep: int, best: bool) -> Disk:
+    """Return what a run needs whose model has ``model`` bytes and ``trained`` weights that learn.
+
+    ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights.
+    """
+    each = trained * (_OF_A_CHECKPOINT * (keep + 1) + (_OF_THE_BEST if best else 0))
+    return Disk(model, each, shutil.disk_usage(path).free)
+
+
+def check(job: Job, found: Disk) -> None:
+    """Say so if the disk may become full on the way; ``StoreError`` if there is no room for the model alone."""
+    if found.free < found.model:
+        raise StoreError(
+            f"{job.path}: the model will take {found.model / 1e9:.1f} GB, and {found.free / 1e9:.1f} GB are free",
+            f"Free space, then: honed jobs resume {job.id}",
+        )
+    if found.free < found.most:
+        job.log.note(
+            f"the disk may become full: {found.free / 1e9:.1f} GB are free, and checkpoints and model take up to "
+            f"{found.most / 1e9:.1f} GB"
+        )
 
 
 def tidy(job: Job) -> None:

@@ -78,7 +78,7 @@ def held(model: PreTrainedModel, config: TrainConfig, weights: str, device: str,
     trainable = every
     if weights != "full":
         trainable = sum(config.lora.rank * sum(layers[name]) for name in chosen(list(layers), config.lora.targets))
-    size = _bytes(precision)
+    size = 4 if weights == "full" and config.shard == "fsdp" else _bytes(precision)  # the shares are the fp32 masters
     bits = size * (every - matrices) + _NF4_BITS / 8 * matrices if weights == "qlora" else size * every
     gradients, optimizer = kept(trainable, config, weights, device, precision)
     on_device = 0 if _offloads(config, device) else round(bits) // shares(config)

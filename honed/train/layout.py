@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
-from honed.train import attention_cuda, attention_native, batches, footprint, likelihood, prefixes
+from honed.train import attention_cuda, attention_native, batches, footprint, likelihood, own_attention, prefixes
 from honed.train.attention import FUSED, PARTS, Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Settings
+from honed.train.head import Head, find
 from honed.train.prefixes import Example, Prefixes
 from honed.train.ranks import ALONE, Ranks
 
@@ -34,13 +35,13 @@ _OTHER_HEADS = ("classifier", "summary")
 class Layout:
     """The way a run's examples go through the model, and the steps of those that it was chosen by: all, or a sample.
 
-    ``fused``: the head is a plain matrix; ``packed``: rows share a pass; ``shared``: and in it, common prefixes;
+    ``head``: how the model makes logits; ``packed``: rows share a pass; ``shared``: and in it, common prefixes;
     ``one_pass``: passes may be larger than ``pack_tokens`` asks for, so that a step is one.
     ``attention`` is the path's name, ``settings.pack_tokens`` what rows were laid out by. ``reasons`` says why what was
     asked for isn't done, and what it is worth.
     """
 
-    fused: bool
+    head: Head
     packed: bool
     shared: bool
     one_pass: bool
@@ -68,15 +69,7 @@ def choose(
     ``one_pass`` says whether each step is to be one pass, if that was chosen before. What is found of the model by
     numbers is what rank 0 found. Raises ``ModelError`` if the model lets a token see later ones.
     """
-    rows = [_probed(row) for example in examples[:2] for row in example.rows]
-    probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
-    fused, exact = here.agreed([likelihood.head_is_plain(model, probe), likelihood.packing_is_exact(model, probe)])
-    packed = config.packing and exact
-    reasons = []
-    if config.packing and not packed:
-        reasons.append("packing is off: this model has layers that would mix neighbouring rows")
-    if config.neftune_alpha and config.sharing and packed:
-        reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
+    head, packed, reasons = _allowed(model, examples, config, here)
 
     def laid(settings: Settings) -> tuple[Prefixes | None, list[StepRows], str]:
         def planned(shared: Prefixes | None) -> list[StepRows]:
@@ -87,12 +80,14 @@ def choose(
         return table, planned(table), why
 
     table, steps, why = laid(settings)
-    if packed and (share := _for_each_rank(model, config, settings, examples, steps, table)):
-        settings = replace(settings, pack_tokens=share)
-        table, steps, why = laid(settings)
-        reasons.append(f"pack_tokens {share}: so that a step has a pass for each of {config.ranks} ranks")
+    if packed and (fewer := _for_each_rank(model, config, settings, examples, steps, table)):
+        lower = replace(settings, pack_tokens=fewer)
+        found = laid(lower)
+        if lacking(found[1], config.ranks) < lacking(steps, config.ranks):  # not where steps are single long rows
+            settings, (table, steps, why) = lower, found
+            reasons.append(f"pack_tokens {fewer}: so that a step has a pass for each of {config.ranks} ranks")
     if one_pass is None:
-        may = packed and fused and _may_be_one_pass(model, config, settings)
+        may = packed and head.fused and _may_be_one_pass(model, config, settings)
         one_pass = may and 0 < _largest(examples, steps, table) <= _IN_ONE * settings.pack_tokens
     if one_pass:
         settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
@@ -100,7 +95,26 @@ def choose(
     reasons += [why, _attention(model, examples, steps, settings, shared=table is not None)]
     path = model.config._attn_implementation
     said = tuple(reason for reason in reasons if reason)
-    return Layout(fused, packed, table is not None, one_pass, path, steps, said, settings)
+    return Layout(head, packed, table is not None, one_pass, path, steps, said, settings)
+
+
+def _allowed(
+    model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, here: Ranks
+) -> tuple[Head, bool, list[str]]:
+    """Return how the model makes logits, whether rows may share a pass, and why what was asked for can't be."""
+    rows = [_probed(row) for example in examples[:2] for row in example.rows]
+    probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
+    head = Head(**here.agreed(asdict(find(model, probe))))
+    exact = here.agreed(likelihood.packing_is_exact(model, probe))
+    packed = config.packing and exact
+    reasons = []
+    if config.packing and not packed:
+        reasons.append("packing is off: this model has layers that would mix neighbouring rows")
+    if config.sharing and not packed:
+        reasons.append("sharing is off: each row has a pass of its own")
+    if config.neftune_alpha and config.sharing and packed:
+        reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
+    return head, packed, reasons
 
 
 def _for_each_rank(
@@ -121,6 +135,11 @@ def _for_each_rank(
     computed = sorted(_computed(examples, step, table) for step in few)
     share = -(-computed[len(computed) // 2] // config.ranks)
     return share if share < settings.pack_tokens else None
+
+
+def lacking(steps: Sequence[StepRows], ranks: int) -> int:
+    """Return how many steps have fewer passes than there are ranks."""
+    return sum(len(step.packs) < ranks for step in steps)
 
 
 def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Settings) -> bool:
@@ -211,14 +230,16 @@ def _attention(
 ) -> str:
     """Set the fastest path, on CUDA by timing the largest pass of the first step; return what is to be said of it."""
     if model.config._attn_implementation not in (FUSED, PARTS):
-        return "attention by the model's own code, which can't be replaced"
+        return "attention by the model's own code: ours doesn't stand for it"
     text = model.config.get_text_config()
     if settings.device == "cpu":
         name, why = attention_native.choose(text, model.dtype)
     elif settings.device == "cuda":
         passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
         pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
-        name, why = attention_cuda.fastest(text, Segments(pack.lengths, pack.parents), model.dtype, shared=shared)
+        segments = Segments(pack.lengths, pack.parents)
+        manner = own_attention.manner(model, segments.longest)
+        name, why = attention_cuda.fastest(text, segments, model.dtype, manner, shared=shared)
     else:
         return ""
     model.set_attn_implementation(name)

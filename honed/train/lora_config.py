@@ -24,5 +24,6 @@ class LoraConfig(Config):
 
     @property
     def named(self) -> bool:
-        """Whether anything about adapters was asked for."""
-        return self != LoraConfig()
+        """Whether anything about adapters was asked for, be it the default. (A job's own file has all of it.)"""
+        some = 0 < len(self.model_fields_set) < len(type(self).model_fields)
+        return some or self != LoraConfig()

@@ -11,7 +11,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.footprint import DoesNotFitError
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
-from honed.train.objectives.table import OBJECTIVES
+from honed.train.objectives.kinds import KINDS
 from honed.train.optim import Optimizer, kept_wide, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
@@ -76,6 +76,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "memory": {**asdict(found.memory), "total": found.memory.total, "free": found.free, "measured": None},
         "fits": False,
         "advice": found.advice,
+        "disk": None,
         "time": None,
         "ran": {"device": device, "precision": found.precision, "sharing": None},
         "settings": {"weights": found.weights, "precision": found.precision},
@@ -93,6 +94,7 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
         "fits": memory.total <= free,
         "advice": cost.advice(memory, free, _set(run, ready), hidden),
+        "disk": {**asdict(ready.disk), "most": ready.disk.most},
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
@@ -109,7 +111,10 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
                 "time: of one rank alone; what the ranks take to add up their gradients comes on top"
             )
         if footprint.shares(run.config) == 1:
-            result["memory"]["measured"] = _peak(run.settings.device)
+            result["memory"]["measured"] = measured = _peak(run.settings.device)
+            if measured > free:  # more than by arithmetic
+                whole = replace(memory, runtime=memory.runtime + measured - memory.total)
+                result |= {"fits": False, "advice": cost.advice(whole, free, _set(run, ready), hidden)}
         result["tokens_per_second"] = result["dataset_tokens"] / seconds["steps"]
     return result
 
@@ -150,29 +155,41 @@ def _of_host(run: Prepared, ready: Setup) -> list[str]:
 
 @dataclass(frozen=True)
 class _Passes:
-    """Every pass of the run by its computed tokens, step by step, and a batch for each different one.
+    """Every pass of the run by its computed tokens, step by step; ``sizes`` are those of each different one.
 
-    Of a stream, ``times`` as many as are known from its sample are to come.
+    ``make`` lays out one of them: a plan holds no more at a time than a run does. Of a stream, ``times`` as many as are
+    known from its sample are to come.
     """
 
     steps: list[list[int]]
-    batches: list[Batch]
+    sizes: Mapping[tuple[int, ...], int]
+    make: Callable[[tuple[int, ...]], Batch]
     times: float
+
+    def spread(self, count: int) -> list[Batch]:
+        """Return ``count`` passes from the largest to the smallest, evenly by rank; fewer there are, some twice."""
+        by_size = sorted(self.sizes, key=lambda one: -self.sizes[one])
+        return [self.make(by_size[round(k * (len(by_size) - 1) / max(1, count - 1))]) for k in range(count)]
 
 
 def _passes(run: Prepared, ready: Setup) -> _Passes:
     train = run.train.sample if isinstance(run.train, Stream) else run.train
     examples = train.encoded
-    if OBJECTIVES[run.config.objective].reference:  # any numbers will do
+    if KINDS[run.config.objective].refers:  # any numbers will do
         examples = tuple(replace(one, reference=(0.0,) * len(one.referred)) for one in examples)
-    made: dict[tuple[int, ...], Batch] = {}
+
+    def make(one: tuple[int, ...]) -> Batch:
+        batch: Batch = ready.objective.collate([examples[index] for index in one])
+        return batch
+
+    sizes: dict[tuple[int, ...], int] = {}
     for one in (one for step in ready.layout.steps for one in step.packs):
-        if one not in made:
-            made[one] = ready.objective.collate([examples[index] for index in one])
-    steps = [[made[one].tokens for one in step.packs] for step in ready.layout.steps]
+        if one not in sizes:
+            sizes[one] = make(one).tokens
+    steps = [[sizes[one] for one in step.packs] for step in ready.layout.steps]
     seen = len(examples) + len(train.left_out)
     times = run.train.rows / seen if isinstance(run.train, Stream) else 1.0
-    return _Passes(steps, list(made.values()), times)
+    return _Passes(steps, sizes, make, times)
 
 
 def _free(device: str, config: TrainConfig) -> int:
@@ -209,12 +226,12 @@ def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
 
 def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple[Memory, int]:
     """Return the run's memory, and how many bytes of gradients aren't in it for they take the place of activations."""
-    model, batches = run.base.model, passes.batches
+    model = run.base.model
     settings = run.settings
     gradients, optimizer = footprint.kept(
         ready.trainable, run.config, settings.weights, settings.device, settings.precision
     )
-    small, largest = (choice(batches, key=lambda batch: batch.tokens) for choice in (min, max))
+    largest, small = passes.spread(2)
     head = model.get_output_embeddings()
     logits = token_loss.CHUNK_BYTES
     if head is not None:
@@ -248,7 +265,7 @@ def _one_pass(run: Prepared, passes: _Passes) -> bool:
 def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
     summed = footprint.summed_at_once(run.config, run.settings.weights, run.settings.device)
-    return summed and ready.layout.fused and run.config.objective == "sft"
+    return summed and ready.layout.head.fused and run.config.objective == "sft"
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
@@ -276,8 +293,8 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0)
-    by_size = sorted(passes.batches, key=lambda batch: -batch.tokens)
-    chosen = [by_size[0], *(by_size[round(k * (len(by_size) - 1) / (_PROBES - 2))] for k in range(_PROBES - 1))]
+    spread = passes.spread(_PROBES - 1)
+    chosen = [spread[0], *spread]
     times: list[float] = []
     updates: list[float] = []
     for number, batch in enumerate(chosen, start=1):
@@ -294,8 +311,10 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     busiest = [_busiest(step, size, run.config.shard) for step in passes.steps]
     training = passes.times * (sum(pace.seconds(step) for step in busiest) + update * len(passes.steps))
     steps = round(passes.times * len(passes.steps))
+    if run.settings.device == "cuda" and ready.heldout.rows:  # what is compiled for it is compiled once
+        ready.heldout.loss(ready.placed)
     heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
-    refers = OBJECTIVES[run.config.objective].reference
+    refers = KINDS[run.config.objective].refers
     epochs = max(1.0, run.settings.epochs)
     parts = {
         "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
@@ -350,7 +369,7 @@ def _clocked(action: Callable[[], object]) -> float:
 
 def _held(device: str) -> int:
     if device == "cuda":
-        return int(torch.cuda.memory_reserved())
+        return int(torch.cuda.memory_allocated())
     return int(psutil.Process().memory_info().rss)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,21 @@ import torch
 from transformers import PreTrainedModel
 
 from honed import config as settings_file
-from honed.errors import ConfigError
+from honed.errors import ConfigError, JobError
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.models import load as models
-from honed.models.chat import ChatFormat, Encoded
+from honed.models.chat import DEFAULT_TEMPLATE, ChatFormat, Encoded, shipped_templates
 from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import attention, footprint, source
+from honed.train import attention, footprint, own_attention, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.optim import keep_wide
+from honed.train.own_attention import Found
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Limit, Rows, encode
@@ -64,8 +65,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
     ``DataError`` if nothing in the dataset can be used.
     """
-    before = chosen(job)
-    found = {name: value for name, value in before.items() if name in TrainConfig.model_fields}
+    found = {name: value for name, value in chosen(job).items() if name in TrainConfig.model_fields}
     config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=found)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
@@ -87,10 +87,9 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=_attention(outline, device),
         template=config.template,
     )
-    limit = _limit(config, base)
+    limit = _limit(config, base, _compared(base.model, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
-    streams = isinstance(train, Stream)
-    _note_tools(job, dataset, base.chat)
+    _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
         rows=train.rows if isinstance(train, Stream) else len(train.encoded),
@@ -102,12 +101,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         shares=footprint.shares(config),  # of the run, also where one process plans it
     )
     heldout = _heldout(config, dataset, base.chat, limit)
-    settings = resolve(config, facts)
-    reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
-    settings = replace(settings, reasons=tuple(reasons))
-    if ranks.first:
-        weights = settings.weights
-        remember(job, device=device, precision=precision, weights=weights, stream=streams, reasons=reasons)
+    settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
     if settings.weights == "full" and precision != "fp32":
         there = "cpu" if sharded else device
         wide = models.load(config.base, job.workspace, device=there, template=config.template)
@@ -122,6 +116,34 @@ def _attention(outline: PreTrainedModel, device: str) -> str | None:
     if not attention.replaceable(outline):
         return None
     return attention.FUSED if device == "cpu" else attention.PARTS
+
+
+def _settled(job: Job, config: TrainConfig, facts: Facts, streams: bool, why_stream: str, ranks: Ranks) -> Settings:
+    """The settings with nothing left open, for which the first attempt's reasons stand; rank 0 keeps what was chosen.
+
+    Raises ``JobError`` where that attempt had other examples: each step would be another.
+    """
+    before, settings = chosen(job), resolve(config, facts)
+    if (first := before.get("examples", facts.rows)) != facts.rows:
+        raise JobError(
+            f"job {job.id} began with {first} examples, and this version of honed makes {facts.rows} of its data",
+            f"Train anew: honed train {job.path / 'config.yaml'}",
+        )
+    reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
+    if ranks.first:
+        kept = {"device": facts.device, "precision": facts.precision, "weights": settings.weights}
+        remember(job, **kept, stream=streams, reasons=reasons, examples=facts.rows)
+    return replace(settings, reasons=tuple(reasons))
+
+
+def _compared(model: PreTrainedModel, ranks: Ranks) -> Found:
+    """What rank 0 finds of the model's attention; where ours isn't its own, it gets its own back."""
+    if model.config._attn_implementation not in (attention.FUSED, attention.PARTS):
+        return Found(ours=False, windows=False)
+    found = Found(**ranks.agreed(asdict(own_attention.compare(model)) if ranks.first else {}))
+    if not found.ours:
+        model.set_attn_implementation(own_attention.OWN)
+    return found
 
 
 def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
@@ -160,35 +182,48 @@ def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Li
     return heldout
 
 
-def _note_tools(job: Job, dataset: Artifact, chat: ChatFormat) -> None:
-    """Say how turns with tools are written, if there are any."""
+def template_of(config: TrainConfig, chat: ChatFormat) -> str:
+    """Return which chat template rows are written in."""
+    return config.template or ("the model's own" if chat.tokenizer.chat_template else DEFAULT_TEMPLATE)
+
+
+def _note_chat(job: Job, config: TrainConfig, dataset: Artifact, chat: ChatFormat) -> None:
+    """Say how conversations are written, where that isn't plain: without a template of the model's, and tools."""
+    if not config.template and not chat.tokenizer.chat_template:
+        job.log.note(
+            f"the base model brings no chat template: conversations are written in {DEFAULT_TEMPLATE!r} "
+            f"(others by --set template=, one of {', '.join(shipped_templates())})"
+        )
+
     if calls := datasets.tool_turns(dataset):
         how = "in the chat template's own form" if chat.speaks_tools else "as text: the chat template knows no tools"
         job.log.note(f"{calls:,} turns define or call tools, written {how}")
 
 
-def _limit(config: TrainConfig, base: LoadedModel) -> Limit:
-    """Return how long a row may be, by what is set, by the model's context or by its layers' window."""
+def _limit(config: TrainConfig, base: LoadedModel, found: Found) -> Limit:
+    """Return how long a row may be, by what is set, by the model's context or by windows that aren't passed on."""
     longest = min(config.max_length or base.context, base.context)
-    window = _window(base.model.config)
+    window = _window(base.model.config, found)
     if window < longest:
-        why = (
-            "fit: layers of this model look back no further (a sliding window), and packed rows are computed without it"
-        )
-        hint = "Shorten the row, or choose a base model without sliding windows: max_length can't help."
+        why = "fit: layers of this model look back no further, and don't say so to the attention that is trained with"
+        hint = "Shorten the row, or choose another base model: max_length can't help."
         return Limit(window, "longer than the window", why, hint)
     if longest == base.context:
         return Limit(longest, hint="The model's context has no more: shorten the row, or choose another base model.")
     return Limit(longest)
 
 
-def _window(config: Any) -> int:
-    """Return how many tokens every layer of a model can look back: packed attention knows no shorter windows."""
+def _window(config: Any, found: Found) -> int:
+    """Return the tokens of the longest row for which our attention is that of every layer."""
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())
+    if not found.ours:
+        return _NO_WINDOW
+    if "chunked_attention" in kinds:  # the model's own masks alone know where a chunk ends
+        return int(text.attention_chunk_size)
     window = getattr(text, "sliding_window", None)
     slides = "sliding_attention" in kinds if kinds else getattr(text, "use_sliding_window", True)
-    return int(window) if window and slides else _NO_WINDOW
+    return int(window) if window and slides and not found.windows else _NO_WINDOW
 
 
 def _precision(config: TrainConfig, device: str) -> tuple[str, str]:

@@ -19,9 +19,9 @@ from honed.store.artifacts import Artifact
 from honed.train import adapters, neftune
 from honed.train.config import TrainConfig
 from honed.train.layout import Layout
+from honed.train.lora import LoraLinear
 from honed.train.objectives.kinds import KINDS
-from honed.train.objectives.table import OBJECTIVES
-from honed.train.prepare import Prepared
+from honed.train.prepare import Prepared, template_of
 from honed.train.source import Stream
 
 _LAST = 0.1
@@ -94,8 +94,12 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         if isinstance(train, Stream)
         else {}
     )
-    config, settings, entry = run.config, run.settings, OBJECTIVES[run.config.objective]
-    reference = {"reference": f"{run.base.ref}, once for its data, before the first step"} if entry.reference else {}
+    config, settings = run.config, run.settings
+    reference = (
+        {"reference": f"{run.base.ref}, once for its data, before the first step"}
+        if KINDS[config.objective].refers
+        else {}
+    )
     return {
         "objective": config.objective,
         **KINDS[config.objective].settings(config.preference),
@@ -112,8 +116,15 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "sharing": layout.shared,
         "stream": isinstance(train, Stream),
         **window,
-        "head": "supervised positions, fused" if layout.fused else "supervised positions, the model's own",
+        "head": "supervised positions, fused" if layout.head.fused else "supervised positions, the model's own",
         "learning_rate": settings.learning_rate,
+        "schedule": settings.schedule,
+        "warmup": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "clip_norm": settings.clip_norm,
+        "optimizer": "AdamW, betas 0.9 and 0.999",
+        "seed": settings.seed,
+        "template": template_of(config, run.base.chat),
         "batch_tokens": settings.batch_tokens,
         "pack_tokens": layout.settings.pack_tokens,
         "threads": torch.get_num_threads(),
@@ -130,6 +141,7 @@ def _adapted(run: Prepared) -> dict[str, Any]:
     return {
         "lora_rank": run.adapters.rank,
         "lora_scale": run.adapters.scale,
+        "lora_dropout": max((m.dropout for m in run.base.model.modules() if isinstance(m, LoraLinear)), default=0.0),
         "dora": run.adapters.dora,
         "base_weights": "nf4, double-quantised" if quantised else run.settings.precision,
         "merged_into": "the base as its 4-bit codes give it" if quantised else "the base",

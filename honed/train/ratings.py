@@ -46,14 +46,16 @@ class Rated:
 def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Rated]:
     """Return the first ``count`` ratings and preferences of a dataset as ids; unusable ones are set aside, named.
 
-    Ratings come first. A preference gives two examples, its chosen answer as a good and its rejected one as a bad one;
-    what makes a pair unusable for other objectives leaves out both.
+    Of fewer than all there are as many of each kind as their shares of the dataset, ratings first. A preference gives
+    two examples, its chosen answer as a good and its rejected one as a bad one; what makes a pair unusable for other
+    objectives leaves out both.
     """
+    rated, preferred = (int(dataset.manifest.facts.get(part, 0)) for part in ("ratings", "preferences"))
+    first = count if count is None else min(rated, round(count * rated / max(1, rated + preferred)))
     single = collect(
-        datasets.ratings(dataset, count), lambda one: Rated(encode_row(one.row(), chat, limit), one.good), "answers"
+        datasets.ratings(dataset, first), lambda one: Rated(encode_row(one.row(), chat, limit), one.good), "answers"
     )
-    left = None if count is None else count - len(single.names) - len(single.left_out)
-    double = pairs.read(dataset, chat, limit, left)
+    double = pairs.read(dataset, chat, limit, None if count is None or first is None else count - first)
     both = [Rated(row, good) for pair in double.encoded for row, good in ((pair.chosen, True), (pair.rejected, False))]
     names = [name for name in double.names for _ in range(2)]
     return Rows(

@@ -33,6 +33,7 @@ from honed.models.chat import Encoded
 from honed.store.workspace import write_whole, writing
 from honed.train import answers
 from honed.train.deal import in_rounds
+from honed.train.head import Head
 from honed.train.pairs import Pair
 from honed.train.placement import Placement
 from honed.train.ratings import Rated
@@ -47,7 +48,7 @@ _CODE = ("models", "train")
 class Reference:
     """What the numbers depend on besides the rows: the base model (its content hash), and how they are computed.
 
-    ``packed``, ``shared`` and ``fused`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass;
+    ``packed``, ``shared`` and ``head`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass;
     ``kernels`` says what norms, MLPs and rotary positions are computed by (``Installed.describe``).
     """
 
@@ -56,7 +57,7 @@ class Reference:
     device: str
     packed: bool
     shared: bool
-    fused: bool
+    head: Head
     pack_tokens: int
     kernels: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,12 +67,19 @@ class Reference:
         """Return 32 hex digits over everything that decides the numbers.
 
         That is: this object, the model's settings (quantization among them), the types of its weights, the attention's
-        path, the libraries and the code that compute, the passes if they are given, and every row's token ids and
-        weights in order, which hold all that dataset, template and settings of the data can change.
+        path, the machine's instructions, the libraries and the code that compute, the passes if they are given, and
+        every row's token ids and weights in order, which hold all that dataset, template and settings of the data can
+        change.
         """
         settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
         types = sorted({str(parameter.dtype) for parameter in model.parameters()})
-        by = [model.config._attn_implementation, torch.__version__, transformers.__version__, _code()]
+        by = [
+            model.config._attn_implementation,
+            torch.__version__,
+            transformers.__version__,
+            _code(),
+            _machine(self.device),
+        ]
         head = [asdict(self), settings, types, by, len(rows), passes]
         total = hashlib.sha256(orjson.dumps(head, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
         for row in rows:
@@ -124,7 +132,7 @@ class Reference:
         passes = [*passes, *_passes(rows, others, self.pack_tokens if self.packed else 0)]
         costs = [sum(len(rows[index].ids) for index in some) for some in passes]
         rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
-        compute = partial(answers.log_likelihoods, fused=self.fused)
+        compute = partial(answers.log_likelihoods, head=self.head)
         said = 0.0
         for number, turn in enumerate(rounds, start=1):  # as many on every rank, so that all hear of a stop at once
             some = passes[turn.index]
@@ -194,6 +202,11 @@ def _kept(path: Path, count: int) -> Tensor | None:
     except (OSError, SafetensorError, KeyError):
         return None
     return table if table.shape == (count,) else None
+
+
+def _machine(device: str) -> str:
+    """What computes: in 16 bits, processors with other instructions round otherwise."""
+    return torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
 
 
 def _code() -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from honed import config as settings_file
-from honed.errors import ConfigError, DataError, JobError
+from honed.errors import ConfigError, DataError, JobError, StoreError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.models import devices
+from honed.models import devices, embedded
 from honed.models.load import pinned
-from honed.store import artifacts, datasets
+from honed.store import aliases, artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
@@ -22,8 +22,9 @@ from honed.train.objectives.kinds import KINDS
 def run(workspace: Workspace, config: TrainConfig) -> Job:
     """Check what can be checked at once, write the job's folder and start its worker.
 
-    Raises ``StoreError`` if there is no such dataset, ``DataError`` if it has nothing that the objective learns from,
-    ``ConfigError`` if a library that the settings need isn't installed; before anything is written.
+    Raises ``StoreError`` if there is no such dataset or no model can have the name, ``DataError`` if the dataset has
+    nothing that the objective learns from or the settings measure on, ``ConfigError`` if a library that the settings
+    need isn't installed; before anything is written.
     """
     return _started(workspace, config, "train")
 
@@ -36,9 +37,10 @@ def plan(workspace: Workspace, config: TrainConfig) -> Job:
 def _started(workspace: Workspace, config: TrainConfig, work: str) -> Job:
     dataset = artifacts.resolve(workspace, "datasets", config.data)
     check_installed(config.weights)
-    _check_data(dataset, config.objective)
+    _check_data(dataset, config)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
+    check_name(workspace, name)
     chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": ranks_of(config.ranks, config.on)}
     job = jobs.create(workspace, work, config.model_copy(update=chosen))
     launch.start(job)
@@ -65,8 +67,26 @@ def ranks_of(asked: int, on: str | None) -> int:
     return asked or max(1, devices.gpus())
 
 
-def _check_data(dataset: Artifact, objective: str) -> None:
+def check_name(workspace: Workspace, name: str) -> None:
+    """Raise ``StoreError`` if no model can have the name, or another thing has it already."""
+    artifacts.check_name("models", name)
+    if name == embedded.NAME or aliases.target(workspace, name):
+        what = "the model that honed brings" if name == embedded.NAME else "an alias of this workspace"
+        raise StoreError(f"{name!r} can't be a name of models: it is that of {what}", "Choose another --name.")
+
+
+def _check_data(dataset: Artifact, config: TrainConfig) -> None:
+    objective, facts = config.objective, dataset.manifest.facts
+    if config.keep_best and facts.get("heldout") == 0:
+        raise DataError(
+            f"keep_best needs a held-out loss, and {dataset.ref} holds out no rows",
+            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
+        )
     learns = KINDS[objective].learns
+    if learns == "rows" and facts.get("train") == 0 and facts.get("preferences"):
+        raise DataError(
+            f"{dataset.ref} has preferences and no rows to train on", "Learn those: --objective dpo (orpo, simpo, kto)."
+        )
     if learns == "rows" or next(datasets.preferences(dataset, 1), None):
         return
     if learns == "answers" and next(datasets.ratings(dataset, 1), None):

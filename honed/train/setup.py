@@ -6,17 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from honed.train import adapters, attention, neftune
+from torch import nn
+
+from honed.train import adapters, attention, folder, neftune
+from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
 from honed.train.kernels.install import Installed, checkpoint_layers, install
-from honed.train.layout import Layout, choose
+from honed.train.layout import Layout, choose, lacking
 from honed.train.loop import Objective
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.placement import Placement, Replicated, Sharded
 from honed.train.prepare import DTYPES, Prepared, chosen, remember
+from honed.train.quantise import Nf4Linear
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
 from honed.train.rows import LEFT_OUT, Rows, left_out_list, note_unmeasured
@@ -38,6 +42,7 @@ class Setup:
     adapted: list[str]
     trainable: int
     reasons: tuple[str, ...]
+    disk: Disk
 
 
 def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train: bool = True) -> Setup:
@@ -56,9 +61,11 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if here.first:  # so that other ranks resume these passes; those of one a step are made from settings
         passes = settings if layout.one_pass else layout.settings
         remember(run.job, one_pass=layout.one_pass, pack_tokens=passes.pack_tokens)
+    pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
     attempt = run.job.status().attempt
     idle = _idle(layout, max(here.size, config.ranks), attempt)
-    reasons = (*settings.reasons, *why_torch, *layout.reasons, *_of_stream(run), *idle)
+    of_run = (*_of_stream(run), *_of_best(run), *_of_experts(run))
+    reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)
@@ -66,7 +73,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         note_unmeasured(run.job, run.heldout)
     entry = OBJECTIVES[config.objective]
     train = run.train
-    refer = to_train and entry.reference
+    refer = to_train and KINDS[config.objective].refers
     if refer and config.shard == "none":  # before adapters are added: the model is still the base
         train = _referred(run, layout, kernels, Replicated(model, here), stopping)
     adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
@@ -77,11 +84,14 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
         train = _referred(run, layout, kernels, placed, stopping)
     given = KINDS[config.objective].settings(config.preference)
+    disk = _disk(run, trainable)
+    if first:
+        here.together(lambda: folder.check(run.job, disk) if here.first else None)
     return Setup(
         placed=placed,
-        objective=entry.make(given, layout.fused, layout.packed, layout.shared),
+        objective=entry.make(given, layout.head, layout.packed, layout.shared),
         heldout=HeldOut(
-            run.heldout.encoded, Sft(layout.fused, layout.shared), layout.packed, settings.device, settings.pack_tokens
+            run.heldout.encoded, Sft(layout.head, layout.shared), layout.packed, settings.device, pass_tokens
         ),
         steps=_steps(run, train, layout),
         layout=layout,
@@ -89,12 +99,51 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         adapted=adapted,
         trainable=trainable,
         reasons=reasons,
+        disk=disk,
+    )
+
+
+def _disk(run: Prepared, trainable: int) -> Disk:
+    """What the run will write: 4-bit weights are published as what their codes stand for."""
+    model, settings = run.base.model, run.settings
+    packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Nf4Linear))
+    return folder.disk(
+        run.job.path,
+        model=sum(p.numel() * p.element_size() for p in model.parameters()) + packed * model.dtype.itemsize,
+        trained=trainable,
+        keep=settings.keep_checkpoints,
+        best=settings.keep_best,
+    )
+
+
+def _of_best(run: Prepared) -> tuple[str, ...]:
+    """What the best weights are the best at, where that isn't what is learned."""
+    if not run.settings.keep_best or run.config.objective == "sft":
+        return ()
+    return (
+        f"keep_best: by the loss of held-out rows, which isn't what {run.config.objective} lowers: "
+        "the weights that are kept may be early ones",
+    )
+
+
+def _of_experts(run: Prepared) -> tuple[str, ...]:
+    """What adapters and 4-bit weights leave out: experts that are kept together in one tensor are no linear layers."""
+    if run.adapters is None:
+        return ()
+    modules = [module for module in run.base.model.modules() if not isinstance(module, nn.Conv1d)]
+    left = [p for module in modules for p in module.parameters(recurse=False) if p.ndim == 3]
+    if not left:
+        return ()
+    share = sum(p.numel() for p in left) / sum(p.numel() for p in run.base.model.parameters())
+    return (
+        f"weights {run.settings.weights}: {len(left)} tensors of experts, {100 * share:.0f} % of the weights, are no "
+        "linear layers: they stay as they are, without adapters",
     )
 
 
 def _idle(layout: Layout, ranks: int, attempt: int) -> tuple[str, ...]:
     """What is to be said of ranks that have nothing to do in most steps: they divide a step by its passes."""
-    few = sum(len(step.packs) < ranks for step in layout.steps)
+    few = lacking(layout.steps, ranks)
     if 2 * few <= len(layout.steps):
         return ()
     way = "lower pack_tokens, or raise batch_tokens" if attempt <= 1 else "passes are those of the first attempt"
@@ -143,7 +192,7 @@ def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
     Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken. A model that has
     attention of its own has no other.
     """
-    if not attention.replaceable(run.base.model):
+    if not layout.attention.startswith("honed_"):
         return layout
     now, first = here.agreed((layout.attention, chosen(run.job).get("attention")))
     if not all(here.exchange(now in attention.known())):  # another machine has no compiler, say
@@ -180,8 +229,8 @@ def _referred(
         settings.device,
         packed=layout.packed,
         shared=layout.shared,
-        fused=layout.fused,
-        pack_tokens=settings.pack_tokens,
+        head=layout.head,
+        pack_tokens=layout.settings.pack_tokens,
         kernels=kernels.describe(),
     )
     first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]

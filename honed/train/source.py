@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from honed.errors import ConfigError
 from honed.jobs.job import Job
 from honed.models.chat import ChatFormat
 from honed.records import Conversation, Preference, Rating
@@ -85,7 +84,7 @@ def find(
     """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here, or can't be.
 
     ``memory`` is what is free, in bytes; ``limit`` is how long a row may be. Raises ``DataError`` if no row can
-    be used, ``ConfigError`` if a stream was asked for and the objective can't be streamed.
+    be used.
     """
     entry = OBJECTIVES[config.objective]
     streams, why = _choice(config, entry, dataset, memory)
@@ -98,12 +97,6 @@ def find(
 
 def _choice(config: TrainConfig, entry: Entry, dataset: Artifact, memory: int) -> tuple[bool, str]:
     """Whether to stream, and what is to be said of it."""
-    if config.stream is True and entry.encode is None:
-        raise ConfigError(
-            f"stream: the examples of {config.objective} can't be streamed: {_ALL}",
-            "Set stream to false, and rows to as many as fit into memory; or learn preferences by an objective that "
-            "needs no reference and is streamed: orpo or simpo.",
-        )
     if config.stream != "auto":
         return config.stream, ""
     parts = _PARTS[KINDS[config.objective].learns]

@@ -27,19 +27,25 @@ _CACHE_BYTES = 8 * 1024 * 1024
 
 class _WeightedNll(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, factor: float | None
+    def forward(  # noqa: PLR0913 - the operands, and what is known of the head and of what follows
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        factor: float | None,
+        cap: float | None,
     ) -> Tensor:
         learns, head_learns = ctx.needs_input_grad[:2]
         at_once = factor is not None and head_learns and room.of(head) is not None
         grad_hidden, grad_head = _gradients(hidden, head, (learns, head_learns and not at_once))
-        losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head, factor if at_once else None)
+        losses = _sweep(hidden, head, targets, weights, grad_hidden, grad_head, factor if at_once else None, cap)
         ctx.save_for_backward(grad_hidden, grad_head)
         ctx.head_dtype, ctx.factor = head.dtype, factor if at_once else None
         return losses
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         # The loss is always summed, so every element has the same upstream gradient.
         upstream = grads[0][0]
         if ctx.factor is not None:
@@ -53,29 +59,31 @@ class _WeightedNll(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
 class _TokenNll(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, cap: float | None) -> Tensor:
         learns, head_learns = ctx.needs_input_grad[:2]
         ones = torch.ones(len(targets), dtype=_wide(hidden), device=hidden.device)
         each = torch.empty_like(hidden) if learns and not head_learns else None
-        losses = _sweep(hidden, head, targets, ones, each, None)
+        losses = _sweep(hidden, head, targets, ones, each, None, cap=cap)
+        ctx.cap = cap
         ctx.save_for_backward(*((hidden, head, targets) if head_learns else (each,)))
         return losses
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (upstream,) = grads
         if len(ctx.saved_tensors) == 1:
             (each,) = ctx.saved_tensors
-            return (each * upstream[:, None]).to(each.dtype), None, None
+            return (each * upstream[:, None]).to(each.dtype), None, None, None
         hidden, head, targets = ctx.saved_tensors
         grad_hidden, grad_head = _gradients(hidden, head, ctx.needs_input_grad)
-        _sweep(hidden, head, targets, upstream.contiguous(), grad_hidden, grad_head)
-        return grad_hidden, grad_head.to(head.dtype) if grad_head is not None else None, None
+        _sweep(hidden, head, targets, upstream.contiguous(), grad_hidden, grad_head, cap=ctx.cap)
+        return grad_hidden, grad_head.to(head.dtype) if grad_head is not None else None, None, None
 
 
 def _gradients(hidden: Tensor, head: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
@@ -94,6 +102,7 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     grad_hidden: Tensor | None,
     grad_head: Tensor | None,
     factor: float | None = None,
+    cap: float | None = None,
 ) -> Tensor:
     """Return the weighted losses (P,), chunk by chunk, and fill in the gradients of their sum where there is room.
 
@@ -104,7 +113,7 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     chunks = math.ceil(hidden.shape[0] / chunk_size(head.shape[0]))
     for part in _even(hidden.shape[0], chunks):
         logits = hidden[part] @ head.T
-        losses[part] = _in_cache(logits, targets[part], weights[part])  # logits become their gradient, in place
+        losses[part] = _in_cache(logits, targets[part], weights[part], cap)  # logits become their gradient, in place
         if grad_hidden is not None or grad_head is not None or factor is not None:
             gradient = logits
             if grad_hidden is not None:
@@ -120,14 +129,16 @@ def _sweep(  # noqa: PLR0913 - the operands, and where their gradients go
     return losses
 
 
-def _in_cache(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def _in_cache(logits: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> Tensor:
     """Return what ``_chunk`` does, a few rows at a time, each time in fp32 at least: a softmax goes over them often."""
     losses = torch.empty_like(weights)
     rows = max(1, _CACHE_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else logits.shape[0]
+    copies = (logits.dtype != _wide(logits)) + (cap is not None)  # in fp32, and of their slopes
+    rows = max(1, rows >> copies)
     for start in range(0, logits.shape[0], rows):
         few = slice(start, start + rows)
         wide = logits[few].to(_wide(logits))  # the same memory if it is wide already
-        losses[few] = _chunk(wide, targets[few], weights[few])
+        losses[few] = _chunk(wide, targets[few], weights[few], cap)
         if wide.dtype != logits.dtype:
             logits[few] = wide
     return losses
@@ -138,8 +149,12 @@ def _even(length: int, parts: int) -> Iterator[slice]:
         yield slice(number * length // parts, (number + 1) * length // parts)
 
 
-def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def _chunk(logits: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> Tensor:
     """Return the weighted losses (P,); ``logits`` (P x V) is overwritten by its gradient."""
+    slope = None
+    if cap is not None:
+        slope = 1 - logits.div_(cap).tanh_().square()  # of cap x tanh(logits / cap)
+        logits *= cap
     logits -= logits.amax(1, keepdim=True)  # amax: max looks for the places too, five times as long
     index = targets[:, None]
     right = logits.gather(1, index)
@@ -148,29 +163,39 @@ def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     losses = (total.log() - right)[:, 0] * weights
     logits *= weights[:, None] / total
     logits.scatter_add_(1, index, -weights[:, None])
+    if slope is not None:
+        logits *= slope
     return losses
 
 
-def weighted_nll(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, factor: float | None = None) -> Tensor:
+def weighted_nll(
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    factor: float | None = None,
+    cap: float | None = None,
+) -> Tensor:
     """Return the sum of weights[p] x -log softmax(hidden[p] . head)[targets[p]] as a scalar.
 
-    Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32. ``factor`` says what the
-    result's gradient will be, where that is known: a head with a room (``kernels.room``) has its own added to ``.grad``
+    Shapes: hidden P x D, head V x D (the same dtype), targets and weights (P,), weights fp32. With a ``cap``, logits
+    go through cap x tanh(logits / cap) before the softmax. ``factor`` says what the result's gradient will be, where
+    that is known: a head with a room (``kernels.room``) has its own added to ``.grad``
     in this call then, so that the backward pass must follow.
     """
     if not torch.is_grad_enabled():  # a leaf asks for its gradient even then, and the head's is the size of the head
         hidden, head = hidden.detach(), head.detach()
-    losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights, factor)  # type: ignore[no-untyped-call]
+    losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights, factor, cap)  # type: ignore[no-untyped-call]
     return losses.sum()
 
 
-def token_logps(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+def token_logps(hidden: Tensor, head: Tensor, targets: Tensor, cap: float | None = None) -> Tensor:
     """Return log softmax(hidden[p] . head)[targets[p]] for every p, shape (P,), fp32 at least.
 
     Anything may be made of them: the gradients of ``hidden`` and ``head`` are exact for any upstream gradient. A head
     that learns costs a fourth product P x D x V, in the backward pass. Shapes as in ``weighted_nll``.
     """
-    losses: Tensor = _TokenNll.apply(hidden, head, targets)  # type: ignore[no-untyped-call]
+    losses: Tensor = _TokenNll.apply(hidden, head, targets, cap)  # type: ignore[no-untyped-call]
     return -losses
 
 

@@ -41,7 +41,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         return {}
     result["ran"]["freed_memory"] = freed or "as the system's allocator does"
     made = publish(run)
-    return {"model": made.ref, "model_hash": made.manifest.hash, **result}
+    return {"model": made.ref, "path": str(made.path), "model_hash": made.manifest.hash, **result}
 
 
 def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepared, dict[str, Any]]:

@@ -75,8 +75,10 @@ def test_every_flag_of_a_stage_is_one_of_its_settings(stage: str) -> None:
     shared |= {
         "answers",
         "curve",
+        "file",
         "reach",
         "served",
+        "settings",
         "track",
     }  # stored answers need no stage; a curve is several jobs; a served model is the model; a tracker none
     flags = {param.name for param in _command(_COMMANDS[stage]).params} - shared

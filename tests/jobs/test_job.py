@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_an_exact_name_wins_over_a_longer_one(workspace: Workspace) -> None:
     job = _job(workspace, "a", 100.0)
     _job(workspace, "ab", 200.0)
     assert jobs.find(workspace, "a") == job
+
+
+def test_the_last_job_is_the_one_that_was_begun_last_not_a_step_of_it(workspace: Workspace) -> None:
+    _, whole, step, other = (_job(workspace, name, 100.0 + at) for at, name in enumerate("abcd"))
+    assert jobs.find(workspace, "last") == other
+    kept = {"steps": {"sft": {"asked": 1.0, "job": step.id}, "dpo": {"asked": 2.0}, "gate": {"job": other.id}}}
+    (whole.path / jobs.STEPS).write_text(json.dumps(kept))
+    assert jobs.find(workspace, "last") == whole
 
 
 def test_an_id_that_matches_two_jobs_is_refused(workspace: Workspace) -> None:

@@ -83,7 +83,7 @@ def test_following_from_an_offset_gives_only_what_came_after(workspace: Workspac
         ("user", "rows.json:3: answer: it is empty", "Write an answer, or remove the row."),
         ("own", "honed failed: ValueError: a fault of our own", "please report it with"),
         ("disk", "the disk is full", "honed jobs resume"),
-        ("memory", "out of memory", "lora"),
+        ("memory", "out of memory", "a larger machine"),
     ],
 )
 def test_a_failure_is_told_in_the_status_the_events_and_the_log(

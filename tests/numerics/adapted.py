@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from honed.models.chat import Encoded
 from honed.train import adapters, attention
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX
 from honed.train.lora import LoraLinear
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
@@ -45,7 +46,7 @@ def layers(model: PreTrainedModel) -> dict[str, LoraLinear]:
 def steps(model: PreTrainedModel, count: int, rate: float = 1e-2) -> Optimizer:
     """Train a little on uneven rows."""
     optimizer = Optimizer([(n, p) for n, p in model.named_parameters() if p.requires_grad], weight_decay=0.0)
-    objective, rows = Sft(fused=True), uneven(4)
+    objective, rows = Sft(MATRIX), uneven(4)
     model.train()
     for _ in range(count):
         pack = objective.collate(rows)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from honed.models.chat import Encoded
 from honed.train import adapters, ratings
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX, Head
 from honed.train.lora import LoraLinear
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
 from honed.train.objectives.table import OBJECTIVES
@@ -32,12 +33,12 @@ GIVEN: dict[str, dict[str, Any]] = {
 Logps = Callable[[Encoded], Tensor]
 
 
-def made(name: str, *, fused: bool = True, packed: bool = True, share: bool = True, **given: Any) -> Any:
+def made(name: str, *, head: Head = MATRIX, packed: bool = True, share: bool = True, **given: Any) -> Any:
     """The objective that training would make of these settings."""
     kind = "dpo" if name == "ipo" else name
     config = PreferenceConfig(**{**GIVEN[name], **given})
     assert KINDS[kind].unread(config) == []
-    return OBJECTIVES[kind].make(KINDS[kind].settings(config), fused, packed, share)
+    return OBJECTIVES[kind].make(KINDS[kind].settings(config), head, packed, share)
 
 
 def answered(count: int, seed: int = 0) -> list[Pair]:

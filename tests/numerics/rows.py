@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from honed.models.chat import ChatFormat, Encoded, from_tokenizer
 from honed.records import Conversation, Message
 from honed.train import attention, batches
+from honed.train.head import MATRIX
 from honed.train.objectives.sft import Sft
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -46,7 +47,7 @@ def packed_model(seed: int = 0) -> PreTrainedModel:
 def gradients(model: PreTrainedModel, rows: Sequence[Encoded], packs: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """Gradients of one optimizer step over ``packs`` of row indices, normalised as the loop does it."""
     model.zero_grad()
-    objective = Sft(fused=True)
+    objective = Sft(MATRIX)
     made = [objective.collate([rows[i] for i in pack]) for pack in packs]
     weight = sum(float(pack.weights.sum()) for pack in made)
     for pack in made:

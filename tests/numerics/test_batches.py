@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.models.chat import Encoded
-from honed.train import attention, batches, heldout, token_loss
-from honed.train.likelihood import head_is_plain, packing_is_exact
+from honed.train import attention, batches, heldout, prefixes, token_loss
+from honed.train.head import MATRIX, MODEL, Head, find
+from honed.train.likelihood import packing_is_exact
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Replicated
 from tests.numerics.rows import close, gradients, packed_model, reference_loss, uneven
@@ -21,6 +26,18 @@ def test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients() -> None:
     close(gradients(model, rows, [range(8)]), gradients(model, rows, [[i] for i in range(8)]))
 
 
+def test_in_the_held_out_loss_every_answers_token_counts_once_whatever_its_turn_weighs() -> None:
+    model = packed_model()
+    weighed = [
+        replace(row, weights=tuple(by * weight for weight in row.weights))
+        for row, by in zip(uneven(3), (0.25, 1.0, 3.0), strict=True)
+    ]
+    with torch.no_grad():
+        each = [float(reference_loss(model, row)) for row in uneven(3)]  # of which each token weighs 1
+        found = heldout.HeldOut(weighed, Sft(MATRIX), True, "cpu", 1000).loss(Replicated(model))
+    assert found == pytest.approx(sum(each) / sum(row.supervised for row in weighed), rel=1e-5)
+
+
 @pytest.mark.parametrize("pack_tokens", [1, 40, 10_000])
 def test_the_held_out_loss_does_not_depend_on_how_many_rows_share_a_pass(pack_tokens: int) -> None:
     model, rows = packed_model(), uneven(8)
@@ -28,7 +45,7 @@ def test_the_held_out_loss_does_not_depend_on_how_many_rows_share_a_pass(pack_to
     with torch.no_grad():
         expected = sum(float(reference_loss(model, row.unweighted)) for row in rows) / tokens
     for packed in (True, False):
-        loss = heldout.HeldOut(rows, Sft(fused=True), packed, "cpu", pack_tokens).loss(Replicated(model))
+        loss = heldout.HeldOut(rows, Sft(MATRIX), packed, "cpu", pack_tokens).loss(Replicated(model))
         assert loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -54,7 +71,7 @@ def test_packed_hidden_states_equal_those_of_each_row_alone() -> None:
 
 def test_loss_of_a_pack_is_the_sum_of_the_losses_of_its_rows() -> None:
     model, rows = packed_model(), uneven(7)
-    objective = Sft(fused=True)
+    objective = Sft(MATRIX)
     with torch.no_grad():
         together = objective.loss(model, objective.collate(rows))
         alone = sum(objective.loss(model, objective.collate([row])) for row in rows)
@@ -64,8 +81,9 @@ def test_loss_of_a_pack_is_the_sum_of_the_losses_of_its_rows() -> None:
 def test_loss_through_the_models_own_head_equals_the_fused_one() -> None:
     model, rows = packed_model(), uneven(6)
     pack = batches.collate(rows)
-    values = [Sft(fused=fused).loss(model, pack) for fused in (True, False)]
-    torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-4)
+    values = [Sft(head).loss(model, pack) for head in (MATRIX, Head("module"), MODEL)]
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
@@ -105,11 +123,19 @@ def test_a_model_that_mixes_tokens_elsewhere_is_found_before_training() -> None:
 
 def test_a_head_that_does_more_than_a_matrix_product_is_found_before_training() -> None:
     model, pack = packed_model(), batches.collate(uneven(2))
-    assert head_is_plain(model, pack)
+    assert find(model, pack) == MATRIX
     head = model.get_output_embeddings()
-    handle = head.register_forward_hook(lambda *args: torch.tanh(args[2]))  # a soft cap, as some models have
-    assert not head_is_plain(model, pack)
+    handle = head.register_forward_hook(lambda *args: torch.tanh(args[2]))
+    assert find(model, pack) == Head("module")
     handle.remove()
+    handle = model.register_forward_hook(lambda *args: replace_logits(args[2]))
+    assert find(model, pack) == MODEL
+    handle.remove()
+
+
+def replace_logits(out: Any) -> Any:
+    out.logits = torch.tanh(out.logits)
+    return out
 
 
 @given(
@@ -126,17 +152,53 @@ def test_plan_takes_every_row_once_an_epoch_within_the_budget(
     options = {"epochs": epochs, "batch_tokens": batch, "pack_tokens": pack, "packing": True, "seed": seed}
     steps = batches.plan(lengths, **options)
     assert steps == batches.plan(lengths, **options)
-    for epoch in range(int(epochs)):
-        seen = sorted(index for step in steps if step.epoch == epoch for one in step.packs for index in one)
-        assert seen == list(range(len(lengths)))
+    for epoch in range(math.ceil(epochs)):
+        mine = [step for step in steps if step.epoch == epoch]
+        seen = sorted(index for step in mine for one in step.packs for index in one)
+        assert len(seen) == len(set(seen))
+        whole = [step for step in batches.plan(lengths, **{**options, "epochs": epoch + 1}) if step.epoch == epoch]
+        assert mine == whole[: max(1, round(min(1.0, epochs - epoch) * len(whole)))]
+        if epoch < int(epochs):
+            assert seen == list(range(len(lengths)))
     for step in steps:
         for one in step.packs:
             assert len(one) == 1 or sum(lengths[index] for index in one) <= pack
 
 
-def test_epochs_differ_in_order() -> None:
-    steps = batches.plan([10] * 40, epochs=2, batch_tokens=100, pack_tokens=10, packing=True, seed=0)
-    assert [step.packs for step in steps[:4]] != [step.packs for step in steps[4:]]
+@given(
+    families=st.lists(st.tuples(st.integers(1, 9), st.integers(10, 200)), min_size=1, max_size=8),
+    batch=st.integers(100, 1500),
+    pack=st.integers(50, 800),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_plan_takes_every_row_once_an_epoch_whatever_rows_begin_alike(
+    families: list[tuple[int, int]], batch: int, pack: int, seed: int
+) -> None:
+    rows = [
+        Encoded((*[100 + number] * shared, *range(3 + one)), (0.0,) + (1.0,) * (shared + 2 + one))
+        for number, (count, shared) in enumerate(families)
+        for one in range(count)
+    ]
+    options = {"epochs": 2, "batch_tokens": batch, "pack_tokens": pack, "packing": True, "seed": seed}
+    steps = batches.plan([len(row.ids) for row in rows], **options, shared=prefixes.sort(rows))
+    for epoch in range(2):
+        seen = sorted(index for step in steps if step.epoch == epoch for one in step.packs for index in one)
+        assert seen == list(range(len(rows)))
+
+
+def test_half_an_epoch_is_half_its_steps_and_a_step_has_as_many_tokens_as_were_asked_for() -> None:
+    options = {"batch_tokens": 100, "pack_tokens": 50, "packing": True, "seed": 0}
+    whole, half = (batches.plan([10] * 400, epochs=epochs, **options) for epochs in (1, 0.5))
+    assert len(whole) == 40 and half == whole[:20]
+    assert {sum(map(len, step.packs)) for step in whole} == {10}
+
+
+def test_epochs_and_seeds_differ_in_order() -> None:
+    options = {"epochs": 2, "batch_tokens": 100, "pack_tokens": 10, "packing": True}
+    steps, other = (batches.plan([10] * 40, **options, seed=seed) for seed in (0, 1))
+    packs = [step.packs for step in steps]
+    assert packs[:4] != packs[4:] and packs[:4] != [step.packs for step in other[:4]]
 
 
 def test_packing_off_gives_one_row_a_pass() -> None:
@@ -147,6 +209,6 @@ def test_packing_off_gives_one_row_a_pass() -> None:
 def test_row_weights_scale_the_loss_of_their_turn() -> None:
     model, row = packed_model(), uneven(1)[0]
     doubled = Encoded(row.ids, tuple(2 * weight for weight in row.weights))
-    objective = Sft(fused=True)
+    objective = Sft(MATRIX)
     losses = [objective.loss(model, objective.collate([one])) for one in (row, doubled)]
     torch.testing.assert_close(2 * losses[0], losses[1])

@@ -17,7 +17,9 @@ from honed.train import attention, layout, likelihood, prepare, token_loss
 from honed.train.batches import collate
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
+from honed.train.head import Head, find
 from honed.train.kernels.install import install
+from honed.train.ranks import ALONE
 from tests.numerics.rows import close, packed_model
 
 HEADS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -31,6 +33,7 @@ LATENT = {
     "v_head_dim": 8,
     "first_k_dense_replace": 2,
 }
+GEMMA = {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 10}
 OWN: dict[str, dict[str, Any]] = {
     "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "CodeGen": {**GPT, "rotary_dim": 4},
@@ -51,18 +54,24 @@ PACKED: dict[str, dict[str, Any]] = {
     "DeepseekV3": {**HEADS, "num_key_value_heads": 4, **LATENT},
     "GPT2": GPT,
     "GPTNeoX": HEADS,
+    "Gemma2": {**HEADS, **GEMMA, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0},
+    "Gemma3": {**HEADS, **GEMMA},
+    "GptOss": {**HEADS, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "sliding_window": 10},
     "Granite": {**HEADS, "logits_scaling": 8.0},
+    "Mistral": {**HEADS, "num_key_value_heads": 2, "sliding_window": 10},
     "Mixtral": {**HEADS, "num_key_value_heads": 2, "num_local_experts": 4},
     "OPT": {**HEADS, "ffn_dim": 64, "word_embed_proj_dim": 32},
     "Olmo": {**HEADS, "clip_qkv": 0.5},
     "Phi": HEADS,
     "Qwen2": {**HEADS, "num_key_value_heads": 2},
 }
+NAMES = {"Gemma3": "Gemma3TextConfig"}
 
 
 def made(family: str, given: dict[str, Any]) -> PreTrainedModel:
     """A tiny random model with the attention that a training would begin with."""
-    config = getattr(transformers, f"{family}Config")(
+    name = NAMES.get(family, f"{family}Config")
+    config = getattr(transformers, name)(
         vocab_size=259, pad_token_id=None, bos_token_id=None, eos_token_id=None, **given
     )
     config.initializer_range = 0.3
@@ -72,6 +81,8 @@ def made(family: str, given: dict[str, Any]) -> PreTrainedModel:
     path = prepare._attention(outline, "cpu")
     model: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=path)
     model.load_state_dict(outline.state_dict())
+    found = prepare._compared(model, ALONE)
+    assert found.ours is (path is not None)
     return model.eval()
 
 
@@ -99,28 +110,29 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family:
     config = TrainConfig(base="b", data="d", epochs=1, weights="full", batch_tokens=100)
     chosen = layout.choose(model, rows(), config, resolve(config, Facts(1, 3, 54, 10**10, "cpu", "fp32", "")))
     assert chosen.packed is (family in PACKED)
-    assert chosen.fused is (family not in ("CodeGen", "GPTJ", "Phi"))  # their heads have a bias
+    assert chosen.head.fused is (family not in ("CodeGen", "GPTJ", "Phi"))  # their heads have a bias
     packs = [pack for step in chosen.steps for pack in step.packs]
     assert len(packs) == (1 if chosen.packed else 3)
     with torch.no_grad():
         for pack in packs:
             batch = collate([rows()[index] for index in pack], share=chosen.shared)
-            found = float(likelihood.nll(model, batch, fused=chosen.fused))
+            found = float(likelihood.nll(model, batch, chosen.head))
             assert found == pytest.approx(sum(expected[index] for index in pack), rel=1e-4)
 
 
 def test_logits_of_a_head_with_a_bias_are_made_a_chunk_at_a_time_and_its_gradients_are_the_models_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 4 * 259 * 5)  # five positions
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 4 * 259 * 15)  # five positions, and what is made of their logits
     model = made("Phi", PACKED["Phi"])
     plain: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(model.config), attn_implementation="eager")
     plain.load_state_dict(model.state_dict())
-    assert not likelihood.head_is_plain(model, collate(rows()[:2], share=False))
+    head = find(model, collate(rows()[:2], share=False))
+    assert head == Head("module")
     most: list[int] = []
     model.get_output_embeddings().register_forward_hook(lambda _, __, out: most.append(out.shape[-2]))
-    likelihood.nll(model, collate(rows()), fused=False).backward()
-    assert len(most) == 20 and max(most) == 5  # two of the probe, nine chunks there and back
+    likelihood.nll(model, collate(rows()), head).backward()
+    assert len(most) == 18 and max(most) == 5  # nine chunks there and back
     for row in rows():
         logits = plain(torch.tensor([row.ids]), use_cache=False).logits[0]
         losses = cross_entropy(logits[:-1], torch.tensor(row.ids[1:]), reduction="none")

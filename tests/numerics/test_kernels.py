@@ -17,6 +17,7 @@ from honed.errors import ModelError
 from honed.jobs import launch
 from honed.train import adapters, attention, batches, heap, likelihood
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
@@ -193,7 +194,7 @@ def test_kernels_keep_a_third_less_for_the_backward_pass() -> None:
 
         pack = batches.collate(uneven(6), share=False)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            loss = likelihood.nll(model, pack, fused=True)
+            loss = likelihood.nll(model, pack, MATRIX)
         kept.append(sum(seen.values()))
         del loss
     assert kept[1] < 0.7 * kept[0]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from honed.train import attention, batches, likelihood, token_loss
+from honed.train.head import MATRIX
 from tests.numerics.rows import packed_model, uneven
 
 
@@ -64,11 +65,30 @@ def test_all_logits_never_exist_at_once(frozen: bool, monkeypatch: pytest.Monkey
     assert largest.numel <= 10 * vocabulary
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("chunk", [2, 1000])
+def test_logits_within_a_cap_have_the_likelihoods_and_gradients_of_the_formula(
+    chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 13)
+    torch.manual_seed(0)
+    hidden = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(13, 5, dtype=torch.float64, requires_grad=not frozen)
+    targets, weights = torch.randint(13, (7,)), torch.rand(7, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda h, w: token_loss.token_logps(h, w, targets, 0.8), (hidden, head))
+    expected = (0.8 * torch.tanh(hidden @ head.T / 0.8)).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(token_loss.token_logps(hidden, head, targets, 0.8), expected)
+    inputs = [hidden] if frozen else [hidden, head]
+    ours = torch.autograd.grad(token_loss.weighted_nll(hidden, head, targets, weights, cap=0.8), inputs)
+    for one, other in zip(ours, torch.autograd.grad(-(expected * weights).sum(), inputs), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_only_the_answers_tokens_count() -> None:
     model, row = packed_model(), uneven(1)[0]
     start = next(place for place, weight in enumerate(row.weights) if weight)
     with torch.no_grad():
         logits = model(torch.tensor([row.ids]), segments=attention.Segments((len(row.ids),))).logits[0].log_softmax(-1)
-        (ours,) = likelihood.row_logps(model, batches.collate([row]), fused=True)
+        (ours,) = likelihood.row_logps(model, batches.collate([row]), MATRIX)
     want = sum(float(logits[place - 1, row.ids[place]]) for place in range(start, len(row.ids)) if row.weights[place])
     assert float(ours) == pytest.approx(want, rel=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from honed.records import Conversation, Message
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
+from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
 from honed.train.loop import Training
 from honed.train.objectives.sft import Sft
@@ -51,13 +52,35 @@ def of_the_loop(
 
     steps = InMemory(Rows(tuple(some), tuple(map(str, range(len(some)))), ()), [StepRows(0, tuple(map(tuple, packs)))])
     settings = resolve(TrainConfig(base="", data=""), Facts(1, 1, 1, 0, "cpu", "fp32", ""))
-    nothing_held_out = HeldOut((), Sft(fused=True), packed=True, device="cpu", pack_tokens=60)
+    nothing_held_out = HeldOut((), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
     job = Job(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", step)
         Training(Replicated(model), objective, nothing_held_out, steps, settings, job, lambda: False).run()
     (told,) = (event for event in job.events() if isinstance(event, Step))
     return found, told.values["loss"]
+
+
+class _Drawing(Sft):
+    """What each pass draws from torch's generator."""
+
+    drawn: ClassVar[list[float]] = []
+
+    def sums(self, model: PreTrainedModel, batch: Any) -> dict[str, Tensor]:
+        self.drawn.append(float(torch.rand(1)))
+        return super().sums(model, batch)
+
+
+def test_no_two_passes_of_a_run_draw_the_same_noise_and_a_second_run_draws_it_again(tmp_path: Path) -> None:
+    settings = resolve(TrainConfig(base="", data=""), Facts(1, 1, 1, 0, "cpu", "fp32", ""))
+    nothing_held_out = HeldOut((), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    rows = Rows(tuple(uneven(4)), tuple("abcd"), ())
+    steps = InMemory(rows, [StepRows(0, ((0,), (1,))), StepRows(0, ((2,), (3,)))])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        how = (_Drawing(MATRIX), nothing_held_out, steps, settings, Job(tmp_path / name), lambda: False)
+        Training(Replicated(packed_model()), *how).run()
+    assert len(set(_Drawing.drawn)) == 4 and _Drawing.drawn[:4] == _Drawing.drawn[4:]
 
 
 @pytest.mark.parametrize("packs", EIGHT.values(), ids=EIGHT)
@@ -69,7 +92,7 @@ def test_a_step_of_the_loop_has_the_gradient_of_its_rows_summed_over_their_weigh
     loss = sum(reference_loss(plain, row) for row in rows) / sum(row.supervised for row in rows)
     assert isinstance(loss, Tensor)
     loss.backward()
-    found, told = of_the_loop(packed_model(), Sft(fused=True), rows, packs, tmp_path)
+    found, told = of_the_loop(packed_model(), Sft(MATRIX), rows, packs, tmp_path)
     close({name: p.grad for name, p in plain.named_parameters() if p.grad is not None}, found)
     assert told == pytest.approx(loss.item(), rel=1e-5)
 
@@ -99,7 +122,7 @@ def test_turns_count_by_their_weight_in_a_steps_gradient(packs: Packs, tmp_path:
             loss = loss + counts * reference_loss(plain, alone)
             weight += counts * alone.supervised
     (loss / weight).backward()
-    found, mean = of_the_loop(packed_model(), Sft(fused=True), [talked(answers) for answers in told], packs, tmp_path)
+    found, mean = of_the_loop(packed_model(), Sft(MATRIX), [talked(answers) for answers in told], packs, tmp_path)
     close({name: p.grad for name, p in plain.named_parameters() if p.grad is not None}, found)
     assert mean == pytest.approx((loss / weight).item(), rel=1e-5)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from honed.train import adapters, batches, likelihood, neftune
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX, MODEL
 from tests.numerics.rows import packed_model, uneven
 
 
@@ -19,7 +20,7 @@ def embedded(alpha: float, *, training: bool = True, dtype: torch.dtype = torch.
     seen: list[Tensor] = []
     model.get_input_embeddings().register_forward_hook(lambda _module, _args, out: seen.append(out.detach()))
     torch.manual_seed(0)
-    likelihood.nll(model, pack, fused=True)
+    likelihood.nll(model, pack, MATRIX)
     return torch.nn.functional.embedding(pack.ids, model.get_input_embeddings().weight).detach(), seen[0]
 
 
@@ -48,7 +49,7 @@ def test_it_follows_torchs_generator() -> None:
     model, pack = packed_model(), batches.collate(uneven(4), share=False)
     neftune.add(model, 5.0)
     model.train()
-    losses = [float(likelihood.nll(model, pack, fused=fused).detach()) for fused in (True, True, False)]
+    losses = [float(likelihood.nll(model, pack, head).detach()) for head in (MATRIX, MATRIX, MODEL)]
     assert len(set(losses)) == 3
 
 
@@ -57,7 +58,7 @@ def test_a_model_with_adapters_trains_under_noise_and_answers_without_rows_after
     adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
     neftune.add(model, 5.0)
     model.train()
-    likelihood.nll(model, pack, fused=True).backward()
+    likelihood.nll(model, pack, MATRIX).backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
     model.eval()
     model.set_attn_implementation("sdpa")

@@ -17,6 +17,7 @@ from honed.train import adapters, answers
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import RATE_SHARE
+from honed.train.head import MATRIX, MODEL
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.table import OBJECTIVES
@@ -33,7 +34,7 @@ def referred(model: Any, some: list[Any], objective: Any) -> list[Any]:
     for one in some:
         with torch.no_grad():
             batch = answers.collate([(row,) for row in one.referred], [(0.0,) for _ in one.referred], packed=False)
-            known.append(tuple(answers.log_likelihoods(model, batch, fused=objective.fused)[:, 0].tolist()))
+            known.append(tuple(answers.log_likelihoods(model, batch, objective.head)[:, 0].tolist()))
     return [replace(one, reference=values) for one, values in zip(some, known, strict=True)]
 
 
@@ -79,7 +80,7 @@ def test_gradients_through_the_models_own_head_equal_the_fused_ones(name: str) -
     model, some = packed_model(), examples(name, 4)
     close(
         gradients(model, some, [range(4)], made(name))[0],
-        gradients(model, some, [range(4)], made(name, fused=False))[0],
+        gradients(model, some, [range(4)], made(name, head=MODEL))[0],
     )
 
 
@@ -123,7 +124,7 @@ def test_at_step_0_margins_are_exactly_0_where_the_passes_are_the_same(dtype: to
     model, objective = packed_model().to(dtype), made("dpo")
     batch = objective.collate(examples("dpo", 6))
     with torch.no_grad():
-        batch = replace(batch, reference=answers.log_likelihoods(model, batch, fused=True))
+        batch = replace(batch, reference=answers.log_likelihoods(model, batch, MATRIX))
         assert torch.equal(objective.judged(model, batch).margins, torch.zeros(6))
 
 

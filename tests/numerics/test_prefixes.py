@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from honed.models.chat import Encoded
 from honed.train import answers, attention, attention_cuda, batches, likelihood, prefixes
 from honed.train.attention import Segments
+from honed.train.head import MATRIX
 from honed.train.objectives.dpo import Dpo
 from honed.train.objectives.preference import PairObjective
 from honed.train.pairs import Pair
@@ -59,7 +60,7 @@ def sft_gradients(rows: Sequence[Encoded], passes: Sequence[Sequence[int]], shar
     weight = sum(sum(row.weights) for row in rows)
     for one in passes:
         pack = batches.collate([rows[index] for index in one], share=share)
-        (likelihood.nll(model, pack, fused=True) / weight).backward()
+        (likelihood.nll(model, pack, MATRIX) / weight).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -78,7 +79,7 @@ def test_dpo_gradients_with_shared_prompts_equal_those_of_unshared_rows() -> Non
     found = []
     for packed in (True, False):
         model = packed_model()
-        objective = PairObjective(Dpo(0.1, "sigmoid"), fused=True, packed=packed)
+        objective = PairObjective(Dpo(0.1, "sigmoid"), MATRIX, packed=packed)
         batch = objective.collate(made)
         objective.sums(model, batch)["loss"].backward()
         found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
@@ -98,7 +99,7 @@ def test_likelihoods_and_gradients_of_any_forest_equal_those_of_its_rows(
     for passes in ([range(len(rows))], [[index] for index in range(len(rows))]):
         model = packed_model()
         logps = torch.cat(
-            [likelihood.row_logps(model, batches.collate([encoded[i] for i in one]), fused=True) for one in passes]
+            [likelihood.row_logps(model, batches.collate([encoded[i] for i in one]), MATRIX) for one in passes]
         )
         (logps * pull).sum().backward()
         found.append((logps.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
@@ -198,12 +199,12 @@ def test_every_path_can_be_set_on_a_model_by_its_name() -> None:
     attention.register({attention_cuda.FLEX: attention_cuda.by_flex, attention_cuda.VARLEN: attention_cuda.by_varlen})
     model, pack = packed_model(), batches.collate(nested())
     with torch.no_grad():
-        expected = likelihood.nll(model, pack, fused=True)
+        expected = likelihood.nll(model, pack, MATRIX)
         for name in (attention.PARTS, attention_cuda.FLEX, attention_cuda.VARLEN):
             model.set_attn_implementation(name)
             assert model.config._attn_implementation == name
             if name != attention_cuda.VARLEN:  # it needs a card
-                torch.testing.assert_close(likelihood.nll(model, pack, fused=True), expected, rtol=1e-5, atol=1e-4)
+                torch.testing.assert_close(likelihood.nll(model, pack, MATRIX), expected, rtol=1e-5, atol=1e-4)
 
 
 @UNCOMPILED
@@ -283,7 +284,7 @@ def _members(steps: Sequence[batches.StepRows]) -> list[list[int]]:
     members = [sorted(index for one in step.packs for index in one) for step in steps]
     for epoch in {step.epoch for step in steps}:
         seen = [index for step, one in zip(steps, members, strict=True) if step.epoch == epoch for index in one]
-        assert len(seen) == len(set(seen))
+        assert sorted(seen) == list(range(60))
     return members
 
 

@@ -27,7 +27,8 @@ from tests.numerics.trained import CASES, RESUMED, STEPS, Case, placed, referenc
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kind = [part for part in ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "weighted") if part in case]
+    kinds = ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted")
+    kind = [part for part in kinds if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
 
@@ -37,7 +38,9 @@ ONES = {
     "one-bf16": Case(dtype=torch.bfloat16),
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
     "one-dora": Case(weights="lora", dora=True),
-    "one-kto": Case(kto=True),
+    "one-kto": Case(objective="kto"),
+    "one-dpo": Case(objective="dpo"),
+    "one-orpo": Case(objective="orpo"),
     "one-weighted": Case(weighted=True),
 }
 

@@ -15,6 +15,7 @@ from honed.models.chat import Encoded
 from honed.store import workspace
 from honed.train import attention, reference
 from honed.train.config import TrainConfig
+from honed.train.head import MATRIX, MODEL, Head
 from honed.train.pairs import Pair
 from honed.train.placement import Replicated
 from honed.train.ratings import Rated
@@ -22,7 +23,7 @@ from honed.train.reference import Reference
 from tests.numerics.compared import answered, rated
 from tests.numerics.rows import packed_model, reference_loss, uneven
 
-MADE = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True, pack_tokens=100)
+MADE = Reference("base", "fp32", "cpu", packed=True, shared=True, head=MATRIX, pack_tokens=100)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def read(job: Job) -> int:
 
 
 @pytest.mark.parametrize(
-    "how", [MADE, replace(MADE, packed=False), replace(MADE, shared=False), replace(MADE, fused=False)]
+    "how", [MADE, replace(MADE, packed=False), replace(MADE, shared=False), replace(MADE, head=MODEL)]
 )
 @pytest.mark.parametrize("some", [answered(5), rated(5)], ids=["pairs", "rated"])
 def test_references_are_the_likelihoods_of_each_row_alone(
@@ -72,8 +73,8 @@ def test_a_second_run_on_the_data_computes_nothing_and_gets_the_same_numbers(job
 def test_the_key_covers_everything_that_the_numbers_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = packed_model(), uneven(4)
     changed = [
-        {"base": "other"}, {"precision": "bf16"}, {"device": "cuda"}, {"packed": False}, {"shared": False},
-        {"fused": False}, {"pack_tokens": 200}, {"kernels": {"elementwise": "native"}},
+        {"base": "other"}, {"precision": "bf16"}, {"device": "mps"}, {"packed": False}, {"shared": False},
+        {"head": Head(factor=2.0)}, {"pack_tokens": 200}, {"kernels": {"elementwise": "native"}},
     ]  # fmt: skip
     others = [
         rows[:3],
@@ -93,9 +94,12 @@ def test_the_key_covers_everything_that_the_numbers_depend_on(monkeypatch: pytes
         MADE.key(rotary, rows),
         MADE.key(parts, rows),
     ]
+    keys += [MADE.key(model, rows, passes) for passes in ([[0, 1], [2, 3]], [[0], [1, 2, 3]])]
     moved = packed_model()
     moved.config._name_or_path = "elsewhere"
     assert MADE.key(moved, uneven(4)) == keys[0]
+    monkeypatch.setattr(reference, "_machine", lambda _device: "other")
+    keys.append(MADE.key(model, rows))
     monkeypatch.setattr(reference, "_code", lambda: "other")
     keys.append(MADE.key(model, rows))
     monkeypatch.setattr(torch, "__version__", "other")

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from honed.train import adapters, heap, likelihood, token_loss
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX
 from honed.train.kernels import norm, room
 from honed.train.kernels.embedding import embedding
 from honed.train.kernels.install import install
@@ -41,7 +42,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 def gradients(model: PreTrainedModel, *, steps: int = 2, known: bool = True) -> dict[str, Tensor]:
     """Gradients of the last of some steps of three passes each, with the passes' share of the step known or not."""
-    rows, objective = uneven(6), Sft(fused=True)
+    rows, objective = uneven(6), Sft(MATRIX)
     for _ in range(steps):
         for parameter in model.parameters():
             parameter.grad = None
@@ -107,7 +108,7 @@ def summed(model: PreTrainedModel, *, rooms: bool, known: bool = True) -> list[T
     if not rooms:
         for parameter in model.parameters():
             vars(parameter).pop(room._NAME, None)
-    rows, objective = uneven(6), Sft(fused=True)
+    rows, objective = uneven(6), Sft(MATRIX)
     packs = [objective.collate([rows[index] for index in pack]) for pack in PACKS]
     weight = sum(pack.weight for pack in packs)
     for pack in objective.ready(model, packs, weight if known else None):
@@ -146,7 +147,7 @@ def test_an_optimizer_step_takes_the_gradients_and_leaves_none() -> None:
 
 def test_a_weight_that_nothing_uses_keeps_no_gradient_though_it_has_a_room() -> None:
     model = with_rooms(untied(packed_model()))
-    likelihood._hidden(model, Sft(fused=True).collate(uneven(2))).sum().backward()
+    likelihood._hidden(model, Sft(MATRIX).collate(uneven(2))).sum().backward()
     assert model.lm_head.weight.grad is None
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from honed.train import adapters, heap
 from honed.train.adapters import Adapters
+from honed.train.head import MATRIX
 from honed.train.lora import LoraLinear
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer, keep_wide, kept_wide, learning_rate
@@ -35,7 +36,7 @@ def test_every_trainable_tensor_changes_after_step_1_at_the_smallest_rate_of_the
                 torch.nn.init.normal_(module.lora_B, std=0.02)
     optimizer = Optimizer([(n, p) for n, p in model.named_parameters() if p.requires_grad], weight_decay=0.0)
     before = [master.detach().clone() for master in optimizer.masters]
-    objective = Sft(fused=True)
+    objective = Sft(MATRIX)
     pack = objective.collate(uneven(4))
     (objective.loss(model, pack) / pack.weights.sum()).backward()
     optimizer.accumulate()
@@ -82,7 +83,7 @@ def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.Monk
     resumed = packed_model()
     fresh = Optimizer(list(resumed.named_parameters()), weight_decay=0.0)
     fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()})
-    objective, rows = Sft(fused=True), uneven(4)
+    objective, rows = Sft(MATRIX), uneven(4)
     resumed.train()
     pack = objective.collate(rows)
     (objective.loss(resumed, pack) / pack.weights.sum()).backward()

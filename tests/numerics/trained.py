@@ -26,6 +26,7 @@ from honed.train.adapters import Adapters
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
+from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
 from honed.train.kernels.install import checkpoint_layers, install
@@ -61,7 +62,7 @@ class Case:
     offload: bool = False
     recompute: bool = False
     dora: bool = False
-    kto: bool = False
+    objective: str = "sft"
     weighted: bool = False
     neftune: bool = False
     qlora: bool = False
@@ -72,7 +73,8 @@ CASES = {
     "replicated": Case(),
     "replicated-lora-dropout": Case(weights="lora"),
     "replicated-bf16": Case(dtype=torch.bfloat16),
-    "replicated-kto": Case(kto=True),
+    "replicated-kto": Case(objective="kto"),
+    "replicated-dpo": Case(objective="dpo"),
     "replicated-weighted": Case(weighted=True),
     "replicated-recompute": Case(recompute=True),
     "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
@@ -82,7 +84,8 @@ CASES = {
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
     "fsdp-lora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16),
     "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
-    "fsdp-kto": Case(shard="fsdp", kto=True),
+    "fsdp-kto": Case(shard="fsdp", objective="kto"),
+    "fsdp-orpo": Case(shard="fsdp", objective="orpo"),
     "fsdp-offload": Case(shard="fsdp", offload=True),
     "fsdp-recompute": Case(shard="fsdp", recompute=True),
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
@@ -117,8 +120,8 @@ def placed(case: Case, here: Ranks) -> Placement:
 
 def examples(case: Case) -> list[Any]:
     """What it learns from: 23 rows, or as many answers."""
-    if case.kto:
-        return rated(23)
+    if case.objective != "sft":
+        return rated(23) if case.objective == "kto" else answered(23)
     rows = uneven(23)
     if not case.weighted:
         return rows
@@ -133,9 +136,9 @@ def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = 
     settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
-    heldout = HeldOut(uneven(11, seed=5), Sft(fused=True), packed=True, device="cpu", pack_tokens=60)
+    heldout = HeldOut(uneven(11, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
     names = tuple(str(number) for number in range(23))
-    objective = made("kto") if case.kto else Sft(fused=True, share=not case.neftune)
+    objective = Sft(MATRIX, share=not case.neftune) if case.objective == "sft" else made(case.objective)
     run = InMemory(Rows(tuple(examples(case)), names, ()), steps)
     training = Training(where, objective, heldout, run, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
@@ -259,7 +262,7 @@ def not_a_number(folder: Path, here: Ranks) -> None:
 def references(folder: Path, where: Placement) -> None:
     """The base model's log-likelihoods of pairs, in the cache of the workspace ``folder``."""
     pairs = [replace(pair, reference=(0.0, 0.0)) for pair in answered(7)]
-    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, fused=True, pack_tokens=100)
+    reference = Reference("base", "fp32", "cpu", packed=True, shared=True, head=MATRIX, pack_tokens=100)
     job = Job(folder / "jobs" / "one", rank=where.ranks.number)
     job.path.mkdir(parents=True, exist_ok=True)
     first, again = (reference.attach(where, pairs, job, lambda: False) for _ in range(2))

@@ -9,6 +9,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from transformers import LlamaConfig, MixtralConfig, MixtralForCausalLM
 
 from honed.errors import ConfigError
 from honed.jobs import launch
@@ -16,6 +17,7 @@ from honed.models.load import Located, load
 from honed.store.workspace import Workspace
 from honed.train import defaults
 from tests.needs import missing
+from tests.tiny import tiny_folder
 from tests.train.jobs import finish, losses, settings, start
 
 
@@ -31,7 +33,6 @@ def test_targets_scale_and_dora_are_trained_saved_and_said(home: Workspace) -> N
     assert (ran["weights"], ran["adapters"], ran["lora_rank"], ran["dora"]) == ("lora", 5, 4, True)
     assert ran["lora_scale"] == 16 and ran["merged_into"] == "the base"
     assert ran["trainable_parameters"] == 4 * 3 * (32 + 64) + 2 * 4 * (32 + 32) + 2 * 32 + (64 + 64 + 32)
-    assert any("something is set of lora" in reason for reason in result["reasons"])
     name, _, version = result["model"].partition("@")
     saved = json.loads((home.models / name / version / "adapter" / "adapter_config.json").read_text())
     assert (saved["r"], saved["use_rslora"], saved["use_dora"], len(saved["target_modules"])) == (4, True, True, 5)
@@ -98,6 +99,18 @@ def test_qlora_without_its_library_is_refused_before_a_job_is_made(
         start(home, weights="qlora")
     assert "pip install 'honed[qlora]'" in error.value.hint
     assert len(list(home.jobs.iterdir())) == before
+
+
+def test_experts_that_get_no_adapters_are_told_of(home: Workspace) -> None:
+    folder = tiny_folder(home.path.parent / "experts")
+    given = {**LlamaConfig.from_pretrained(folder).to_diff_dict(), "num_local_experts": 4, "sliding_window": None}
+    given.pop("architectures", None)
+    MixtralForCausalLM(MixtralConfig(**given)).save_pretrained(folder)
+    result = finish(start(home, base=str(folder), name="experts", weights="lora", epochs=0.2))
+    (said,) = [reason for reason in result["reasons"] if "tensors of experts" in reason]
+    assert "without adapters" in said
+    dense = finish(start(home, name="dense", weights="lora", epochs=0.2))
+    assert not any("tensors of experts" in reason for reason in dense["reasons"])
 
 
 def test_qlora_trains_says_what_it_was_merged_into_and_publishes_plain_weights(home: Workspace) -> None:

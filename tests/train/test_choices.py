@@ -12,6 +12,7 @@ from transformers import (
     BioGptConfig,
     Gemma3TextConfig,
     GPT2Config,
+    Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
     MistralForCausalLM,
@@ -23,6 +24,7 @@ from honed import config as config_file
 from honed.errors import ConfigError, HonedError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.jobs.events import Note, Step
 from honed.models.chat import Encoded
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
@@ -33,6 +35,7 @@ from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
+from honed.train.own_attention import Found
 from honed.train.ranks import ALONE
 from honed.train.setup import Setup, set_up
 from tests.numerics.rows import packed_model
@@ -100,10 +103,31 @@ def test_every_rank_has_a_pass_where_noise_allows_it_and_a_resume_on_others_has_
         config_file.save(settings(home, ranks=ranks, **asked), job.path / "config.yaml")
         again = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False)
         assert again.layout.steps == ready.layout.steps
+    assert again.heldout.pack_tokens == ready.heldout.pack_tokens == ready.layout.settings.pack_tokens < 600
     noisy = settings(home, ranks=2, weights="lora", lora={"dropout": 0.1}, **asked)
     other = set_up(prepare.prepare(jobs.create(home, "train", noisy), ALONE), ALONE, lambda: False)
     assert {len(step.packs) for step in other.layout.steps} == {1}
     assert any("which then wait: lower pack_tokens" in reason for reason in other.reasons)
+
+
+def test_a_resume_on_ranks_reads_the_references_of_the_first_attempt(home: Workspace) -> None:
+    asked = {"objective": "dpo", "data": "liked", "batch_tokens": 600, "pack_tokens": None, "epochs": 1, "eval_rows": 0}
+    job = jobs.create(home, "train", settings(home, ranks=2, seed=5, **asked))
+    for _ in range(2):
+        ready = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False)
+        assert ready.layout.settings.pack_tokens < 600  # for each of 2 ranks
+    ended = [event for event in job.events() if isinstance(event, Step) and event.stage == "reference"]
+    assert sum(event.step == event.total for event in ended) <= 1
+    assert sum("are read from" in event.text for event in job.events() if isinstance(event, Note)) >= 1
+
+
+def test_single_long_rows_are_not_cut_into_passes_for_ranks_and_the_ranks_are_told_to_wait(home: Workspace) -> None:
+    talks = [(Message(role="user", content=f"{n}?"), Message(role="assistant", content="y" * 400)) for n in range(8)]
+    datasets.write(home, "longest", ((Conversation(messages=talk), "train") for talk in talks), config={}, facts={})
+    asked = {"batch_tokens": 420, "pack_tokens": None, "epochs": 1, "eval_rows": 0, "sharing": False}
+    ready = _set_up(home, data="longest", ranks=2, **asked)
+    assert not any("so that a step has a pass" in reason for reason in ready.reasons)
+    assert any("which then wait" in reason for reason in ready.reasons)
 
 
 def _set_up(home: Workspace, **asked: Any) -> Setup:
@@ -145,20 +169,29 @@ def test_flash_attention_for_rows_of_varying_length_refuses_rows_that_share_a_pr
         attention_cuda.by_varlen(q, q, q, Segments((2, 2, 2), (-1, 0, 0)), 1.0)
 
 
+OURS, UNTOLD, OWN = (Found(True, True), Found(True, False), Found(False, False))
+
+
 @pytest.mark.parametrize(
-    ("config", "window"),
+    ("config", "found", "window"),
     [
-        (LlamaConfig(), None),
-        (MistralConfig(sliding_window=64), 64),
-        (MistralConfig(sliding_window=None), None),
-        (Qwen2Config(sliding_window=64, use_sliding_window=False), None),
-        (Qwen2Config(sliding_window=64, use_sliding_window=True, max_window_layers=0), 64),
-        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=6), 64),  # five layers of six slide
-        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=2, layer_types=["full_attention"] * 2), None),
+        (LlamaConfig(), UNTOLD, None),
+        (MistralConfig(sliding_window=64), UNTOLD, 64),
+        (MistralConfig(sliding_window=64), OURS, None),  # told by the layers: computed as it is
+        (MistralConfig(sliding_window=64), OWN, None),  # the model's own masks know it
+        (MistralConfig(sliding_window=None), UNTOLD, None),
+        (Qwen2Config(sliding_window=64, use_sliding_window=False), UNTOLD, None),
+        (Qwen2Config(sliding_window=64, use_sliding_window=True, max_window_layers=0), UNTOLD, 64),
+        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=6), UNTOLD, 64),  # five layers of six slide
+        (Gemma3TextConfig(sliding_window=64, num_hidden_layers=2, layer_types=["full_attention"] * 2), UNTOLD, None),
+        (Llama4TextConfig(attention_chunk_size=64, num_hidden_layers=4), OURS, 64),
+        (Llama4TextConfig(attention_chunk_size=64, num_hidden_layers=4), OWN, None),
     ],
 )
-def test_a_models_window_is_that_of_any_layer_that_slides(config: Any, window: int | None) -> None:
-    assert prepare._window(config) == (window or prepare._NO_WINDOW)
+def test_a_window_limits_rows_only_where_our_attention_is_not_told_of_it(
+    config: Any, found: Found, window: int | None
+) -> None:
+    assert prepare._window(config, found) == (window or prepare._NO_WINDOW)
 
 
 @pytest.mark.parametrize(
@@ -167,18 +200,28 @@ def test_a_models_window_is_that_of_any_layer_that_slides(config: Any, window: i
 )
 def test_what_limits_a_row_is_named(window: int | None, max_length: int | None, tokens: int, kind: str) -> None:
     base: Any = SimpleNamespace(context=512, model=SimpleNamespace(config=MistralConfig(sliding_window=window)))
-    limit = prepare._limit(TrainConfig(base="b", data="d", max_length=max_length), base)
+    limit = prepare._limit(TrainConfig(base="b", data="d", max_length=max_length), base, UNTOLD)
     assert (limit.tokens, limit.kind) == (tokens, kind)
     assert ("Raise max_length" in limit.hint) == (max_length == 50)
 
 
-def test_rows_longer_than_a_sliding_window_are_left_out_and_the_window_is_named(home: Workspace) -> None:
-    folder = tiny_folder(home.path.parent / "sliding")
+def test_rows_longer_than_a_sliding_window_are_trained_on(home: Workspace) -> None:
+    folder = tiny_folder(home.path.parent / "sliding", context=1024)
     config = MistralConfig(**{**LlamaConfig.from_pretrained(folder).to_diff_dict(), "sliding_window": 256})
     MistralForCausalLM(config).save_pretrained(folder)
     job = start(home, base=str(folder), name="sliding", data="mixed", epochs=1)
-    assert finish(job)["left_out"] == 1
-    (listed,) = map(json.loads, (job.path / "left_out.jsonl").read_text().splitlines())
+    assert finish(job)["left_out"] == 0
+
+
+def test_rows_longer_than_a_window_that_nobody_tells_of_are_left_out_and_the_window_is_named(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_folder(home.path.parent / "untold")
+    config = MistralConfig(**{**LlamaConfig.from_pretrained(folder).to_diff_dict(), "sliding_window": 256})
+    MistralForCausalLM(config).save_pretrained(folder)
+    monkeypatch.setattr(prepare, "_compared", lambda *_: UNTOLD)
+    job = jobs.create(home, "train", settings(home, base=str(folder), data="mixed", epochs=1))
+    (listed,) = prepare.prepare(job, ALONE).train.left_out
     assert listed["kind"] == "longer than the window" and "at most 256 fit: layers of this model" in listed["message"]
 
 
@@ -201,10 +244,9 @@ def test_whatever_is_set_of_adapters_asks_for_adapters(home: Workspace) -> None:
 
 
 def test_keep_best_without_a_held_out_row_that_can_be_measured_is_refused(home: Workspace) -> None:
-    job = start(home, name="no-heldout", data="liked-in-part", objective="dpo", keep_best=True)
-    for _ in launch.follow(job):
-        pass
-    assert job.status().state == "failed" and "no held-out row that can be measured" in job.status().message
+    job = jobs.create(home, "train", settings(home, data="liked-in-part", objective="dpo", keep_best=True))
+    with pytest.raises(ConfigError, match="no held-out row that can be measured"):
+        prepare.prepare(job, ALONE)
 
 
 def test_held_out_rows_that_have_no_part_in_the_loss_are_said(home: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from honed.models.load import load
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import answers, attention, pairs, ratings
+from honed.train.head import MATRIX
 from honed.train.rows import Limit
 from tests.train.jobs import finish, start
 
@@ -27,7 +29,7 @@ def preferred(home: Workspace, model: str) -> float:
     liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, Limit(loaded.context), None)
     with torch.no_grad():
         batch = answers.collate([one.rows for one in liked.encoded], [(0.0, 0.0)] * len(liked.encoded), packed=True)
-        table = answers.log_likelihoods(loaded.model, batch, fused=True) / batch.lengths
+        table = answers.log_likelihoods(loaded.model, batch, MATRIX) / batch.lengths
     return float((table[:, 0] - table[:, 1]).mean())
 
 
@@ -133,18 +135,21 @@ def test_a_dataset_without_what_the_objective_learns_is_refused_before_a_job_is_
     assert len(list(home.jobs.iterdir())) == before
 
 
-def test_ratings_come_first_then_both_sides_of_preferences(home: Workspace) -> None:
+def test_ratings_come_first_then_both_sides_of_preferences_each_by_its_share(home: Workspace) -> None:
     chat = load(str(home.path.parent / "tiny"), home).chat
     found = {
         (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, Limit(512), count)
         for data, count in (("rated-only", None), ("rated-only", 20), ("rated", None), ("rated", 33), ("liked", 3))
     }
-    assert [len(rows.encoded) for rows in found.values()] == [30, 20, 50, 36, 6]
+    assert [len(rows.encoded) for rows in found.values()] == [30, 20, 50, 25 + 2 * 8, 6]
     both = found["rated", 33]
     stored = artifacts.resolve(home, "datasets", "rated")
-    pairs_ = [one.id for one in datasets.preferences(stored, 3)]
-    assert both.names == (*(one.id for one in datasets.ratings(stored)), *(name for name in pairs_ for _ in range(2)))
-    assert [one.good for one in both.encoded] == [True, False] * 18
+    rated = [one.id for one in datasets.ratings(stored, 25)]
+    pairs_ = [one.id for one in datasets.preferences(stored, 8)]
+    assert both.names == (*rated, *(name for name in pairs_ for _ in range(2)))
+    assert [one.good for one in both.encoded] == [True, False] * 12 + [True] + [True, False] * 8
     texts = [chat.decode([i for i, w in zip(one.row.ids, one.row.weights, strict=True) if w]) for one in both.encoded]
     assert all(("good" in text) == one.good for text, one in zip(texts, both.encoded, strict=True))
     assert all(one.unrelated for one in both.encoded)
+    smaller = [set(ratings.read(stored, chat, Limit(512), count).names) for count in range(1, 41)]
+    assert all(one < other for one, other in itertools.pairwise(smaller))  # a learning curve's subsets nest

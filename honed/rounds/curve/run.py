@@ -17,7 +17,10 @@ from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
-from honed.train.run import ranks_of
+from honed.train.run import check_name, ranks_of
+
+_NAMED = 48
+"""Letters of a dataset's name in the names of the models: their sizes come behind."""
 
 
 def run(
@@ -57,13 +60,15 @@ def resolved(
         raise DataError(f"{dataset.ref} has no held-out rows, so nothing can be measured", hint)
     count, unit = plan.examples(dataset, training.objective)
     fitting, said = sizes.within(wanted, count, unit)
+    name = training.name or f"{dataset.manifest.name[:_NAMED]}-curve"
+    check_name(workspace, f"{name}-{fitting[-1]}")
     own = training.model_dump(mode="json", exclude={"data", "base", "name", "rows"}, exclude_defaults=True)
     if training.ranks == 0:  # one per GPU, of this machine now
         own["ranks"] = ranks_of(0, training.on)
     config = CurveConfig(
         data=dataset.ref,
         base=pinned(workspace, training.base),
-        name=training.name or f"{dataset.manifest.name}-curve",
+        name=name,
         sizes=fitting,
         train=own,
         evaluate={"rows": min(plan.HELD_OUT, int(dataset.manifest.facts["heldout"])), **evaluation},

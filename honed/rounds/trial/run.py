@@ -18,6 +18,7 @@ from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
+from honed.train.run import check_name
 
 _RANDOM = "-random"
 
@@ -63,7 +64,10 @@ def resolved(
         evaluate={"rows": min(HELD_OUT, len(held[0])), **evaluation},
     )
     check_installed(training.weights)
-    plan.training(config, data.ref, {})
+    for side in (data.ref, other.ref):
+        made = plan.training(config, side, {}).name
+        assert made is not None, "a trial names its models"
+        check_name(workspace, made)
     plan.evaluation(config, config.base)
     return config
 

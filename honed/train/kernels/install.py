@@ -9,7 +9,7 @@ through the model computes every candidate both ways on its own input.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
                 input_ids=ids,
                 position_ids=torch.arange(_PROBE, device=model.device)[None],
                 use_cache=False,
-                segments=Segments((_PROBE,)),
+                segments=Segments((_PROBE,), asked={}),
             )
     finally:
         for handle in handles:
@@ -134,6 +134,12 @@ def _compare(
     output: Any,
 ) -> None:
     kind, forward = candidate
+    if kind == "rotary":  # a window or a cap hardly shows in so few tokens: ours passes on what the model's own passed
+        segments = kwargs.get("segments")
+        asked = segments.asked.get(module) if isinstance(segments, Segments) and segments.asked else None
+        if asked is None or not asked.keys() <= {"sliding_window", "softcap"}:
+            return
+        forward = partial(forward, asked=asked)
     theirs: Tensor = output[0] if isinstance(output, tuple) else output
     try:
         ours = forward(module, *args, **kwargs)
@@ -180,6 +186,8 @@ def _attention(
     position_embeddings: tuple[Tensor, Tensor] | None = None,
     attention_mask: Tensor | None = None,
     past_key_values: Any = None,
+    *,
+    asked: Mapping[str, Any],
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     if past_key_values is not None or position_embeddings is None:
@@ -203,6 +211,7 @@ def _attention(
         attention_mask,
         dropout=module.attention_dropout if module.training else 0.0,
         scaling=module.scaling,
+        **asked,
         **kwargs,
     )
     (result,) = linears(out.reshape(*shape, -1).contiguous(), (module.o_proj,))

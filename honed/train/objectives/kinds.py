@@ -39,11 +39,13 @@ class PreferenceConfig(Config):
 class Kind:
     """An objective: the part of a dataset that it learns from, and the settings that it reads, with their defaults.
 
-    ``answers`` are the ratings, and both sides of the preferences.
+    ``answers`` are the ratings, and both sides of the preferences. ``refers`` says that examples need the base model's
+    log-likelihoods.
     """
 
     learns: Literal["rows", "preferences", "answers"]
     defaults: Mapping[str, Setting] = field(default_factory=dict)
+    refers: bool = False
 
     def settings(self, given: PreferenceConfig) -> dict[str, Setting]:
         """Return what the objective goes by: what was given, and the defaults of the rest."""
@@ -56,8 +58,8 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "sft": Kind("rows"),
-    "dpo": Kind("preferences", {"beta": 0.1, "dpo_loss": "sigmoid"}),
-    "kto": Kind("answers", {"beta": 0.1, "desirable": 1.0, "undesirable": 1.0}),
+    "dpo": Kind("preferences", {"beta": 0.1, "dpo_loss": "sigmoid"}, refers=True),
+    "kto": Kind("answers", {"beta": 0.1, "desirable": 1.0, "undesirable": 1.0}, refers=True),
     "orpo": Kind("preferences", {"beta": 0.1}),
     "simpo": Kind("preferences", {"beta": 2.0, "gamma": 1.0}),
 }

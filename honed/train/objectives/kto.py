@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from honed.train import answers
 from honed.train.answers import AnswerPack
+from honed.train.head import Head
 from honed.train.objectives.preference import Judged
 from honed.train.ratings import Rated
 
@@ -55,13 +56,13 @@ class Kto:
     """Rated answers in; what each lacks of its full value out.
 
     ``beta`` scales gains: the larger, the sooner a gain has its full value. ``desirable`` and ``undesirable`` weigh
-    good and bad answers; ``fused``, ``packed`` and ``share`` are as in ``PairObjective``.
+    good and bad answers; ``head``, ``packed`` and ``share`` are as in ``PairObjective``.
     """
 
     beta: float
     desirable: float
     undesirable: float
-    fused: bool
+    head: Head
     packed: bool
     share: bool = True
 
@@ -104,7 +105,7 @@ class Kto:
         return self.judged(model, batch).sums()
 
     def _gained(self, model: PreTrainedModel, batch: AnswerPack) -> Tensor:
-        return answers.log_likelihoods(model, batch, fused=self.fused) - batch.reference
+        return answers.log_likelihoods(model, batch, self.head) - batch.reference
 
 
 def _mean(total: Tensor, count: int) -> float:

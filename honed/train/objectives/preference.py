@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from honed.train import answers
 from honed.train.answers import AnswerPack
+from honed.train.head import Head
 from honed.train.pairs import Pair
 
 _TIE = 1e-4
@@ -51,11 +52,11 @@ class PairLoss(Protocol):
 class PairObjective:
     """Pairs in; the sums of ``loss`` over them out.
 
-    ``packed`` says that the rows of a pass may share a pack, ``fused`` and ``share`` what they say in ``Sft``.
+    ``packed`` says that the rows of a pass may share a pack, ``head`` and ``share`` what they say in ``Sft``.
     """
 
     loss: PairLoss
-    fused: bool
+    head: Head
     packed: bool
     share: bool = True
 
@@ -72,7 +73,7 @@ class PairObjective:
 
     def judged(self, model: PreTrainedModel, batch: AnswerPack) -> Judged:
         """Return what the loss says of each pair."""
-        policy = answers.log_likelihoods(model, batch, fused=self.fused)
+        policy = answers.log_likelihoods(model, batch, self.head)
         return self.loss(policy, batch.reference, batch.lengths)
 
     def sums(self, model: PreTrainedModel, batch: AnswerPack) -> dict[str, Tensor]:

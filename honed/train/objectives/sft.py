@@ -14,17 +14,18 @@ from transformers import PreTrainedModel
 from honed.models.chat import Encoded
 from honed.train import batches, likelihood
 from honed.train.batches import Pack
+from honed.train.head import Head
 
 
 @dataclass(frozen=True)
 class Sft:
     """Rows in; their summed negative log-likelihood out.
 
-    ``fused`` says that the head is a plain matrix on the decoder's last hidden states (``likelihood.head_is_plain``),
-    ``share`` that prefixes which rows of a pass have in common are computed once.
+    ``head`` is how the model makes logits; ``share`` says that prefixes that rows of a pass have in common are
+    computed once.
     """
 
-    fused: bool
+    head: Head
     share: bool = True
 
     def collate(self, rows: Sequence[Encoded]) -> Pack:
@@ -37,7 +38,7 @@ class Sft:
 
     def loss(self, model: PreTrainedModel, pack: Pack) -> Tensor:
         """Return the weighted sum of negative log-likelihoods in nats, a scalar."""
-        return likelihood.nll(model, pack, fused=self.fused)
+        return likelihood.nll(model, pack, self.head)
 
     def sums(self, model: PreTrainedModel, batch: Pack) -> dict[str, Tensor]:
         """Return the loss."""

@@ -10,8 +10,10 @@ from honed.models.chat import ChatFormat, Encoded
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.train import pairs, ratings
+from honed.train.head import Head
 from honed.train.loop import Objective
 from honed.train.objectives.dpo import Dpo
+from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.kto import Kto
 from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.preference import PairLoss, PairObjective
@@ -24,15 +26,13 @@ from honed.train.rows import Limit, Rows, encode, encode_row
 class Entry:
     """An objective before its model is known.
 
-    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, fused, packed, shared)`` the objective,
-    from the settings that ``kinds`` names. ``reference`` says that examples need the base model's log-likelihoods.
-    ``encode(record, chat, limit)`` returns the example of one row or preference, where these can be streamed: not where
-    the base model must have seen all of them first.
+    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, head, packed, shared)`` the objective,
+    from the settings that ``kinds`` names. ``encode(record, chat, limit)`` returns the example of one row or
+    preference, where these can be streamed: not where the base model must have seen all of them first.
     """
 
     read: Callable[[Artifact, ChatFormat, Limit, int | None], Rows[Any]]
-    make: Callable[[Mapping[str, Any], bool, bool, bool], Objective[Any, Any]]
-    reference: bool = False
+    make: Callable[[Mapping[str, Any], Head, bool, bool], Objective[Any, Any]]
     encode: Callable[[Any, ChatFormat, Limit], Any] | None = None
 
 
@@ -40,19 +40,18 @@ def _rows(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) 
     return encode(datasets.rows(dataset, "train", count), chat, limit)
 
 
-def _of_pairs(loss: Callable[..., PairLoss], *, reference: bool = False) -> Entry:
-    encode = None if reference else pairs.encode
-    return Entry(pairs.read, lambda settings, *how: PairObjective(loss(**settings), *how), reference, encode)
+def _of_pairs(kind: str, loss: Callable[..., PairLoss]) -> Entry:
+    encode = None if KINDS[kind].refers else pairs.encode
+    return Entry(pairs.read, lambda settings, *how: PairObjective(loss(**settings), *how), encode)
 
 
 OBJECTIVES: Mapping[str, Entry] = {
-    "sft": Entry(_rows, lambda _settings, fused, _packed, shared: Sft(fused, shared), encode=encode_row),
-    "dpo": _of_pairs(Dpo, reference=True),
+    "sft": Entry(_rows, lambda _settings, head, _packed, shared: Sft(head, shared), encode=encode_row),
+    "dpo": _of_pairs("dpo", Dpo),
     "kto": Entry(
         ratings.read,
-        lambda settings, fused, packed, share: Kto(**settings, fused=fused, packed=packed, share=share),
-        reference=True,
+        lambda settings, head, packed, share: Kto(**settings, head=head, packed=packed, share=share),
     ),
-    "orpo": _of_pairs(Orpo),
-    "simpo": _of_pairs(Simpo),
+    "orpo": _of_pairs("orpo", Orpo),
+    "simpo": _of_pairs("simpo", Simpo),
 }

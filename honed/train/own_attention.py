@@ -1,0 +1,80 @@
+"""Whether our attention gives what a model's own does, found out by computing both: else the model keeps its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from honed.train.attention import UNKNOWN, Manner, Segments
+
+OWN = "eager"
+"""The name of a model's own attention, in plain torch, as transformers defines it."""
+
+_PROBE = 16
+"""Tokens of the pass that is computed both ways."""
+
+_APART = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+"""How far a hidden state may be off, relative to its length: more than by rounding, less than by other scores."""
+
+_FEW = 0.2
+"""The part of the tokens that may be off: those that rounding sends to another expert."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """``ours`` says whether our attention stands for the model's; ``windows`` whether layers tell it theirs."""
+
+    ours: bool
+    windows: bool
+
+
+def compare(model: PreTrainedModel) -> Found:
+    """Compute a few tokens both ways. The model has a path of ours set, and keeps it.
+
+    Windows longer than the few tokens show in what layers pass.
+    """
+    path = model.config._attn_implementation
+    asked: dict[nn.Module, dict[str, Any]] = {}
+    try:
+        ours = _hidden(model, asked)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # one that looks into the mask, say
+        return Found(ours=False, windows=False)
+    model.set_attn_implementation(OWN)
+    theirs = _hidden(model, None)
+    model.set_attn_implementation(path)
+    moved = (ours - theirs).norm(dim=1) > _APART[model.dtype] * theirs.norm(dim=1)
+    passed = {name for layer in asked.values() for name in layer}
+    same = not passed & set(UNKNOWN) and float(moved.float().mean()) <= _FEW
+    return Found(same, "sliding_window" in passed)
+
+
+def manner(model: PreTrainedModel, longest: int) -> Manner:
+    """Return what the layers that do most besides a softmax do, in a pass whose longest row has so many tokens."""
+    asked: dict[nn.Module, dict[str, Any]] = {}
+    _hidden(model, asked)
+    found: dict[str, Any] = {}
+    for layer in asked.values():
+        found |= layer
+    window = found.get("sliding_window")
+    return Manner(window if window and window < longest else None, found.get("softcap"), found.get("s_aux"))
+
+
+def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None) -> Tensor:
+    ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
+    places = torch.arange(_PROBE, device=model.device)[None]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            segments = Segments((_PROBE,), asked=asked)
+            out = model.base_model(input_ids=ids, position_ids=places, use_cache=False, segments=segments)
+    finally:
+        model.train(training)
+    hidden: Tensor = out.last_hidden_state[0].float()
+    return hidden

@@ -1,0 +1,92 @@
+"""On a CUDA card (``HONED_TESTS_GPU=1 python -m pytest tests/numerics/test_cuda.py``): its paths are exact too."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import torch
+
+from honed.jobs import launch
+from honed.store.workspace import Workspace
+from honed.train import attention, attention_cuda
+from honed.train.attention import Manner, Segments
+from tests.train.conftest import home  # noqa: F401 - the workspace of small datasets
+from tests.train.jobs import start
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("HONED_TESTS_GPU") != "1" or not torch.cuda.is_available(),
+    reason="HONED_TESTS_GPU=1 and a CUDA card: not asked for, or not here",
+)
+
+FORESTS = [
+    Segments((40,)),
+    Segments((30, 10, 20), (-1, 0, 0)),
+    Segments((100, 28)),
+    Segments((129,)),
+    Segments((300, 200, 500), (-1, 0, 0)),
+    Segments((4096, 1024, 2048, 1024), (-1, 0, 0, 0)),
+]
+
+
+def drawn(heads: tuple[int, int], segments: Segments, dtype: torch.dtype) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    counts = (heads[0], heads[1], heads[1])
+    return [torch.randn(1, count, sum(segments.lengths), 64, dtype=dtype, device="cuda") for count in counts]
+
+
+@pytest.mark.parametrize("segments", FORESTS, ids=lambda one: str(one.lengths))
+@pytest.mark.parametrize("heads", [(4, 4), (9, 3), (8, 2), (8, 1)], ids=str)
+def test_flex_attention_and_its_gradients_are_those_of_plain_torch(heads: tuple[int, int], segments: Segments) -> None:
+    for dtype, within in ((torch.bfloat16, 2e-2), (torch.float32, 1e-2)):
+        assert attention.agrees(attention_cuda.by_flex, *drawn(heads, segments, dtype), segments, within)
+    with torch.no_grad():
+        q, k, v = drawn(heads, segments, torch.bfloat16)
+        found, expected = (path(q, k, v, segments, 0.125) for path in (attention_cuda.by_flex, attention.by_parts))
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("manner", [Manner(window=50), Manner(cap=5.0), Manner(window=7, cap=2.0)], ids=str)
+def test_flex_attention_in_any_manner_is_that_of_plain_torch(manner: Manner) -> None:
+    for segments in FORESTS[:5]:
+        q, k, v = drawn((8, 2), segments, torch.float32)
+        found, expected = (
+            path(q, k, v, segments, 0.125, manner) for path in (attention_cuda.by_flex, attention.by_parts)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("lengths", [(40,), (100, 28), (1, 700, 299)], ids=str)
+@pytest.mark.parametrize("heads", [(4, 4), (9, 3), (8, 2)], ids=str)
+def test_flash_attention_over_rows_of_varying_length_is_that_of_plain_torch(
+    heads: tuple[int, int], lengths: tuple[int, ...]
+) -> None:
+    segments = Segments(lengths)
+    assert attention.agrees(attention_cuda.by_varlen, *drawn(heads, segments, torch.bfloat16), segments, 2e-2)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"weights": "full"},
+        {"weights": "lora"},
+        {"weights": "full", "activation_checkpointing": True},
+        {"weights": "full", "shard": "fsdp"},
+        {"weights": "lora", "objective": "dpo", "data": "liked"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_training_on_the_card_ends_with_the_loss_of_one_on_the_cpu(
+    home: Workspace,  # noqa: F811
+    how: dict[str, Any],
+    precision: str,
+) -> None:
+    losses = []
+    for device in ("cuda", "cpu"):
+        asked = {**how, "device": device, "precision": precision, "epochs": 1, "name": f"on-{device}"}
+        result = launch.wait(start(home, **asked))
+        assert result["ran"]["device"] == device
+        losses.append(result["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=5e-3 if precision == "fp32" else 5e-2)
