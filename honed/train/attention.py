@@ -159,6 +159,11 @@ def _with_gradients(path: Path, start: Sequence[Tensor], segments: Segments) -> 
         return [out.detach(), *torch.autograd.grad(out, (q, k, v), start[0].flip(2))]
 
 
+def short(name: str) -> str:
+    """Return a path's name as people are told it."""
+    return name.removeprefix("honed_")
+
+
 def known() -> set[str]:
     """Return the names of the paths that a model can be set to in this process."""
     from transformers import AttentionInterface

@@ -141,7 +141,7 @@ def fastest(
             if not all(
                 attention.agrees(path, *_drawn(heads, some, width, dtype), some, _APART) for some in (short, few)
             ):
-                without.append(f"{_short(name)} disagrees with plain torch here")
+                without.append(f"{attention.short(name)} disagrees with plain torch here")
                 continue
             times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5, manner)
         except (
@@ -153,18 +153,14 @@ def fastest(
             KeyError,
         ) as error:  # not on this card
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            without.append(f"{_short(name)} doesn't run here ({first[:_WORDS]})")
+            without.append(f"{attention.short(name)} doesn't run here ({first[:_WORDS]})")
     _give_back()
     if not times:
         return PARTS, "; ".join(["attention by parts, in plain torch, slowly", *without])
     best = min(times, key=times.__getitem__)
-    said = ", ".join(f"{_short(name)} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
+    said = ", ".join(f"{attention.short(name)} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
     attention.register({name: paths[name] for name in times})
-    return best, "; ".join([f"attention by {_short(best)}: measured a layer: {said}", *without])
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("honed_")
+    return best, "; ".join([f"attention by {attention.short(best)}: measured a layer: {said}", *without])
 
 
 def _give_back() -> None:

@@ -16,7 +16,7 @@ from honed.models import load as models
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
-from honed.train import adapters, neftune
+from honed.train import adapters, attention, neftune
 from honed.train.config import TrainConfig
 from honed.train.layout import Layout
 from honed.train.lora import LoraLinear
@@ -111,7 +111,7 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "trainable_parameters": trainable,
         "device": settings.device,
         "precision": settings.precision,
-        "attention": layout.attention.removeprefix("honed_"),
+        "attention": attention.short(layout.attention),
         "packing": layout.packed,
         "sharing": layout.shared,
         "stream": isinstance(train, Stream),

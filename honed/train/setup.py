@@ -202,19 +202,15 @@ def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
         if here.first:
             remember(run.job, attention=now)
     elif first != now and all(here.exchange(first in attention.known())):
-        path, reasons = first, (*reasons, f"attention by {_short(first)}, as in the first attempt")
+        path, reasons = first, (*reasons, f"attention by {attention.short(first)}, as in the first attempt")
     elif first != now:
         run.job.log.note(
-            f"attention by {_short(now)}: that of the first attempt, {_short(first)}, isn't to be had here; "
-            "the weights will equal those of an uninterrupted run up to rounding, not to the bit"
+            f"attention by {attention.short(now)}: that of the first attempt, {attention.short(first)}, isn't to be "
+            "had here; the weights will equal those of an uninterrupted run up to rounding, not to the bit"
         )
     if path != layout.attention:
         run.base.model.set_attn_implementation(path)
     return replace(layout, attention=path, reasons=reasons)
-
-
-def _short(path: str) -> str:
-    return path.removeprefix("honed_")
 
 
 def _referred(

@@ -16,30 +16,38 @@ from tests.numerics.rows import packed_model, uneven
 
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
+@pytest.mark.parametrize("cap", [None, 0.8])
 def test_gradients_of_token_logps_are_exact_for_any_upstream(
-    chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
+    cap: float | None, chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 13)
     torch.manual_seed(0)
     hidden = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     head = torch.randn(13, 5, dtype=torch.float64, requires_grad=not frozen)
     targets = torch.randint(13, (7,))
-    assert torch.autograd.gradcheck(lambda h, w: token_loss.token_logps(h, w, targets), (hidden, head))
+    assert torch.autograd.gradcheck(lambda h, w: token_loss.token_logps(h, w, targets, cap), (hidden, head))
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_gradients_of_token_logps_equal_those_of_log_softmax(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cap", [None, 0.8])
+def test_values_and_gradients_equal_those_of_log_softmax_within_a_cap_too(
+    cap: float | None, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(token_loss, "CHUNK_BYTES", 3 * 4 * 50)
     torch.manual_seed(0)
     hidden, head = torch.randn(11, 8, requires_grad=True), torch.randn(50, 8, requires_grad=not frozen)
     targets, upstream = torch.randint(50, (11,)), torch.randn(11)
-    logps = token_loss.token_logps(hidden, head, targets)
-    plain = (hidden @ head.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    logps = token_loss.token_logps(hidden, head, targets, cap)
+    logits = hidden @ head.T
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    plain = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(logps, plain)
     inputs = [hidden] if frozen else [hidden, head]
-    ours = torch.autograd.grad((logps * upstream).sum(), inputs)
-    for one, other in zip(ours, torch.autograd.grad((plain * upstream).sum(), inputs), strict=True):
-        torch.testing.assert_close(one, other)
+    expected = torch.autograd.grad((plain * upstream).sum(), inputs, retain_graph=True)
+    summed = -token_loss.weighted_nll(hidden, head, targets, upstream, cap=cap)
+    for ours in (torch.autograd.grad((logps * upstream).sum(), inputs), torch.autograd.grad(summed, inputs)):
+        for one, other in zip(ours, expected, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 class _Largest(TorchDispatchMode):
@@ -63,25 +71,6 @@ def test_all_logits_never_exist_at_once(frozen: bool, monkeypatch: pytest.Monkey
     with _Largest() as largest:
         token_loss.token_logps(hidden, head, torch.randint(vocabulary, (places,))).square().sum().backward()
     assert largest.numel <= 10 * vocabulary
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-@pytest.mark.parametrize("chunk", [2, 1000])
-def test_logits_within_a_cap_have_the_likelihoods_and_gradients_of_the_formula(
-    chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 13)
-    torch.manual_seed(0)
-    hidden = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
-    head = torch.randn(13, 5, dtype=torch.float64, requires_grad=not frozen)
-    targets, weights = torch.randint(13, (7,)), torch.rand(7, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda h, w: token_loss.token_logps(h, w, targets, 0.8), (hidden, head))
-    expected = (0.8 * torch.tanh(hidden @ head.T / 0.8)).log_softmax(-1).gather(1, targets[:, None])[:, 0]
-    torch.testing.assert_close(token_loss.token_logps(hidden, head, targets, 0.8), expected)
-    inputs = [hidden] if frozen else [hidden, head]
-    ours = torch.autograd.grad(token_loss.weighted_nll(hidden, head, targets, weights, cap=0.8), inputs)
-    for one, other in zip(ours, torch.autograd.grad(-(expected * weights).sum(), inputs), strict=True):
-        torch.testing.assert_close(one, other)
 
 
 def test_only_the_answers_tokens_count() -> None:
