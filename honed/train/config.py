@@ -46,7 +46,14 @@ class TrainConfig(Config):
     lora: LoraConfig = Field(LoraConfig(), description="how adapters are made, where adapters are trained")
     epochs: float | None = Field(None, gt=0, description="passes over the training rows; a fraction is allowed")
     learning_rate: float | None = Field(None, gt=0, description="peak learning rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="learning rate after the warm-up")
+    schedule: Literal["cosine", "linear", "constant"] | None = Field(
+        None, description="learning rate after the warm-up; default: constant with average, else cosine"
+    )
+    average: bool | None = Field(
+        None,
+        description="make the model of the mean of the run's weights, late steps weighing most, and measure that; "
+        "default: where adapters learn rows (sft), unless a schedule is set",
+    )
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay, on matrices only")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm at most")

@@ -47,12 +47,14 @@ class Pace:
         return self.each * len(passes) + self.token * sum(passes)
 
 
-def trained(count: int, *, wide: bool) -> tuple[int, int]:
+def trained(count: int, *, wide: bool, average: bool = False) -> tuple[int, int]:
     """Return bytes of gradients, and of the optimizer's state, for ``count`` trained weights.
 
     AdamW keeps two fp32 moments; 16-bit weights (``wide`` is False) have an fp32 master and an fp32 gradient beside.
+    With ``average`` there is their mean in fp32.
     """
-    return (4 * count, 8 * count) if wide else (6 * count, 12 * count)
+    mean = 4 * count if average else 0
+    return (4 * count, 8 * count + mean) if wide else (6 * count, 12 * count + mean)
 
 
 def pace(seconds: Sequence[float], tokens: Sequence[int]) -> Pace:

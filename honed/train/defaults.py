@@ -12,6 +12,9 @@ from honed.train.config import TrainConfig
 BYTES_PER_WEIGHT = 16
 """Full training: weight, gradient and two AdamW moments in fp32 (or bf16 weight and gradient plus fp32 master)."""
 
+BYTES_OF_MEAN = 4
+"""Besides, where the mean of the weights is kept."""
+
 RATE_SHARE = {"sft": 1.0, "dpo": 0.1, "kto": 0.2, "orpo": 0.8, "simpo": 0.05}
 """Learning rate of an objective beside that of supervised fine-tuning; all but ORPO move one that can already do its
 task. DPO: Lambert et al. 2024, "Tulu 3", take 5e-7 for it and 5e-6 for supervised fine-tuning of the same 8B model.
@@ -45,6 +48,7 @@ class Settings:
     epochs: float
     learning_rate: float
     schedule: str
+    average: bool
     warmup: float
     weight_decay: float
     clip_norm: float
@@ -66,13 +70,15 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     rate, why_rate = _learning_rate(config, facts, weights)
     epochs, why_epochs = _epochs(config, facts)
     batch, why_batch = _batch_tokens(config, facts)
+    average = averages(config, weights)
     pack = config.pack_tokens or _pack_tokens(batch, facts)
     steps = max(1, round(epochs * max(1, round(facts.tokens / batch))))
     return Settings(
         weights=weights,
         epochs=epochs,
         learning_rate=rate,
-        schedule=config.schedule,
+        schedule=config.schedule or ("constant" if average else "cosine"),
+        average=average,
         warmup=config.warmup,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
@@ -90,6 +96,7 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
             for reason in (
                 why_weights,
                 why_rate,
+                _why_average(config, average=average),
                 why_epochs,
                 why_batch,
                 f"precision {facts.precision}: {facts.precision_reason}",
@@ -105,9 +112,10 @@ def choose_weights(config: TrainConfig, parameters: int, memory: int, shares: in
         return config.weights, ""
     if config.lora.named:
         return "lora", "weights lora: something is set of lora"
-    need = BYTES_PER_WEIGHT * parameters / shares
+    each = BYTES_PER_WEIGHT + BYTES_OF_MEAN * averages(config, "full")
+    need = each * parameters / shares
     among = f" on each of {shares} ranks" if shares > 1 else ""
-    size = f"{parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} (16 bytes each)"
+    size = f"{parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} ({each} bytes each)"
     if need < 0.5 * memory:
         return "full", f"weights full: {size}, {memory / 1e9:.1f} GB are free"
     return "lora", f"weights lora: {size} to train in full, and only {memory / 1e9:.1f} GB are free"
@@ -124,6 +132,21 @@ def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[flo
     rate = (full if weights == "full" else 10 * full) * RATE_SHARE[config.objective]
     by = "" if config.objective == "sft" else f" by {config.objective}"
     return rate, f"learning_rate {rate:g}: usual for {weights} training{by} of {facts.parameters / 1e6:.0f}M weights"
+
+
+def averages(config: TrainConfig, weights: str) -> bool:
+    """Whether the mean of the weights is kept: of adapters it costs next to nothing, of all weights 4 bytes each."""
+    if config.average is not None:
+        return config.average
+    return config.schedule is None and config.objective == "sft" and weights != "full"
+
+
+def _why_average(config: TrainConfig, *, average: bool) -> str:
+    if config.average is not None or not average:
+        return ""
+    return (
+        "average: the model is the mean of the run's weights, at a constant rate; set a schedule for the last weights"
+    )
 
 
 def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:

@@ -12,8 +12,8 @@ from honed.jobs.job import Job
 CHECKPOINTS = "checkpoints"
 """What a resume goes on from, and the best weights of a run that keeps them."""
 
-_OF_A_CHECKPOINT, _OF_THE_BEST = 12, 4
-"""Bytes for every trained weight: itself and two moments in fp32; itself."""
+_OF_A_CHECKPOINT, _OF_THE_BEST, _OF_THE_MEAN = 12, 4, 4
+"""Bytes for every trained weight: itself and two moments in fp32; itself; its mean, in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ class Disk:
         return self.model + self.checkpoints
 
 
-def disk(path: Path, *, model: int, trained: int, keep: int, best: bool) -> Disk:
+def disk(path: Path, *, model: int, trained: int, keep: int, best: bool, average: bool) -> Disk:
     """Return what a run needs whose model has ``model`` bytes and ``trained`` weights that learn.
 
-    ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights.
+    ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights;
+    ``average``: the mean is in each.
     """
-    each = trained * (_OF_A_CHECKPOINT * (keep + 1) + (_OF_THE_BEST if best else 0))
+    of_one = _OF_A_CHECKPOINT + (_OF_THE_MEAN if average else 0)
+    each = trained * (of_one * (keep + 1) + (_OF_THE_BEST if best else 0))
     return Disk(model, each, shutil.disk_usage(path).free)
 
 

@@ -15,7 +15,7 @@ from honed.train import cost
 from honed.train.adapters import chosen, linear_layers
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
-from honed.train.defaults import choose_weights
+from honed.train.defaults import averages, choose_weights
 
 _NF4_BITS = 4.13
 """Bits of a quantised weight, its share of the scales included (``quantise.Nf4Linear``)."""
@@ -90,7 +90,9 @@ def kept(trainable: int, config: TrainConfig, weights: str, device: str, precisi
     if _offloads(config, device):
         return 0, 0
     sharded = config.shard == "fsdp"  # its shares are the fp32 masters, whatever it computes in
-    gradients, optimizer = cost.trained(trainable, wide=precision == "fp32" or sharded)
+    gradients, optimizer = cost.trained(
+        trainable, wide=precision == "fp32" or sharded, average=averages(config, weights)
+    )
     if summed_at_once(config, weights, device):
         gradients = 4 * trainable  # none is made in 16 bits first
     return gradients // shares(config), optimizer // shares(config)

@@ -109,12 +109,14 @@ class Training(Generic[E, B]):
     def run(self) -> float | None:
         """Train from the last checkpoint, or the start, to the end; return the held-out loss (None without rows).
 
-        It is that of the weights left in the model: the last ones, or with ``keep_best`` the best. Raises ``Stopped``
-        behind a checkpoint when asked to stop, ``HonedError`` naming the examples of a step whose loss isn't a number.
+        It is that of the weights left in the model: the last ones, with ``average`` their mean, or with ``keep_best``
+        the best of these. Raises ``Stopped`` behind a checkpoint when asked to stop, ``HonedError`` naming the examples
+        of a step whose loss isn't a number.
         """
         optimizer = Optimizer(
             [(name, p) for name, p in self.placed.model.named_parameters() if p.requires_grad],
             weight_decay=self.settings.weight_decay,
+            average=self.settings.average,
         )
         self._resume(optimizer)
         measured, heldout_loss = (0, self._evaluate()) if self.done == 0 else (None, None)
@@ -132,7 +134,10 @@ class Training(Generic[E, B]):
                 raise Stopped
         if measured != self.done:
             heldout_loss = self._measure(optimizer)
-        return self._take_best(optimizer) if self.best else heldout_loss
+        if self.best:
+            return self._take_best(optimizer)
+        optimizer.settle()
+        return heldout_loss
 
     def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
         start = time.perf_counter()
@@ -211,10 +216,11 @@ class Training(Generic[E, B]):
 
     def _measure(self, optimizer: Optimizer) -> float | None:
         """The held-out loss now; its weights are kept if it is the lowest so far, and that was asked for."""
-        loss = self._evaluate()
-        if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
-            checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
-            self.best = (self.done, loss)
+        with optimizer.averaged():
+            loss = self._evaluate()
+            if self.settings.keep_best and loss is not None and (self.best is None or loss < self.best[1]):
+                checkpoint.save_best(self._folder, self.done, optimizer, loss, self.placed.ranks)
+                self.best = (self.done, loss)
         return loss
 
     def _evaluate(self) -> float | None:

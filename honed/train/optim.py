@@ -7,13 +7,15 @@ under 1/256 of it would be rounded away, so bf16 weights get fp32 masters that t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from honed.train import heap
+from honed.train.average import Average
 from honed.train.kernels import room
 
 _WIDE = "honed_wide"
@@ -23,10 +25,13 @@ class Optimizer:
     """AdamW over named parameters, with fp32 masters where the parameters are not fp32 themselves.
 
     Of a parameter that is sharded over ranks (``placement.Sharded``) only this rank's rows are held and updated;
-    ``rows`` says which, by name: all of them (``slice(None)``) where it isn't.
+    ``rows`` says which, by name: all of them (``slice(None)``) where it isn't. With ``average`` the mean of the weights
+    is kept too: what is measured (``averaged``) and left in the end (``settle``).
     """
 
-    def __init__(self, named: Sequence[tuple[str, nn.Parameter]], *, weight_decay: float) -> None:
+    def __init__(
+        self, named: Sequence[tuple[str, nn.Parameter]], *, weight_decay: float, average: bool = False
+    ) -> None:
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.rows = {name: _rows(parameter) for name, parameter in named}
@@ -45,6 +50,8 @@ class Optimizer:
                 "exp_avg": heap.lasting(master).zero_(),
                 "exp_avg_sq": heap.lasting(master).zero_(),
             }
+        self._average = Average(self.masters) if average else None
+        self._steps = 0
 
     def accumulate(self) -> None:
         """Move the gradients of the last backward pass to the masters, in fp32; call it after every pass."""
@@ -69,9 +76,31 @@ class Optimizer:
             group["lr"] = learning_rate
         self._adamw.step()
         self._adamw.zero_grad()
+        self._steps += 1
+        if self._average:
+            self._average.take_in(self._steps)
+        self._hand_down()
+        return norm
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the model have the mean of its weights meanwhile, if it is kept: a held-out loss is that of the mean."""
+        self.settle()
+        try:
+            yield
+        finally:
+            self.settle()
+
+    def settle(self) -> None:
+        """Leave the mean of the weights in the model, if it is kept; a second call takes the weights back."""
+        if self._average:
+            self._average.swap()
+            self._hand_down()
+
+    def _hand_down(self) -> None:
+        """Let 16-bit weights be what their masters are."""
         for parameter, master in self._copied:
             parameter.data.copy_(master)
-        return norm
 
     @property
     def sharded(self) -> bool:
@@ -88,6 +117,8 @@ class Optimizer:
         for name, master in zip(self.names, self.masters, strict=True):
             for key, value in self._adamw.state[master].items():
                 tensors[f"{key}.{name}"] = value
+        if self._average:
+            tensors |= {f"mean.{name}": mean for name, mean in zip(self.names, self._average.means, strict=True)}
         return tensors
 
     @torch.no_grad()
@@ -95,8 +126,7 @@ class Optimizer:
         """Take back what ``weights`` gave; the moments stay."""
         for name, master in zip(self.names, self.masters, strict=True):
             master.copy_(tensors[f"master.{name}"])
-        for parameter, master in self._copied:
-            parameter.data.copy_(master)
+        self._hand_down()
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
@@ -107,6 +137,10 @@ class Optimizer:
                 continue
             for key, value in self._adamw.state[master].items():
                 value.copy_(tensors[f"{key}.{name}"])
+        self._steps = max(int(self._adamw.state[master]["step"]) for master in self.masters)  # some had no gradient
+        if self._average:
+            for name, mean in zip(self.names, self._average.means, strict=True):
+                mean.copy_(tensors[f"mean.{name}"])
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

@@ -148,7 +148,9 @@ def _of_host(run: Prepared, ready: Setup) -> list[str]:
     """What is to be said of the host's memory where the weights lie there and not on the GPU."""
     if not (run.config.cpu_offload and run.settings.device == "cuda"):
         return []
-    whole = _bytes(run.base.model.parameters()) + sum(cost.trained(ready.trainable, wide=True))
+    whole = _bytes(run.base.model.parameters()) + sum(
+        cost.trained(ready.trainable, wide=True, average=run.settings.average)
+    )
     each = whole // footprint.shares(run.config)
     return [f"cpu_offload: each rank holds {each / 1e9:.1f} GB of weights, gradients and moments in the host's memory"]
 
@@ -292,7 +294,7 @@ def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
 def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[], bool]) -> dict[str, float]:
     """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
-    optimizer = Optimizer(named, weight_decay=0.0)
+    optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
     spread = passes.spread(_PROBES - 1)
     chosen = [spread[0], *spread]
     times: list[float] = []

@@ -119,6 +119,7 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "head": "supervised positions, fused" if layout.head.fused else "supervised positions, the model's own",
         "learning_rate": settings.learning_rate,
         "schedule": settings.schedule,
+        "average": settings.average,
         "warmup": settings.warmup,
         "weight_decay": settings.weight_decay,
         "clip_norm": settings.clip_norm,

@@ -113,6 +113,7 @@ def _disk(run: Prepared, trainable: int) -> Disk:
         trained=trainable,
         keep=settings.keep_checkpoints,
         best=settings.keep_best,
+        average=settings.average,
     )
 
 

@@ -27,7 +27,7 @@ from tests.numerics.trained import CASES, RESUMED, STEPS, Case, placed, referenc
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kinds = ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted")
+    kinds = ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted", "average")
     kind = [part for part in kinds if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
@@ -42,6 +42,7 @@ ONES = {
     "one-dpo": Case(objective="dpo"),
     "one-orpo": Case(objective="orpo"),
     "one-weighted": Case(weighted=True),
+    "one-average": Case(average=True),
 }
 
 

@@ -67,6 +67,7 @@ class Case:
     neftune: bool = False
     qlora: bool = False
     resumes: str = ""
+    average: bool = False
 
 
 CASES = {
@@ -76,6 +77,7 @@ CASES = {
     "replicated-kto": Case(objective="kto"),
     "replicated-dpo": Case(objective="dpo"),
     "replicated-weighted": Case(weighted=True),
+    "replicated-average": Case(average=True),
     "replicated-recompute": Case(recompute=True),
     "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
     "replicated-resumes-one": Case(resumes="one"),
@@ -86,6 +88,7 @@ CASES = {
     "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
     "fsdp-kto": Case(shard="fsdp", objective="kto"),
     "fsdp-orpo": Case(shard="fsdp", objective="orpo"),
+    "fsdp-average": Case(shard="fsdp", average=True),
     "fsdp-offload": Case(shard="fsdp", offload=True),
     "fsdp-recompute": Case(shard="fsdp", recompute=True),
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
@@ -96,6 +99,7 @@ RESUMED = {
     "replicated-neftune": Case(neftune=True),
     "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
+    "fsdp-average": Case(shard="fsdp", average=True),
 }
 """What two ranks resume, to the bit."""
 
@@ -132,7 +136,7 @@ def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = 
     """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
     where = placed(case, here)
     usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2, "keep_best": True}
-    config = TrainConfig(base="", data="", **{**usual, **given})
+    config = TrainConfig(base="", data="", **{**usual, "average": case.average, **given})
     settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)

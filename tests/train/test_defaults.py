@@ -57,7 +57,8 @@ def test_what_is_set_stands_and_needs_no_reason() -> None:
     values = {"weights": "lora", "learning_rate": 3e-4, "epochs": 1.5, "batch_tokens": 512, "pack_tokens": 256}
     made = resolve(config(**values), FACTS)
     assert {key: getattr(made, key) for key in values} == values
-    assert made.reasons == ("precision fp32: measured",)
+    assert [reason.partition(":")[0] for reason in made.reasons] == ["average", "precision fp32"]
+    assert resolve(config(**values, average=True), FACTS).reasons == ("precision fp32: measured",)
 
 
 def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
@@ -73,3 +74,30 @@ def test_what_is_shared_by_ranks_needs_less_memory_on_each() -> None:
     shared = resolve(config, replace(whole, shares=4))
     assert shared.weights == "full"
     assert "4.0 GB on each of 4 ranks" in " ".join(shared.reasons)
+
+
+@pytest.mark.parametrize(
+    ("values", "schedule", "average"),
+    [
+        ({"weights": "lora"}, "constant", True),
+        ({"weights": "lora", "schedule": "cosine"}, "cosine", False),
+        ({"weights": "lora", "average": False}, "cosine", False),
+        ({"weights": "lora", "schedule": "linear", "average": True}, "linear", True),
+        ({"weights": "lora", "objective": "dpo"}, "cosine", False),
+        ({"weights": "full"}, "cosine", False),
+        ({"weights": "full", "average": True}, "constant", True),
+    ],
+)
+def test_adapters_that_learn_rows_are_averaged_at_a_constant_rate_unless_a_schedule_is_set(
+    values: dict[str, object], schedule: str, average: bool
+) -> None:
+    made = resolve(config(**values), FACTS)
+    assert (made.schedule, made.average) == (schedule, average)
+    said = any(reason.startswith("average:") for reason in made.reasons)
+    assert said is (average and "average" not in values)
+
+
+def test_the_mean_of_all_weights_counts_when_it_is_asked_whether_they_fit() -> None:
+    just = replace(FACTS, memory=2 * 17 * FACTS.parameters)
+    assert resolve(config(), just).weights == "full"
+    assert resolve(config(average=True), just).weights == "lora"

@@ -80,6 +80,7 @@ def test_the_result_says_what_ran(home: Workspace) -> None:
     asked = {"schedule": "linear", "warmup": 0.2, "weight_decay": 0.1, "clip_norm": 0.5, "seed": 3}
     result = finish(start(home, name="told", weights="lora", lora={"dropout": 0.25}, epochs=0.2, **asked))
     assert {key: result["ran"][key] for key in asked} == asked
+    assert result["ran"]["average"] is False  # a schedule is set
     assert result["ran"]["lora_dropout"] == 0.25 and result["ran"]["template"] == "the model's own"
     assert Path(result["path"]).is_dir() and Path(result["path"]).parent.name == "told"
 
@@ -106,7 +107,8 @@ def test_the_docs_and_the_command_list_every_setting_with_its_default(capsys: py
     settings = described(TrainConfig)
     table = [f"| `{key}` | {f'`{default}`' if default else ''} | {text} |" for key, default, text in settings]
     assert [line for line in docs.splitlines() if line in table] == table
-    assert ("schedule", "cosine", "learning rate after the warm-up; one of cosine, linear, constant") in settings
+    assert ("shard", "none") in {(key, default) for key, default, _ in settings}
+    assert any(key == "shard" and text.endswith("; one of none, fsdp") for key, _, text in settings)
     assert any(key == "stream" and text.endswith("one of auto, true, false") for key, _, text in settings)
     assert {"lora.rank", "preference.beta"} <= {key for key, _, _ in settings}
     assert all(text for _, _, text in settings)
@@ -171,8 +173,8 @@ def test_a_disk_that_may_become_full_is_told_of_and_one_without_room_for_the_mod
 ) -> None:
     job = jobs.create(home, "train", settings(home))
     monkeypatch.setattr(folder.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
-    found = folder.disk(job.path, model=1000, trained=100_000, keep=2, best=True)
-    assert found.most == 1000 + 100_000 * (12 * 3 + 4)
+    found = folder.disk(job.path, model=1000, trained=100_000, keep=2, best=True, average=True)
+    assert found.most == 1000 + 100_000 * (16 * 3 + 4)
     if ends == "refused":
         with pytest.raises(StoreError, match="the model will take"):
             folder.check(job, found)
