@@ -105,8 +105,9 @@ def position(path: Path) -> dict[str, Any]:
 
 def load(path: Path, optimizer: Optimizer) -> int:
     """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
-    optimizer.load_state(_read(path, optimizer.rows))
-    return int(facts(path)["step"])
+    done = int(facts(path)["step"])
+    optimizer.load_state(_read(path, optimizer.rows), done)
+    return done
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:

@@ -84,7 +84,7 @@ class TrainConfig(Config):
         1, gt=0, description="newest checkpoints kept while the job runs; one more until the newest has proved good"
     )
     keep_best: bool = Field(
-        False, description="make the model of the weights with the lowest held-out loss, not the last"
+        False, description="make the model of the weights with the lowest held-out loss, or means of them, not the last"
     )
 
     @model_validator(mode="before")

@@ -30,15 +30,19 @@ class Disk:
         return self.model + self.checkpoints
 
 
+def of_checkpoint(trained: int, *, average: bool) -> int:
+    """Return the bytes of a checkpoint of so many trained weights."""
+    return trained * (_OF_A_CHECKPOINT + (_OF_THE_MEAN if average else 0))
+
+
 def disk(path: Path, *, model: int, trained: int, keep: int, best: bool, average: bool) -> Disk:
     """Return what a run needs whose model has ``model`` bytes and ``trained`` weights that learn.
 
     ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights;
     ``average``: the mean is in each.
     """
-    of_one = _OF_A_CHECKPOINT + (_OF_THE_MEAN if average else 0)
-    each = trained * (of_one * (keep + 1) + (_OF_THE_BEST if best else 0))
-    return Disk(model, each, shutil.disk_usage(path).free)
+    checkpoints = (keep + 1) * of_checkpoint(trained, average=average) + (trained * _OF_THE_BEST if best else 0)
+    return Disk(model, checkpoints, shutil.disk_usage(path).free)
 
 
 def check(job: Job, found: Disk) -> None:
@@ -58,6 +62,6 @@ def check(job: Job, found: Disk) -> None:
 def tidy(job: Job) -> None:
     """Drop the checkpoints of a job that is done: the model is published, and a done job isn't resumed.
 
-    They are 12 bytes for every trained weight. What can't be dropped stays, and harms nobody.
+    They are 12 bytes for every trained weight, or 16. What can't be dropped stays, and harms nobody.
     """
     shutil.rmtree(job.path / CHECKPOINTS, ignore_errors=True)

@@ -232,7 +232,8 @@ class Training(Generic[E, B]):
                 f"Train anew with a lower learning_rate (now {self.settings.learning_rate:g}), or with precision fp32.",
             )
         if loss is not None:
-            self._proved()
+            if not self.settings.average:  # a mean may be finite where the weights, which are saved, aren't
+                self._proved()
             self.job.log.write(Metric(name="heldout_loss", value=loss, step=self.done))
         return loss
 
@@ -276,7 +277,7 @@ class Training(Generic[E, B]):
     def _save(self, optimizer: Optimizer) -> None:
         path = checkpoint.save(self._folder, self.done, optimizer, self.position, self.placed.ranks)
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
-        if self.proved == self.done:  # by a held-out loss, before they were saved
+        if self.proved == self.done:  # by their held-out loss, before they were saved
             self._proved()
 
     def _proved(self) -> None:

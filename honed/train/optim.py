@@ -129,15 +129,15 @@ class Optimizer:
         self._hand_down()
 
     @torch.no_grad()
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what ``state`` gave, weights included."""
+    def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Take back what ``state`` gave after so many steps, weights included."""
         self.load_weights(tensors)
         for name, master in zip(self.names, self.masters, strict=True):
             if f"step.{name}" not in tensors:  # it never had a gradient
                 continue
             for key, value in self._adamw.state[master].items():
                 value.copy_(tensors[f"{key}.{name}"])
-        self._steps = max(int(self._adamw.state[master]["step"]) for master in self.masters)  # some had no gradient
+        self._steps = steps
         if self._average:
             for name, mean in zip(self.names, self._average.means, strict=True):
                 mean.copy_(tensors[f"mean.{name}"])

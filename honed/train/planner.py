@@ -27,7 +27,7 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.store.workspace import writing
-from honed.train import cost, deal, footprint, heap, ranks, token_loss
+from honed.train import cost, deal, folder, footprint, heap, ranks, token_loss
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.footprint import DoesNotFitError
@@ -358,7 +358,8 @@ def _saving(run: Prepared, training: float, steps: int) -> float:
     trained = sum(p.numel() for p in run.base.model.parameters() if p.requires_grad)
     every = run.settings.checkpoint_every
     checkpoints = steps // every if every else training // CHECKPOINT_SECONDS
-    return float(seconds * (_bytes(run.base.model.parameters()) + checkpoints * 12 * trained) / len(block))
+    written = checkpoints * folder.of_checkpoint(trained, average=run.settings.average)
+    return float(seconds * (_bytes(run.base.model.parameters()) + written) / len(block))
 
 
 def _clocked(action: Callable[[], object]) -> float:

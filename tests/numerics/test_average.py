@@ -9,14 +9,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from honed.errors import HonedError
 from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
-from honed.train import checkpoint
+from honed.train import checkpoint, loop
 from honed.train.average import POWER, Average
+from honed.train.head import MATRIX
+from honed.train.heldout import HeldOut
+from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
+from honed.train.placement import Replicated
 from honed.train.ranks import ALONE
-from tests.numerics.test_resume import assert_same_to_the_bit
-from tests.numerics.trained import LONGER, Case, kill_at, train
+from tests.numerics.rows import uneven
+from tests.numerics.test_resume import assert_same_to_the_bit, blown_up_at
+from tests.numerics.trained import LONGER, Case, kill_at, placed, train
 
 
 def mean(weights: list[Tensor]) -> Tensor:
@@ -46,7 +52,8 @@ def test_half_of_the_mean_is_of_the_last_sixth_of_the_steps() -> None:
     for step in range(1, 601):
         weight.fill_(float(step > 500))
         average.take_in(step)
-    assert average.means[0].item() == pytest.approx(1 - (500 / 600) ** 4, abs=0.01) == pytest.approx(0.5, abs=0.03)
+    assert average.means[0].item() == pytest.approx(1 - (500 / 600) ** 4, abs=0.01)
+    assert average.means[0].item() == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -66,7 +73,7 @@ def test_the_model_has_the_mean_while_it_is_measured_and_its_own_weights_afterwa
         torch.testing.assert_close(
             parameter.double(), mean(masters), rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-6
         )
-        assert torch.equal(optimizer.weights()["master.w"].to(dtype), parameter)
+        assert torch.equal(optimizer.weights()["master.w"].to(dtype), parameter)  # in 16 bits they are two
         raise KeyError
     assert torch.equal(parameter, before) and torch.equal(optimizer.masters[0], masters[-1])
     optimizer.settle()
@@ -97,7 +104,16 @@ def test_steps_are_those_of_a_run_without_a_mean_and_the_mean_is_what_is_measure
     left = load_file(tmp_path / "mean" / "trained.safetensors")
     means = {name.removeprefix("mean."): tensor for name, tensor in states[1].items() if name.startswith("mean.")}
     assert means and all(torch.equal(left[name], tensor.to(case.dtype)) for name, tensor in means.items())
-    assert left["heldout_loss"] == _heldout(tmp_path / "mean")[-1]
+    assert left["heldout_loss"] == _heldout(tmp_path / "mean")[-1] == pytest.approx(_measured(left, case), abs=1e-6)
+
+
+def _measured(weights: dict[str, Tensor], case: Case) -> float:
+    """The held-out loss of a model that is given these weights."""
+    model = placed(case, ALONE).model
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(weights[name])
+    heldout = HeldOut(uneven(11, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    return heldout.loss(Replicated(model)) or 0.0
 
 
 @pytest.mark.parametrize("case", [Case(weights="lora"), Case(dtype=torch.bfloat16)])
@@ -110,6 +126,17 @@ def test_a_run_that_is_killed_and_resumed_leaves_the_mean_of_the_uninterrupted_o
     kill_at(4, case, tmp_path / "killed", ALONE, **given)
     train(case, tmp_path / "killed", ALONE, steps=LONGER, **given)
     assert_same_to_the_bit(tmp_path / "straight", tmp_path / "killed")
+
+
+def test_a_finite_loss_of_the_mean_does_not_prove_the_weights_that_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 3 ruins them; its mean is measured, and found finite, before step 4 computes anything with them."""
+    monkeypatch.setattr(loop, "learning_rate", blown_up_at(3, 1e30))
+    monkeypatch.setattr(HeldOut, "loss", lambda *_: 1.0)
+    with pytest.raises(HonedError, match="step 4 is not a number"):
+        train(Case(average=True), tmp_path, ALONE, steps=LONGER, checkpoint_every=1, eval_every=1)
+    assert [path.name for path in checkpoint.found(tmp_path / "checkpoints")] == ["step-00000002"]
 
 
 def test_of_means_the_best_is_kept(tmp_path: Path) -> None:

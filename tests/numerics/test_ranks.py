@@ -42,7 +42,7 @@ ONES = {
     "one-dpo": Case(objective="dpo"),
     "one-orpo": Case(objective="orpo"),
     "one-weighted": Case(weighted=True),
-    "one-average": Case(average=True),
+    "one-average": Case(average=True, best=False),
 }
 
 

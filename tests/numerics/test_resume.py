@@ -117,7 +117,7 @@ def test_as_many_checkpoints_are_kept_as_were_asked_for_and_a_run_goes_on_from_t
     assert_same_to_the_bit(tmp_path / "straight", tmp_path / "again")
 
 
-def _blown_up_at(step: int, rate: float) -> Callable[..., float]:
+def blown_up_at(step: int, rate: float) -> Callable[..., float]:
     """The schedule, but for one step that ruins the weights."""
 
     def chosen(passed: float, *args: Any, **given: Any) -> float:
@@ -133,7 +133,7 @@ def test_after_a_step_that_ruins_the_weights_the_checkpoints_left_are_those_that
 ) -> None:
     """Step 3 ruins them and is saved; step 4 is the first to compute anything with them."""
     with monkeypatch.context() as patch, pytest.raises(HonedError, match="step 4 is not a number"):
-        patch.setattr(loop, "learning_rate", _blown_up_at(3, rate))
+        patch.setattr(loop, "learning_rate", blown_up_at(3, rate))
         train(Case(), tmp_path / "run", ALONE, steps=LONGER, checkpoint_every=1, keep_checkpoints=keep, eval_every=5)
     assert kept(tmp_path / "run") == [f"step-{step:08d}" for step in left]
     notes = [event.text for event in Job(tmp_path / "run").events() if isinstance(event, Note)]
@@ -161,7 +161,7 @@ def test_a_checkpoint_that_was_proved_stays_whatever_becomes_of_a_later_step(
 def test_weights_that_the_last_step_ruined_are_not_the_only_ones_left_when_the_held_out_loss_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "learning_rate", _blown_up_at(5, math.inf))
+    monkeypatch.setattr(loop, "learning_rate", blown_up_at(5, math.inf))
     with pytest.raises(HonedError, match="held-out loss after step 5 is not a number"):
         train(Case(), tmp_path / "run", ALONE, steps=LONGER, checkpoint_every=1, eval_every=4)
     assert kept(tmp_path / "run") == ["step-00000004"]

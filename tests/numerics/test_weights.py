@@ -82,7 +82,7 @@ def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.Monk
     one, other = steps(straight, 3), steps(stopped, 2)
     resumed = packed_model()
     fresh = Optimizer(list(resumed.named_parameters()), weight_decay=0.0)
-    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()})
+    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()}, 2)
     objective, rows = Sft(MATRIX), uneven(4)
     resumed.train()
     pack = objective.collate(rows)
@@ -99,7 +99,7 @@ def test_what_never_had_a_gradient_starts_afresh_from_a_state_that_says_nothing_
     for part in ("step", "exp_avg", "exp_avg_sq"):
         del state[f"{part}.{name}"]
     fresh = Optimizer(list(packed_model().named_parameters()), weight_decay=0.0)
-    fresh.load_state({name: tensor.clone() for name, tensor in state.items()})
+    fresh.load_state({name: tensor.clone() for name, tensor in state.items()}, 2)
     loaded = fresh.state()
     assert not any(loaded[f"{part}.{name}"].any() for part in ("step", "exp_avg", "exp_avg_sq"))
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())

@@ -68,6 +68,7 @@ class Case:
     qlora: bool = False
     resumes: str = ""
     average: bool = False
+    best: bool = True
 
 
 CASES = {
@@ -77,7 +78,7 @@ CASES = {
     "replicated-kto": Case(objective="kto"),
     "replicated-dpo": Case(objective="dpo"),
     "replicated-weighted": Case(weighted=True),
-    "replicated-average": Case(average=True),
+    "replicated-average": Case(average=True, best=False),
     "replicated-recompute": Case(recompute=True),
     "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
     "replicated-resumes-one": Case(resumes="one"),
@@ -88,7 +89,7 @@ CASES = {
     "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
     "fsdp-kto": Case(shard="fsdp", objective="kto"),
     "fsdp-orpo": Case(shard="fsdp", objective="orpo"),
-    "fsdp-average": Case(shard="fsdp", average=True),
+    "fsdp-average": Case(shard="fsdp", average=True, best=False),
     "fsdp-offload": Case(shard="fsdp", offload=True),
     "fsdp-recompute": Case(shard="fsdp", recompute=True),
     "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
@@ -135,8 +136,8 @@ def examples(case: Case) -> list[Any]:
 def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:
     """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
     where = placed(case, here)
-    usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2, "keep_best": True}
-    config = TrainConfig(base="", data="", **{**usual, "average": case.average, **given})
+    usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2}
+    config = TrainConfig(base="", data="", **{**usual, "average": case.average, "keep_best": case.best, **given})
     settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
