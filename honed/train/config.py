@@ -52,7 +52,7 @@ class TrainConfig(Config):
     average: bool | None = Field(
         None,
         description="make the model of the mean of the run's weights, late steps weighing most, and measure that; "
-        "default: where adapters learn rows (sft), unless a schedule is set",
+        "default: where adapters learn rows (sft) in 60 steps or more, unless a schedule is set",
     )
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay, on matrices only")

@@ -97,6 +97,13 @@ def test_adapters_that_learn_rows_are_averaged_at_a_constant_rate_unless_a_sched
     assert said is (average and "average" not in values)
 
 
+def test_a_short_run_leaves_its_last_weights_unless_the_mean_is_asked_for() -> None:
+    short = replace(FACTS, tokens=19_400)  # of 1,024 in a step, three times: 57 steps
+    assert not resolve(config(weights="lora"), short).average
+    assert resolve(config(weights="lora", average=True), short).average
+    assert resolve(config(weights="lora", epochs=3.5), short).average
+
+
 def test_the_mean_of_all_weights_counts_when_it_is_asked_whether_they_fit() -> None:
     just = replace(FACTS, memory=2 * 17 * FACTS.parameters)
     assert resolve(config(), just).weights == "full"

@@ -39,7 +39,7 @@ def test_two_processes_with_one_seed_make_the_same_weights_and_result_names_what
     counts = {"embedding": "1 of 1", "rms_norm": "5 of 5", "rotary": "2 of 2", "swiglu": "2 of 2"}
     assert ran["kernels"] == {**counts, "elementwise": by}
     assert ran["activation_checkpointing"] is False and ran["freed_memory"]
-    assert ran["average"] is True and ran["schedule"] == "constant"  # adapters that learn rows
+    assert ran["average"] is False and ran["schedule"] == "cosine"  # too few steps for a mean
     assert (
         ran["freed_memory"].endswith(", in whole blocks") or "GLIBC_TUNABLES" in os.environ or sys.platform != "linux"
     )

@@ -24,7 +24,7 @@ MOST_EPOCHS = 10.0
 HELD_OUT = 500
 """Held-out rows that are measured unless the evaluation's settings say otherwise, chosen by hash."""
 
-_SHARED = ("learning_rate", "weights", "precision")
+_SHARED = ("learning_rate", "schedule", "average", "weights", "precision")
 
 
 def examples(dataset: Artifact, objective: str) -> tuple[int, str]:
