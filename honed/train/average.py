@@ -20,16 +20,19 @@ POWER = 3
 
 
 class Average:
-    """The mean of fp32 weights, kept beside them: 4 more bytes for each."""
+    """The mean of fp32 weights after each of ``steps`` steps, kept beside them: 4 more bytes for each."""
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
         self._weights = weights
+        self.steps = 0
         self.means = [heap.lasting(weight).copy_(weight.detach()) for weight in weights]
 
     @torch.no_grad()
-    def take_in(self, step: int) -> None:
-        """Let the weights after ``step`` (from 1) into the mean; those before the first step aren't in it."""
-        torch._foreach_lerp_(self.means, [weight.detach() for weight in self._weights], (1 + POWER) / (step + POWER))
+    def take_in(self) -> None:
+        """Let the weights after one more step into the mean; those before the first aren't in it."""
+        self.steps += 1
+        for mean, weight in zip(self.means, self._weights, strict=True):
+            mean.lerp_(weight, (1 + POWER) / (self.steps + POWER))
 
     @torch.no_grad()
     def swap(self) -> None:

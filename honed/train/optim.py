@@ -51,7 +51,6 @@ class Optimizer:
                 "exp_avg_sq": heap.lasting(master).zero_(),
             }
         self._average = Average(self.masters) if average else None
-        self._steps = 0
 
     def accumulate(self) -> None:
         """Move the gradients of the last backward pass to the masters, in fp32; call it after every pass."""
@@ -76,9 +75,8 @@ class Optimizer:
             group["lr"] = learning_rate
         self._adamw.step()
         self._adamw.zero_grad()
-        self._steps += 1
         if self._average:
-            self._average.take_in(self._steps)
+            self._average.take_in()
         self._hand_down()
         return norm
 
@@ -137,8 +135,8 @@ class Optimizer:
                 continue
             for key, value in self._adamw.state[master].items():
                 value.copy_(tensors[f"{key}.{name}"])
-        self._steps = steps
         if self._average:
+            self._average.steps = steps
             for name, mean in zip(self.names, self._average.means, strict=True):
                 mean.copy_(tensors[f"mean.{name}"])
 

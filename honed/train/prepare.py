@@ -131,9 +131,17 @@ def _settled(job: Job, config: TrainConfig, facts: Facts, streams: bool, why_str
         )
     reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
     if ranks.first:
-        kept = {"device": facts.device, "precision": facts.precision, "weights": settings.weights}
-        kept["schedule"] = settings.schedule
-        remember(job, **kept, average=settings.average, stream=streams, reasons=reasons, examples=facts.rows)
+        remember(
+            job,
+            device=facts.device,
+            precision=facts.precision,
+            weights=settings.weights,
+            schedule=settings.schedule,
+            average=settings.average,
+            stream=streams,
+            reasons=reasons,
+            examples=facts.rows,
+        )
     return replace(settings, reasons=tuple(reasons))
 
 

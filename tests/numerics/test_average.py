@@ -28,8 +28,8 @@ from tests.numerics.trained import LONGER, Case, kill_at, placed, train
 def mean(weights: list[Tensor]) -> Tensor:
     """Shamir & Zhang 2013, section 4, written out: step k of n counts k (k + 1) (k + 2), about its third power."""
     assert POWER == 3
-    counts = [float(k * (k + 1) * (k + 2)) for k in range(1, len(weights) + 1)]
-    return sum(c * w.double() for c, w in zip(counts, weights, strict=True)) / sum(counts)  # type: ignore[return-value]
+    counts = torch.tensor([k * (k + 1) * (k + 2) for k in range(1, len(weights) + 1)], dtype=torch.float64)
+    return torch.tensordot(counts / counts.sum(), torch.stack(weights).double(), dims=1)
 
 
 def test_the_mean_is_that_of_the_weights_after_each_step_by_the_third_power_and_not_of_those_before_the_first() -> None:
@@ -37,11 +37,11 @@ def test_the_mean_is_that_of_the_weights_after_each_step_by_the_third_power_and_
     weights = [torch.randn(5, 3, generator=draw), torch.randn(4, generator=draw)]
     average = Average(weights)
     seen: list[list[Tensor]] = [[], []]
-    for step in range(1, 13):
+    for _ in range(12):
         for weight, past in zip(weights, seen, strict=True):
             weight += torch.randn(weight.shape, generator=draw)
             past.append(weight.clone())
-        average.take_in(step)
+        average.take_in()
     for found, past in zip(average.means, seen, strict=True):
         torch.testing.assert_close(found.double(), mean(past), rtol=1e-5, atol=1e-6)
 
@@ -51,7 +51,7 @@ def test_half_of_the_mean_is_of_the_last_sixth_of_the_steps() -> None:
     average = Average([weight])
     for step in range(1, 601):
         weight.fill_(float(step > 500))
-        average.take_in(step)
+        average.take_in()
     assert average.means[0].item() == pytest.approx(1 - (500 / 600) ** 4, abs=0.01)
     assert average.means[0].item() == pytest.approx(0.5, abs=0.03)
 
