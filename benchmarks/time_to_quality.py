@@ -50,7 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="Alpaca rows")
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--weights", choices=["full", "lora"], default="full")
+    parser.add_argument("--weights", choices=["full", "lora"], default="full", help="TRL's; honed's is a setting")
     parser.add_argument("--max-length", type=int, default=peer.LENGTH, help="longer rows are left out on both sides")
     parser.add_argument("--evaluations", type=int, default=8, help="held-out losses in an epoch, about")
     parser.add_argument("--batch-tokens", type=int, default=2048, help="of TRL's step; honed's is a setting")
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": split.source,
         "model": options.model,
-        "weights": options.weights,
+        "peer_weights": options.weights,
         "rows": len(split.train),
         "heldout_rows": len(split.heldout),
         "left_out": split.left_out,
@@ -131,7 +131,7 @@ def _honed(folder: Path, split: Split, options: argparse.Namespace) -> tuple[dic
     """Train, and measure the base and the trained model with the peer's function too."""
     given = honed_job.given(options.set)
     steps = max(1, round(sum(split.lengths) / given.get("batch_tokens", options.batch_tokens)))
-    values = {"base": options.model, "weights": options.weights, "eval_rows": len(split.heldout)}
+    values = {"base": options.model, "eval_rows": len(split.heldout)}
     values |= {"eval_every": max(1, steps // options.evaluations), "max_length": options.max_length, **given}
     run = honed_job.train(folder, split.train, values, heldout=split.heldout)
     curve = honed_job.curve(run.job.events())

@@ -29,7 +29,7 @@ _OPTIONS = (
     click.option(
         "--weights",
         type=click.Choice(["auto", "full", "lora", "qlora"]),
-        help="Train all weights, LoRA adapters, or adapters beside 4-bit weights.",
+        help="Train all weights, LoRA adapters, or adapters beside 4-bit weights; auto: adapters if rows fit them.",
     ),
     click.option("--epochs", type=float, help="Passes over the training rows."),
     click.option("--learning-rate", type=float, help="Peak learning rate."),

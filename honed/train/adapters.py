@@ -70,6 +70,30 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     return [n for n, module in model.named_modules() if type(module) in (nn.Linear, Nf4Linear) and module is not head]
 
 
+def matrices(model: PreTrainedModel) -> int:
+    """Return how many weights the layers that could get adapters have."""
+    return sum(math.prod(_sizes(model, name)) for name in linear_layers(model))
+
+
+def count(model: PreTrainedModel, rank: int, targets: Sequence[str] | None = None) -> int:
+    """Return how many weights adapters would have, without making them; raises what ``chosen`` does."""
+    return sum(rank * sum(_sizes(model, name)) for name in chosen(linear_layers(model), targets))
+
+
+def reach_most(model: PreTrainedModel) -> bool:
+    """Whether adapters would be beside most of what the model computes with, its embeddings and head aside.
+
+    They aren't where the experts of a layer are one tensor, nor where layers are of another type than ``nn.Linear``.
+    Nor in models with convolutions (Mamba and its kin): their fused code reads weights of layers that it doesn't call.
+    """
+    if any(isinstance(module, nn.Conv1d) for module in model.modules()):
+        return False
+    tables = [module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module is not None]
+    aside = {id(weight): weight.numel() for module in tables for weight in module.parameters()}  # once if tied
+    computed_with: int = sum(p.numel() for p in model.parameters()) - sum(aside.values())
+    return 2 * matrices(model) > computed_with
+
+
 def chosen(layers: Sequence[str], targets: Sequence[str] | None) -> list[str]:
     """Return those of ``layers`` that a target names: whole (``model.layers.0.mlp.up_proj``), by its end
     (``up_proj``, ``mlp.up_proj``), or as a pattern of either (``layers.[01].*``, ``*.self_attn.?_proj``).
@@ -148,6 +172,12 @@ def _target_modules(model: PreTrainedModel, added: Sequence[str]) -> list[str]:
     inside = {f"{name}.base" for name in added}
     matched = {n for n, _ in model.named_modules() if n.rpartition(".")[2] in ends} - inside
     return sorted(ends if matched == set(added) else added)
+
+
+def _sizes(model: PreTrainedModel, name: str) -> tuple[int, int]:
+    layer = model.get_submodule(name)
+    assert isinstance(layer, nn.Linear | Nf4Linear)
+    return layer.in_features, layer.out_features
 
 
 def _device(layer: nn.Linear | Nf4Linear) -> torch.device:

@@ -41,7 +41,9 @@ class TrainConfig(Config):
     )
     stream_rows: int | None = Field(None, gt=0, description="stream: rows that are shuffled together, about")
     weights: Literal["auto", "full", "lora", "qlora"] = Field(
-        "auto", description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora)"
+        "auto",
+        description="train all weights, LoRA adapters, or adapters beside weights in 4 bits (qlora); "
+        "auto: adapters for rows (sft) that fit into them, else all weights if these fit into memory",
     )
     lora: LoraConfig = Field(LoraConfig(), description="how adapters are made, where adapters are trained")
     epochs: float | None = Field(None, gt=0, description="passes over the training rows; a fraction is allowed")

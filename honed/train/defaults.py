@@ -27,7 +27,8 @@ supervised fine-tuning does: Hong et al. 2024 take 8e-6 at 7B, where rates here 
 class Facts:
     """What the choices depend on. ``memory`` is what is free for each rank, in bytes; ``tokens`` are those of all rows.
 
-    ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all.
+    ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all. ``adapters`` is
+    the number of weights that adapters on all linear layers would have, 0 where these aren't most of the model.
     """
 
     parameters: int
@@ -38,6 +39,7 @@ class Facts:
     precision: str
     precision_reason: str
     shares: int = 1
+    adapters: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,12 @@ class Settings:
 
 def resolve(config: TrainConfig, facts: Facts) -> Settings:
     """Return the settings of a run; what the user set stands, the rest is chosen and explained."""
-    weights, why_weights = choose_weights(config, facts.parameters, facts.memory, facts.shares)
+    weights, why_weights = _weights(config, facts)
     rate, why_rate = _learning_rate(config, facts, weights)
     epochs, why_epochs = _epochs(config, facts)
-    batch, why_batch = _batch_tokens(config, facts)
+    batch, why_batch = _batch_tokens(config, facts, weights)
     pack = config.pack_tokens or _pack_tokens(batch, facts)
-    steps = max(1, round(epochs * max(1, round(facts.tokens / batch))))
+    steps = _steps(facts, epochs, batch)
     average = averages(config, weights) and (config.average is True or steps >= _LEAST_AVERAGED)
     return Settings(
         weights=weights,
@@ -106,8 +108,46 @@ def resolve(config: TrainConfig, facts: Facts) -> Settings:
     )
 
 
+_SMALL = 0.1
+"""What adapters are of the model's weights, at most, where they are chosen to save time and memory."""
+
+_LEAST_OF_ADAPTERS = 100
+"""Steps of a run in which they are chosen. They begin at nothing: of help-desk rows they learn less than all weights in
+38 steps, and as much in 114 (docs/training_speed.md)."""
+
+
+def _weights(config: TrainConfig, facts: Facts) -> tuple[str, str]:
+    """Adapters where the rows fit into them, for they learn as much as all weights, sooner; else what fits in memory.
+
+    Schulman et al. 2025, "LoRA Without Regret", found them level with all weights on such data; the guide to their
+    service advises no fewer weights than tokens to learn. Both on the same rows: docs/training_speed.md.
+    Preferences weren't compared. A low rate that is set was meant for all weights, ``shard`` is there to make them fit,
+    and a template of ours may mark turns by tokens that the model never learned, in tables that adapters don't reach.
+    """
+    weights, why = choose_weights(config, facts.parameters, facts.memory, facts.shares)
+    if config.weights != "auto" or weights == "lora" or config.objective != "sft":
+        return weights, why
+    size = f"adapters of rank {config.lora.rank}"
+    steps = _steps(facts, _epochs(config, facts)[0], _batch_tokens(config, facts, "lora")[0])
+    kept = [
+        (_is_low(config.learning_rate, facts), f"learning_rate {config.learning_rate} is one for all weights"),
+        (config.shard != "none", f"shard {config.shard} is there for all weights"),
+        (config.template is not None, f"template {config.template} may use tokens that adapters can't learn"),
+        (not facts.adapters, "adapters would reach too little of this model"),
+        (facts.adapters > _SMALL * facts.parameters, f"{size} would be more than a tenth of the model"),
+        (facts.tokens > facts.adapters, f"{facts.tokens} tokens are more than the {facts.adapters} weights of {size}"),
+        (steps < _LEAST_OF_ADAPTERS, f"{steps} steps are few for adapters"),
+    ]
+    if cause := next((cause for holds, cause in kept if holds), None):
+        return weights, f"{why}; {cause}"
+    return "lora", f"weights lora: {facts.tokens} tokens fit into the {facts.adapters} weights of {size}"
+
+
 def choose_weights(config: TrainConfig, parameters: int, memory: int, shares: int) -> tuple[str, str]:
-    """Return which weights are trained, and why unless the user set it; the numbers are those of ``Facts``."""
+    """Return which weights can be trained, all if they fit, and why unless the user set it.
+
+    The numbers are those of ``Facts``. How much there is to learn isn't known yet.
+    """
     if config.weights != "auto":
         return config.weights, ""
     if config.lora.named:
@@ -121,21 +161,31 @@ def choose_weights(config: TrainConfig, parameters: int, memory: int, shares: in
     return "lora", f"weights lora: {size} to train in full, and only {memory / 1e9:.1f} GB are free"
 
 
-def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[float, str]:
-    """Small models take larger rates; LoRA's best rate is about ten times full training's.
+_RATE_OF_ADAPTERS = 10
+"""Beside that of all weights: Schulman et al. 2025, "LoRA Without Regret", section on the optimal learning rate."""
 
-    The factor ten: Schulman et al. 2025, "LoRA Without Regret", section on the optimal learning rate.
-    """
+
+def _rate_of_all(facts: Facts) -> float:
+    return next(rate for size, rate in ((3e8, 1e-4), (2e9, 2e-5), (float("inf"), 1e-5)) if facts.parameters < size)
+
+
+def _is_low(rate: float | None, facts: Facts) -> bool:
+    """Whether a rate is nearer to that of all weights, by factors, than to that of adapters."""
+    return rate is not None and rate < math.sqrt(_RATE_OF_ADAPTERS) * _rate_of_all(facts)
+
+
+def _learning_rate(config: TrainConfig, facts: Facts, weights: str) -> tuple[float, str]:
+    """Small models take larger rates; LoRA's best rate is about ten times full training's."""
     if config.learning_rate:
         return config.learning_rate, ""
-    full = next(rate for size, rate in ((3e8, 1e-4), (2e9, 2e-5), (float("inf"), 1e-5)) if facts.parameters < size)
-    rate = (full if weights == "full" else 10 * full) * RATE_SHARE[config.objective]
+    full = _rate_of_all(facts)
+    rate = (full if weights == "full" else _RATE_OF_ADAPTERS * full) * RATE_SHARE[config.objective]
     by = "" if config.objective == "sft" else f" by {config.objective}"
     return rate, f"learning_rate {rate:g}: usual for {weights} training{by} of {facts.parameters / 1e6:.0f}M weights"
 
 
 _LEAST_AVERAGED = 60
-"""Steps of a run whose mean is kept unasked: docs/results.md, "Time to quality", has the mean ahead from some 50 on."""
+"""Steps of a run whose mean is kept unasked: docs/training_speed.md has the mean ahead from some 50 on."""
 
 
 def averages(config: TrainConfig, weights: str) -> bool:
@@ -166,6 +216,10 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
     return epochs, f"epochs {epochs:g}: {rows} rows are {'few' if epochs > 1 else 'many'}"
 
 
+def _steps(facts: Facts, epochs: float, batch: int) -> int:
+    return max(1, round(epochs * max(1, round(facts.tokens / batch))))
+
+
 def _pack_tokens(batch: int, facts: Facts) -> int:
     """Tokens of a pass: on a CPU, products of some hundred rows are as fast as larger ones, and memory is what counts.
 
@@ -179,11 +233,18 @@ def _pack_tokens(batch: int, facts: Facts) -> int:
     return batch if batch <= 1024 else 896
 
 
-def _batch_tokens(config: TrainConfig, facts: Facts) -> tuple[int, str]:
+_STEPS, _STEPS_OF_ADAPTERS = 60, 200
+"""Steps of an epoch, about. A large step costs adapters more of what is learned (Schulman et al. 2025), and a small one
+costs a CPU little of its time, for their optimizer has few weights to read. On a GPU that wasn't measured."""
+
+
+def _batch_tokens(config: TrainConfig, facts: Facts, weights: str) -> tuple[int, str]:
     if config.batch_tokens:
         return config.batch_tokens, ""
     total = facts.tokens
-    batch = max(1024, min(32_768, total // 60 // 1024 * 1024))
+    few = weights == "full" or config.objective != "sft" or facts.device != "cpu"
+    steps = _STEPS if few else _STEPS_OF_ADAPTERS
+    batch = max(1024, min(32_768, total // steps // 1024 * 1024))
     return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
 
 

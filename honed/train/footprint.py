@@ -5,14 +5,10 @@ What passes keep for their backward pass comes on top; that takes a pass to find
 
 from __future__ import annotations
 
-import math
-
-from torch import nn
 from transformers import PreTrainedModel
 
 from honed.errors import ConfigError
-from honed.train import cost
-from honed.train.adapters import chosen, linear_layers
+from honed.train import adapters, cost
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.defaults import averages, choose_weights
@@ -73,11 +69,8 @@ def shares(config: TrainConfig) -> int:
 def held(model: PreTrainedModel, config: TrainConfig, weights: str, device: str, precision: str) -> Memory:
     """Return what each rank holds on the device: weights, their gradients and what the optimizer keeps for them."""
     every = sum(p.numel() for p in model.parameters())
-    layers = {name: _sizes(model, name) for name in linear_layers(model)}
-    matrices = sum(math.prod(sizes) for sizes in layers.values())
-    trainable = every
-    if weights != "full":
-        trainable = sum(config.lora.rank * sum(layers[name]) for name in chosen(list(layers), config.lora.targets))
+    matrices = adapters.matrices(model)
+    trainable = every if weights == "full" else adapters.count(model, config.lora.rank, config.lora.targets)
     size = 4 if weights == "full" and config.shard == "fsdp" else _bytes(precision)  # the shares are the fp32 masters
     bits = size * (every - matrices) + _NF4_BITS / 8 * matrices if weights == "qlora" else size * every
     gradients, optimizer = kept(trainable, config, weights, device, precision)
@@ -119,12 +112,6 @@ def while_loading(model: PreTrainedModel, config: TrainConfig, weights: str, pre
 def _offloads(config: TrainConfig, device: str) -> bool:
     """Whether weights and moments lie in the host's memory and not on the GPU."""
     return config.cpu_offload and device == "cuda"
-
-
-def _sizes(model: PreTrainedModel, name: str) -> tuple[int, int]:
-    layer = model.get_submodule(name)
-    assert isinstance(layer, nn.Linear)
-    return layer.in_features, layer.out_features
 
 
 def _bytes(precision: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import attention, footprint, own_attention, source
+from honed.train import adapters, attention, footprint, own_attention, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
@@ -65,8 +66,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
     ``DataError`` if nothing in the dataset can be used.
     """
-    found = {name: value for name, value in chosen(job).items() if name in TrainConfig.model_fields}
-    config = settings_file.read(TrainConfig, job.path / "config.yaml").model_copy(update=found)
+    config = _as_before(settings_file.read(TrainConfig, job.path / "config.yaml"), chosen(job))
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
     sharded = config.shard == "fsdp"
@@ -99,6 +99,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         precision=precision,
         precision_reason=why,
         shares=footprint.shares(config),  # of the run, also where one process plans it
+        adapters=_adapter_weights(config, base.model),
     )
     heldout = _heldout(config, dataset, base.chat, limit)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
@@ -141,8 +142,27 @@ def _settled(job: Job, config: TrainConfig, facts: Facts, streams: bool, why_str
             stream=streams,
             reasons=reasons,
             examples=facts.rows,
+            **{name: getattr(settings, name) for name in _COUNTED if getattr(config, name) is None},
         )
     return replace(settings, reasons=tuple(reasons))
+
+
+_COUNTED = ("epochs", "learning_rate", "batch_tokens")
+"""Settings chosen by the data and the weights; where the job's file has one, that stands on a resume too."""
+
+
+def _as_before(config: TrainConfig, before: Mapping[str, Any]) -> TrainConfig:
+    """The settings of a job's file with what its first attempt chose."""
+    stands = {name for name in _COUNTED if getattr(config, name) is not None}
+    found = {name: value for name, value in before.items() if name in TrainConfig.model_fields and name not in stands}
+    return config.model_copy(update=found)
+
+
+def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:
+    """``Facts.adapters``, where it is still open which weights are trained."""
+    if config.weights != "auto" or not adapters.reach_most(model):
+        return 0
+    return adapters.count(model, config.lora.rank)
 
 
 def _compared(model: PreTrainedModel, ranks: Ranks) -> Found:

@@ -9,7 +9,16 @@ import peft
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MambaConfig,
+    MambaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedModel,
+)
 
 from honed.errors import ConfigError
 from honed.models import save as saving
@@ -206,8 +215,37 @@ def test_a_target_that_is_no_linear_layer_is_refused_and_those_there_are_named(t
     assert hint in error.value.hint and "down_proj" in error.value.hint
 
 
+def without_linear_layers() -> PreTrainedModel:
+    return GPT2LMHeadModel(GPT2Config(vocab_size=10, n_embd=8, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2))
+
+
+def test_adapters_are_counted_before_they_are_made_and_reach_most_of_a_model_unless_its_experts_are_one_tensor() -> (
+    None
+):
+    model, targets = packed_model(), ("q_proj", "mlp.*")
+    counted, matrices = adapters.count(model, 4, targets), adapters.matrices(model)
+    adapters.add(model, Adapters(rank=4, alpha=8.0, targets=targets), seed=0)
+    assert counted == sum(p.numel() for p in model.parameters() if p.requires_grad) > 0
+    frozen = [p.numel() for name, p in packed_model().named_parameters() if name.endswith("_proj.weight")]
+    assert matrices == sum(frozen)
+    assert adapters.reach_most(packed_model())
+    assert not adapters.reach_most(without_linear_layers())
+    experts = MixtralConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+    )
+    assert not adapters.reach_most(MixtralForCausalLM(experts))
+    states = MambaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=1, state_size=4)
+    assert not adapters.reach_most(MambaForCausalLM(states))
+
+
 def test_a_model_without_linear_layers_is_refused() -> None:
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=10, n_embd=8, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2))
+    model = without_linear_layers()
     with pytest.raises(ConfigError, match="no linear layer"):
         adapters.add(model, KINDS["lora"], seed=0)
 

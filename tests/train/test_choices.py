@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,6 +89,26 @@ def test_a_resume_has_the_passes_of_the_first_attempt_whatever_its_ranks(home: W
         asked.append(made.one_pass)
     assert asked == [True, True, False, True, False]
     assert prepare.chosen(job)["one_pass"] is True and prepare.chosen(job)["pack_tokens"] == 896
+
+
+def test_rows_that_fit_into_adapters_get_them_and_a_resume_keeps_what_was_counted_then_unless_its_file_says_it(
+    home: Workspace, tmp_path: Path
+) -> None:
+    left_open = {"weights": "auto", "learning_rate": None, "batch_tokens": None}
+    asked = {"base": str(tiny_folder(tmp_path / "wide", hidden=288)), "epochs": 120, **left_open}
+    job = jobs.create(home, "train", settings(home, **asked))
+    first = prepare.prepare(job, ALONE).settings
+    assert (first.weights, first.learning_rate, first.batch_tokens) == ("lora", pytest.approx(1e-3), 1024)
+    assert any("fit into the" in reason for reason in first.reasons)
+    counted = {"learning_rate": 5e-4, "batch_tokens": 128}
+    prepare.remember(job, **counted)
+    again = prepare.prepare(job, ALONE).settings
+    assert {name: getattr(again, name) for name in counted} == counted
+    assert again.weights == "lora" and again.reasons == first.reasons
+    config_file.save(settings(home, **{**asked, "learning_rate": 1e-5}), job.path / "config.yaml")
+    third = prepare.prepare(job, ALONE).settings
+    assert {name: getattr(third, name) for name in counted} == {**counted, "learning_rate": 1e-5}
+    assert prepare.chosen(job)["learning_rate"] == 5e-4
 
 
 def test_every_rank_has_a_pass_where_noise_allows_it_and_a_resume_on_others_has_the_same_passes(

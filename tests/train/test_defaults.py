@@ -36,6 +36,73 @@ def test_a_model_that_does_not_fit_gets_adapters_and_their_ten_times_larger_rate
     assert made.weights == "lora" and made.learning_rate == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize(
+    ("values", "facts", "weights"),
+    [
+        ({}, {}, "lora"),
+        ({}, {"tokens": 4_880_000}, "lora"),
+        ({}, {"tokens": 4_890_000}, "full"),
+        ({}, {"parameters": 40_000_000}, "full"),
+        ({}, {"adapters": 0}, "full"),
+        ({"weights": "full"}, {}, "full"),
+        ({"objective": "dpo"}, {}, "full"),
+        ({"learning_rate": 3e-4}, {}, "full"),
+        ({"learning_rate": 3.2e-4}, {}, "lora"),
+        ({"shard": "fsdp"}, {}, "full"),
+        ({"template": "chatml"}, {}, "full"),
+        ({"epochs": 2}, {}, "full"),
+        ({"epochs": 2.1}, {}, "lora"),
+    ],
+    ids=str,
+)
+def test_rows_that_fit_into_adapters_small_beside_the_model_are_learned_by_adapters(
+    values: dict[str, object], facts: dict[str, int], weights: str
+) -> None:
+    made = resolve(config(**values), replace(FACTS, **{"adapters": 4_884_480, **facts}))
+    assert made.weights == weights
+    said = [reason for reason in made.reasons if reason.startswith("weights")]
+    fit = ["weights lora: 50000 tokens fit into the 4884480 weights of adapters of rank 16"]
+    assert (said == fit) == (weights == "lora" and not facts)
+    assert len(said) == ("weights" not in values)
+
+
+@pytest.mark.parametrize(
+    ("values", "facts", "cause"),
+    [
+        ({}, {"tokens": 4_890_000}, "4890000 tokens are more than the 4884480 weights of adapters of rank 16"),
+        ({}, {"parameters": 40_000_000}, "adapters of rank 16 would be more than a tenth of the model"),
+        ({}, {"adapters": 0}, "adapters would reach too little of this model"),
+        ({"learning_rate": 1e-4}, {}, "learning_rate 0.0001 is one for all weights"),
+        ({"shard": "fsdp"}, {}, "shard fsdp is there for all weights"),
+        ({"template": "chatml"}, {}, "template chatml may use tokens that adapters can't learn"),
+        ({"epochs": 2}, {}, "98 steps are few for adapters"),
+    ],
+    ids=str,
+)
+def test_why_all_weights_and_not_adapters_is_said(values: dict[str, object], facts: dict[str, int], cause: str) -> None:
+    made = resolve(config(**values), replace(FACTS, **{"adapters": 4_884_480, **facts}))
+    assert made.reasons[0].startswith("weights full: ") and made.reasons[0].endswith(f"are free; {cause}")
+
+
+def test_adapters_that_learn_rows_take_smaller_steps() -> None:
+    steps = {
+        (objective, weights): resolve(config(objective=objective, weights=weights), replace(FACTS, tokens=420_000))
+        for objective in ("sft", "dpo")
+        for weights in ("full", "lora")
+    }
+    assert {key: made.batch_tokens for key, made in steps.items()} == {
+        ("sft", "full"): 6144,
+        ("sft", "lora"): 2048,
+        ("dpo", "full"): 6144,
+        ("dpo", "lora"): 6144,
+    }
+    of_adapters = [
+        resolve(config(weights="lora"), replace(FACTS, tokens=tokens, device=device)).batch_tokens
+        for tokens, device in ((60_000, "cpu"), (10_000_000, "cpu"), (420_000, "cuda"))
+    ]
+    assert of_adapters == [1024, 32_768, 6144]
+
+
 @pytest.mark.parametrize(("size", "rate"), [(135e6, 1e-4), (1.7e9, 2e-5), (8e9, 1e-5)])
 def test_larger_models_get_smaller_rates(size: float, rate: float) -> None:
     assert resolve(config(weights="full"), replace(FACTS, parameters=int(size))).learning_rate == rate

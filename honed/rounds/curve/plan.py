@@ -1,10 +1,11 @@
 """From a curve's settings to those of its jobs: what every size shares, and what a small one needs.
 
-The largest size is trained first, with what was set and what ``auto`` chooses for it. Every other size takes its
-learning rate, its weights and precision, and its number of epochs, so that the rows alone differ. A size too small for
-``least_steps`` optimizer steps (or as many as the largest had, if those are fewer) would hardly be trained at all: it
-gets smaller batches first, down to ``LEAST_BATCH`` tokens, and then more epochs, up to ``MOST_EPOCHS``. What the user
-has set is never changed.
+The largest size is trained first, with what was set and what ``auto`` chooses for it, but without the mean of the
+weights, which is behind the last ones in a short run: small sizes would look worse than they are. Every other size
+takes its learning rate and schedule, its weights and precision, and its number of epochs, so that the rows alone
+differ. A size too small for ``least_steps`` optimizer steps (or as many as the largest had, if those are fewer) would
+hardly be trained at all: it gets smaller batches first, down to ``LEAST_BATCH`` tokens, and then more epochs, up to
+``MOST_EPOCHS``. What the user has set is never changed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,14 @@ def training(config: CurveConfig, size: int, data: str, shared: Mapping[str, Any
 
     Raises ``ConfigError`` that names the key that is wrong.
     """
-    values = {**config.train, "base": config.base, "data": data, "name": f"{config.name}-{size}", "rows": size}
+    values = {
+        "average": False,
+        **config.train,
+        "base": config.base,
+        "data": data,
+        "name": f"{config.name}-{size}",
+        "rows": size,
+    }
     if shared:
         values |= {key: shared[key] for key in _SHARED if config.train.get(key, "auto") == "auto"}
         values |= _passes(config, size, shared)

@@ -37,9 +37,10 @@ def wanted(size: int, **train: Any) -> TrainConfig:
     return plan.training(config, size, "d-curve@v1", plan.recipe(config, RESULT))
 
 
-def test_the_largest_size_is_what_auto_would_choose() -> None:
+def test_the_largest_size_is_what_auto_would_choose_but_for_the_mean_that_short_runs_are_worse_by() -> None:
     full = plan.training(curve(), 1000, "d-curve@v1", {})
-    assert full == TrainConfig(base="b", data="d-curve@v1", name="c-1000", rows=1000)
+    assert full == TrainConfig(base="b", data="d-curve@v1", name="c-1000", rows=1000, average=False)
+    assert plan.training(curve(average=True), 1000, "d-curve@v1", {}).average
 
 
 def test_the_others_share_its_recipe() -> None:
