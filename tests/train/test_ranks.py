@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     others = psutil.Process(head.pid).children(recursive=True)
     head.terminate()
     for left in psutil.wait_procs(others, timeout=10)[1]:
-        left.kill()
+        with suppress(psutil.NoSuchProcess):  # it may end by itself just now
+            left.kill()
     head.wait()
 
 
