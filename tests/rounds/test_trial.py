@@ -141,12 +141,12 @@ def test_the_card_of_a_selection_says_what_its_trial_showed_or_that_none_was_hel
 
 def test_what_the_user_set_stands_and_the_rest_is_shared() -> None:
     config = TrialConfig(data="a@v1", against="b@v1", base="m", train={"epochs": 1.5, "weights": "lora"})
-    ran = {"learning_rate": 1e-3, "schedule": "constant", "average": True}
-    ran |= {"weights": "lora", "precision": "fp32", "batch_tokens": 2048}
+    ran = {"learning_rate": 1e-3, "weights": "lora", "precision": "fp32", "batch_tokens": 2048}
     shared = plan.recipe(config, {"ran": ran, "epochs": 1.5})
-    assert shared == {key: value for key, value in ran.items() if key != "weights"}
+    assert shared == {"learning_rate": 1e-3, "precision": "fp32", "batch_tokens": 2048}
     one = plan.training(config, "b@v1", shared)
     assert (one.name, one.epochs, one.weights, one.learning_rate) == ("b-trial", 1.5, "lora", 1e-3)
+    assert one.average is False
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_runs(quick: Workspace) -> None:

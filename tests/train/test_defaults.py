@@ -60,10 +60,6 @@ def test_rows_that_fit_into_adapters_small_beside_the_model_are_learned_by_adapt
 ) -> None:
     made = resolve(config(**values), replace(FACTS, **{"adapters": 4_884_480, **facts}))
     assert made.weights == weights
-    said = [reason for reason in made.reasons if reason.startswith("weights")]
-    fit = ["weights lora: 50000 tokens fit into the 4884480 weights of adapters of rank 16"]
-    assert (said == fit) == (weights == "lora" and not facts)
-    assert len(said) == ("weights" not in values)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +78,11 @@ def test_rows_that_fit_into_adapters_small_beside_the_model_are_learned_by_adapt
 def test_why_all_weights_and_not_adapters_is_said(values: dict[str, object], facts: dict[str, int], cause: str) -> None:
     made = resolve(config(**values), replace(FACTS, **{"adapters": 4_884_480, **facts}))
     assert made.reasons[0].startswith("weights full: ") and made.reasons[0].endswith(f"are free; {cause}")
+
+
+def test_why_adapters_is_said() -> None:
+    made = resolve(config(), replace(FACTS, adapters=4_884_480))
+    assert made.reasons[0] == "weights lora: 50000 tokens fit into the 4884480 weights of adapters of rank 16"
 
 
 def test_adapters_that_learn_rows_take_smaller_steps() -> None:

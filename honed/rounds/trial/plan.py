@@ -13,7 +13,7 @@ from honed.evaluate.config import EvaluateConfig
 from honed.rounds.trial.config import TrialConfig
 from honed.train.config import TrainConfig
 
-_SHARED = ("learning_rate", "schedule", "average", "weights", "precision", "batch_tokens")
+_SHARED = ("learning_rate", "weights", "precision", "batch_tokens")
 
 
 def training(config: TrialConfig, data: str, shared: Mapping[str, Any]) -> TrainConfig:

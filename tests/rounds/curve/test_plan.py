@@ -17,14 +17,7 @@ from honed.train.config import TrainConfig
 from tests.house.tree import parsed, python_files
 from tests.rounds.curve.desk import question, write_base, write_rows
 
-RAN = {
-    "learning_rate": 3e-4,
-    "schedule": "constant",
-    "average": True,
-    "weights": "lora",
-    "precision": "bf16",
-    "batch_tokens": 4096,
-}
+RAN = {"learning_rate": 3e-4, "weights": "lora", "precision": "bf16", "batch_tokens": 4096}
 RESULT = {"ran": RAN, "rows": 1000, "steps": 110, "epochs": 3.0, "dataset_tokens": 450_000}  # 150 tokens a row
 
 
@@ -47,7 +40,8 @@ def test_the_others_share_its_recipe() -> None:
     for size in (16, 64, 256):
         one = wanted(size)
         assert (one.learning_rate, one.weights, one.precision) == (3e-4, "lora", "bf16")
-        assert (one.schedule, one.average) == ("constant", True)
+        assert (one.schedule, one.average) == (None, False)  # a cosine
+        assert wanted(size, average=True).average
         assert (one.rows, one.name) == (size, f"c-{size}")
     assert (wanted(256).epochs, wanted(256).batch_tokens) == (3.0, 4096)
 

@@ -37,7 +37,6 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     epochs, batch = config.epochs or 3.0, config.batch_tokens or 4096
     tokens = round(len(rows) * TOKENS * epochs)
     ran = {"learning_rate": config.learning_rate or 1e-4, "weights": "full", "precision": "fp32", "batch_tokens": batch}
-    ran |= {"schedule": config.schedule or "cosine", "average": bool(config.average)}
     return {
         "model": made.ref, "rows": len(rows), "left_out": 0, "steps": max(1, tokens // batch), "epochs": epochs,
         "dataset_tokens": tokens, "ran": ran,
