@@ -2,10 +2,10 @@
 
 The largest size is trained first, with what was set and what ``auto`` chooses for it, but without the mean of the
 weights, which is behind the last ones in a short run: small sizes would look worse than they are. Every other size
-takes its learning rate, its weights and precision, and its number of epochs, so that the rows alone differ. A size too
-small for ``least_steps`` optimizer steps (or as many as the largest had, if those are fewer) would hardly be trained at
-all: it gets smaller batches first, down to ``LEAST_BATCH`` tokens, and then more epochs, up to ``MOST_EPOCHS``. What the
-user has set is never changed.
+takes its learning rate, its weights and precision, and its number of epochs, so that the rows alone differ. A size
+too small for ``least_steps`` optimizer steps (or as many as the largest had, if those are fewer) would hardly be
+trained at all: it gets smaller batches first, down to ``LEAST_BATCH`` tokens, and then more epochs, up to
+``MOST_EPOCHS``. What the user has set is never changed.
 """
 
 from __future__ import annotations
