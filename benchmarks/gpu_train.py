@@ -6,9 +6,9 @@
 
 Nothing is downloaded: the weights are random, the tokenizer knows bytes. Rows are all of one length, so that every
 step is as much work as the next and the first --warm-up steps (compiling, the allocator's growth) can be left out
-of both programs' times. A second case puts the rows under one system prompt of half their length. TRL runs packed
-in bf16, with Liger's kernels and with flash attention where these are installed; its fastest way counts. MFU is 6 N
-D / s (LoRA: 4 N D / s) over the card's stated dense bf16 rate, or the measured one where the card isn't known; N
+of both programs' times. A second case puts the rows under one system prompt of half their length (--prefix). TRL
+runs packed in bf16, with Liger's kernels and with flash attention where these are installed; its fastest way counts.
+MFU is 6 N D / s (LoRA: 4 N D / s) over the card's stated dense bf16 rate, or the measured one where it isn't known; N
 counts the decoder's and the head's matrices, D the tokens that were computed. ``gemm_share`` is by the exact count
 (attention in, head at supervised tokens only) over the measured rate. Memory is what the whole card has in use at
 most while a program runs, less what it had before, for both alike.
@@ -78,6 +78,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1024, help="tokens of every row")
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--warm-up", type=int, default=3, help="steps left out of the times")
+    parser.add_argument("--cases", default="plain,prefix")
+    parser.add_argument("--prefix", type=float, default=0.5, help="share of a row that the system prompt is")
+    parser.add_argument("--ways", default="", help="only those of TRL's ways whose name has this in it")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of honed's training")
     parser.add_argument("--points", type=Path, help="append each point to this file as it is measured")
     parser.add_argument("--peer-python")
@@ -125,7 +128,7 @@ def measure(card: Card, options: argparse.Namespace) -> dict[str, Any]:
             shape = flops.shape_of(model)
             ceiling = gemm.ceilings(shape, precision=card.precision, tokens=8192, device=card.device)
             for weights in options.weights.split(","):
-                for case in ("plain", "prefix"):
+                for case in options.cases.split(","):
                     point = _point(folder / f"{weights}-{case}", model, (weights, case), (card, python), options)
                     points.append({"model": size, **_rates(point, shape, weights, card, ceiling), "gemm": ceiling})
                     if options.points:  # what is measured stays, should the time run out
@@ -195,8 +198,9 @@ def _point(
         return len(chat.encode(row).ids)
 
     if case == "prefix":
-        rows = data.sized(options.rows, options.length - options.length // 2, length)
-        rows = data.under_system(rows, options.length // 2, lambda text: len(chat.tokenizer(text)["input_ids"]))
+        prompt = round(options.prefix * options.length)
+        rows = data.sized(options.rows, options.length - prompt, length)
+        rows = data.under_system(rows, prompt, lambda text: len(chat.tokenizer(text)["input_ids"]))
     else:
         rows = data.sized(options.rows, options.length, length)
     encoded = [chat.encode(row) for row in rows]
@@ -250,7 +254,7 @@ def _ways(
     if _has(python, "flash_attn"):
         flash = {"packing": True, "attention": "flash_attention_2"}
         ways |= {f"{name}, flash": {**one, **flash} for name, one in ways.items()}
-    return ways
+    return {name: one for name, one in ways.items() if options.ways in name}
 
 
 def _has(python: str | None, module: str) -> bool:

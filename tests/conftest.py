@@ -24,6 +24,8 @@ if os.environ.get("HONED_TESTS_GPU") != "1":
 os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parents[1]), str(Path(__file__).parent / "warm")))
 os.environ.setdefault("HONED_TESTS_ZYGOTE", str(Path(tempfile.gettempdir()) / f"honed-zygote-{os.getpid()}"))
 os.environ.pop("HONED_WORKSPACE", None)
+# Where it is set, as in some containers, each of the many processes would compile all that it imports anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

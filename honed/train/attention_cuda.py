@@ -6,6 +6,7 @@ Dong et al. 2024, "Flex Attention: A Programming Model for Generating Optimized 
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -106,11 +107,17 @@ def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float,
         segments.made[VARLEN] = ends, max(segments.lengths)
     ends, longest = segments.made[VARLEN]
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (q, k, v))
-    out = varlen_attn(
-        query, key, value, ends, ends, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
-    )
+    out = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scale, window_size=(-1, 0), **_grouped())
     assert isinstance(out, Tensor)
     return out.transpose(0, 1)[None]
+
+
+@cache
+def _grouped() -> dict[str, Any]:
+    """What this torch has to be told of keys that several queries share: 2.11 takes them as they are."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 
 
 def fastest(

@@ -70,6 +70,12 @@ class TrainConfig(Config):
     template: str | None = Field(None, description="shipped chat template to use instead of the model's own")
     seed: int = Field(0, ge=0, description="decides row order, adapter initialisation and dropout")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="compute precision; auto measures both")
+    compile: bool | None = Field(
+        None,
+        description="compute norms and activations, on a GPU rotary positions and losses too, by kernels compiled for "
+        "this machine, where they agree with torch; default: on a CPU, in C; on a GPU torch's compiler needs up to a "
+        "minute, once",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     ranks: int = Field(1, ge=0, description="processes that train together, on this machine or on Ray; 0: one per GPU")
     shard: Literal["none", "fsdp"] = Field(

@@ -22,12 +22,14 @@ class Head:
 
     ``matrix``: logits are hidden states times ``factor`` (Granite, Cohere) times the matrix, then bent to stay within
     ``cap`` (Gemma: cap x tanh(logits / cap)): losses are fused with them. ``module``: what the head's module makes (it
-    has a bias), bent likewise. ``model``: only the whole model gives them.
+    has a bias), bent likewise. ``model``: only the whole model gives them. ``compiled``: losses by the kernels of
+    ``in_triton``.
     """
 
     way: Literal["matrix", "module", "model"] = "matrix"
     factor: float = 1.0
     cap: float | None = None
+    compiled: bool = False
 
     @property
     def fused(self) -> bool:

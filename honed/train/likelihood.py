@@ -14,7 +14,8 @@ from honed.errors import ModelError
 from honed.train.attention import Segments
 from honed.train.batches import Pack
 from honed.train.head import Head, inputs
-from honed.train.token_loss import chunk_size, token_logps, weighted_nll
+from honed.train.loss_sweeps import chunk_size
+from honed.train.token_loss import token_logps, weighted_nll
 
 _MOVED = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 """By how much of its length a token's hidden state changes that isn't only rounded otherwise."""
@@ -28,7 +29,7 @@ def nll(model: PreTrainedModel, pack: Pack, head: Head) -> Tensor:
     if head.fused:
         known = None if pack.step_weight is None else 1 / pack.step_weight
         hidden = _hidden(model, pack, head.factor)
-        return weighted_nll(hidden, _matrix(model), pack.targets, pack.weights, known, head.cap)
+        return weighted_nll(hidden, _matrix(model), pack.targets, pack.weights, known, head.cap, compiled=head.compiled)
     total = torch.zeros((), device=pack.ids.device)
     for part, losses in _nll_by_model(model, pack, head):
         total = total + (losses * pack.weights[part]).sum()
@@ -38,7 +39,8 @@ def nll(model: PreTrainedModel, pack: Pack, head: Head) -> Tensor:
 def row_logps(model: PreTrainedModel, pack: Pack, head: Head) -> Tensor:
     """Return each row's log-likelihood in nats, weighted by token: as many as the pack has rows."""
     if head.fused:
-        logps = token_logps(_hidden(model, pack, head.factor), _matrix(model), pack.targets, head.cap)
+        hidden = _hidden(model, pack, head.factor)
+        logps = token_logps(hidden, _matrix(model), pack.targets, head.cap, compiled=head.compiled)
     else:
         logps = -torch.cat([losses for _, losses in _nll_by_model(model, pack, head)])
     # Sums over slices are the same in every run; index_add on a GPU is not.

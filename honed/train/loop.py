@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -121,8 +122,9 @@ class Training(Generic[E, B]):
         self._resume(optimizer)
         measured, heldout_loss = (0, self._evaluate()) if self.done == 0 else (None, None)
         saved = time.monotonic()
-        for step in self.steps.after(self.done, self.position):
-            self._step(step, optimizer)
+        begun = time.perf_counter()
+        for step, batches in self._laid_out():
+            self._step(step, batches, optimizer, begun)
             self.done, self.position = step.number, step.position
             if self.done % self.settings.eval_every == 0:
                 measured, heldout_loss = self.done, self._measure(optimizer)
@@ -132,6 +134,7 @@ class Training(Generic[E, B]):
                 saved = time.monotonic()
             if stopping and step.number < step.total:
                 raise Stopped
+            begun = time.perf_counter()
         if measured != self.done:
             heldout_loss = self._measure(optimizer)
         if self.best:
@@ -139,9 +142,27 @@ class Training(Generic[E, B]):
         optimizer.settle()
         return heldout_loss
 
-    def _step(self, step: Planned[E], optimizer: Optimizer) -> None:
-        start = time.perf_counter()
-        batches = [self.objective.collate([step.examples[index] for index in pack]) for pack in step.rows.packs]
+    def _laid_out(self) -> Iterator[tuple[Planned[E], list[B]]]:
+        """Yield each step with its batches; while a GPU computes one, those of the next are laid out."""
+
+        def batches(step: Planned[E]) -> list[B]:
+            return [self.objective.collate([step.examples[index] for index in pack]) for pack in step.rows.packs]
+
+        steps = self.steps.after(self.done, self.position)
+        if self.settings.device == "cpu":  # whose cores have enough to do
+            yield from ((step, batches(step)) for step in steps)
+            return
+        with ThreadPoolExecutor(1) as beside:
+            ahead: deque[tuple[Planned[E], Future[list[B]]]] = deque()
+            for step in steps:
+                ahead.append((step, beside.submit(batches, step)))
+                if len(ahead) > 1:
+                    before, laid = ahead.popleft()
+                    yield before, laid.result()
+            for step, laid in ahead:
+                yield step, laid.result()
+
+    def _step(self, step: Planned[E], batches: Sequence[B], optimizer: Optimizer, begun: float) -> None:
         # One weight for the whole step: rows count by their tokens, however they are packed (transformers #34191), and
         # whichever rank computes them.
         weight = sum(batch.weight for batch in batches)
@@ -162,7 +183,7 @@ class Training(Generic[E, B]):
             self._not_finite(step, what="gradient")
         self._proved()
         self.holes.after_step()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - begun
         # Every token of every row counts, shared or not: less work is more speed, not fewer tokens.
         tokens, _ = count([step.rows], step.examples)
         self.tokens += tokens

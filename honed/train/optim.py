@@ -97,8 +97,9 @@ class Optimizer:
 
     def _hand_down(self) -> None:
         """Let 16-bit weights be what their masters are."""
-        for parameter, master in self._copied:
-            parameter.data.copy_(master)
+        if self._copied:
+            parameters, masters = zip(*self._copied, strict=True)
+            torch._foreach_copy_([parameter.data for parameter in parameters], [master.detach() for master in masters])
 
     @property
     def sharded(self) -> bool:

@@ -27,7 +27,7 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.store.workspace import writing
-from honed.train import cost, deal, folder, footprint, heap, ranks, token_loss
+from honed.train import cost, deal, folder, footprint, heap, loss_sweeps, ranks
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.footprint import DoesNotFitError
@@ -235,11 +235,12 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple
     )
     largest, small = passes.spread(2)
     head = model.get_output_embeddings()
-    logits = token_loss.CHUNK_BYTES
+    logits = loss_sweeps.CHUNK_BYTES
     if head is not None:
         logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
         if head.weight.requires_grad and not _at_once(run, ready):
-            logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
+            # Its gradient is summed apart, on a CPU in fp32.
+            logits += (4 if settings.device == "cpu" else head.weight.element_size()) * head.weight.numel()
     activations = round(_saved(run, ready, small) * largest.tokens)
     hidden = 0
     if _one_pass(run, passes) and footprint.summed_at_once(run.config, settings.weights, settings.device):

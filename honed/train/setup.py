@@ -12,7 +12,7 @@ from honed.train import adapters, attention, folder, neftune
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
-from honed.train.kernels.install import Installed, checkpoint_layers, install
+from honed.train.kernels.install import Installed, by, checkpoint_layers, install
 from honed.train.layout import Layout, choose, lacking
 from honed.train.loop import Objective
 from honed.train.objectives.kinds import KINDS
@@ -58,6 +58,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         checkpoint_layers(model)
     sample = run.train.sample if isinstance(run.train, Stream) else run.train
     layout = _agreed(run, choose(model, sample.encoded, config, settings, _one_pass(run, here), here), here)
+    layout = replace(layout, head=replace(layout.head, compiled=compiled))
     if here.first:  # so that other ranks resume these passes; those of one a step are made from settings
         passes = settings if layout.one_pass else layout.settings
         remember(run.job, one_pass=layout.one_pass, pack_tokens=passes.pack_tokens)
@@ -155,26 +156,34 @@ def _idle(layout: Layout, ranks: int, attempt: int) -> tuple[str, ...]:
 
 
 def _compiled(run: Prepared, here: Ranks) -> tuple[bool, tuple[str, ...]]:
-    """Whether norms and SwiGLU are computed in C, as in the first attempt, and what is to be said.
+    """Whether norms, SwiGLU and the like are computed by kernels of ours, as in the first attempt, and what to say.
 
-    C and torch round differently. A first attempt that said nothing of it was one of a version without C: by torch.
+    They and torch round differently. A first attempt that said nothing of it was one of a version without: by torch.
     """
     before = chosen(run.job)
-    can, why = choice.choose(run.base.model.dtype, run.settings.device)
-    can = all(here.exchange(can))
     first = here.agreed(before.get("elementwise", "torch" if "attention" in before else None))
-    now = "native" if can else "torch"
-    if first is None:
-        if here.first:
-            remember(run.job, elementwise=now)
-    elif first == "native" and not can:
+    if first == "torch":
+        return False, ("norms and SwiGLU by torch, as in the first attempt",)
+    can, why = _can_be_compiled(run) if first or _to_compile(run) else (False, "")
+    can = all(here.exchange(can))
+    if first is None and here.first:
+        remember(run.job, elementwise=by(run.settings.device) if can else "torch")
+    if first and not can:
         run.job.log.note(
-            "norms and SwiGLU by torch: those of the first attempt, in C, aren't to be had here; "
+            "norms and SwiGLU by torch: the kernels of the first attempt aren't to be had here; "
             "the weights will equal those of an uninterrupted run up to rounding, not to the bit"
         )
-    elif first != now:
-        return False, ("norms and SwiGLU by torch, as in the first attempt",)
     return can, (why,) if why else ()
+
+
+def _to_compile(run: Prepared) -> bool:
+    """Whether kernels are wanted: C is compiled once on a machine; on a GPU no run has shown yet what they save."""
+    return run.settings.device == "cpu" if run.config.compile is None else run.config.compile
+
+
+def _can_be_compiled(run: Prepared) -> tuple[bool, str]:
+    text = run.base.model.config.get_text_config()
+    return choice.choose(run.base.model.dtype, run.settings.device, text.hidden_size, text.vocab_size)
 
 
 def _one_pass(run: Prepared, here: Ranks) -> bool | None:

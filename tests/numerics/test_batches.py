@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.models.chat import Encoded
-from honed.train import attention, batches, heldout, prefixes, token_loss
+from honed.train import attention, batches, heldout, loss_sweeps, prefixes, token_loss
 from honed.train.head import MATRIX, MODEL, Head, find
 from honed.train.likelihood import packing_is_exact
 from honed.train.objectives.sft import Sft
@@ -88,7 +88,7 @@ def test_loss_through_the_models_own_head_equals_the_fused_one() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_chunked_loss_and_gradients_equal_cross_entropy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 50)
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", chunk * 4 * 50)
     torch.manual_seed(0)
     hidden, head = torch.randn(11, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
     targets, weights = torch.randint(50, (11,)), torch.rand(11)
@@ -102,7 +102,7 @@ def test_chunked_loss_and_gradients_equal_cross_entropy(chunk: int, monkeypatch:
 
 def test_no_more_than_64_megabytes_of_logits_are_held() -> None:
     for vocabulary in (259, 49_152, 262_144):
-        assert token_loss.chunk_size(vocabulary) * vocabulary * 4 <= 64 * 2**20
+        assert loss_sweeps.chunk_size(vocabulary) * vocabulary * 4 <= 64 * 2**20
 
 
 def test_first_target_is_the_first_answer_token_and_is_predicted_from_the_header() -> None:

@@ -10,8 +10,10 @@ import torch
 
 from honed.jobs import launch
 from honed.store.workspace import Workspace
-from honed.train import attention, attention_cuda
+from honed.train import attention, attention_cuda, token_loss
 from honed.train.attention import Manner, Segments
+from honed.train.kernels import choice, in_triton
+from honed.train.kernels.norm import rms_norm
 from tests.train.conftest import home  # noqa: F401 - the workspace of small datasets
 from tests.train.jobs import start
 
@@ -66,6 +68,40 @@ def test_flash_attention_over_rows_of_varying_length_is_that_of_plain_torch(
     assert attention.agrees(attention_cuda.by_varlen, *drawn(heads, segments, torch.bfloat16), segments, 2e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("sizes", [(576, 49_152), (64, 259)], ids=str)
+def test_compiled_norms_activations_and_losses_agree_with_torch(sizes: tuple[int, int], dtype: torch.dtype) -> None:
+    assert choice.choose(dtype, "cuda", *sizes) == (True, "")
+
+
+def test_a_pass_of_any_size_takes_the_same_compiled_kernels() -> None:
+    before = None
+    for rows in (40, 1, 129, 1000):
+        x, weight = torch.randn(1, rows, 64, device="cuda"), torch.randn(64, device="cuda")
+        out, _ = in_triton.norm(x, weight, 1e-5)
+        torch.testing.assert_close(out, rms_norm(x, weight, 1e-5), rtol=1e-4, atol=1e-4)
+        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        assert before is None or rows == 1 or made <= before + 1  # one row may be a form of its own
+        before = made
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_losses_of_two_sweeps_are_those_of_cross_entropy(compiled: bool, dtype: torch.dtype, learns: bool) -> None:
+    torch.manual_seed(0)
+    hidden = (0.3 * torch.randn(3000, 64, device="cuda")).to(dtype).requires_grad_()
+    head = torch.randn(32_000, 64, device="cuda").to(dtype).requires_grad_(learns)
+    targets, weights = torch.randint(32_000, (3000,), device="cuda"), torch.rand(3000, device="cuda")
+    leaves = [hidden, head] if learns else [hidden]
+    loss = token_loss.weighted_nll(hidden, head, targets, weights, compiled=compiled)
+    each = torch.nn.functional.cross_entropy(hidden.float() @ head.float().T, targets, reduction="none")
+    expected = (each * weights).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=0)
+    for one, right in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        assert float((one.float() - right.float()).abs().max()) <= 2e-2 * float(right.float().abs().max())
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -73,6 +109,8 @@ def test_flash_attention_over_rows_of_varying_length_is_that_of_plain_torch(
         {"weights": "lora"},
         {"weights": "full", "activation_checkpointing": True},
         {"weights": "full", "shard": "fsdp"},
+        {"weights": "full", "compile": True},
+        {"weights": "lora", "compile": True, "activation_checkpointing": True},
         {"weights": "lora", "objective": "dpo", "data": "liked"},
     ],
     ids=str,
@@ -88,5 +126,7 @@ def test_a_training_on_the_card_ends_with_the_loss_of_one_on_the_cpu(
         asked = {**how, "device": device, "precision": precision, "epochs": 1, "name": f"on-{device}"}
         result = launch.wait(start(home, **asked))
         assert result["ran"]["device"] == device
+        by = "triton" if how.get("compile") else "torch"
+        assert device == "cpu" or result["ran"]["kernels"]["elementwise"] == by
         losses.append(result["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=5e-3 if precision == "fp32" else 5e-2)

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from honed.errors import ModelError
 from honed.models.chat import Encoded
-from honed.train import attention, layout, likelihood, prepare, token_loss
+from honed.train import attention, layout, likelihood, loss_sweeps, prepare
 from honed.train.batches import collate
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
@@ -123,7 +123,7 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family:
 def test_logits_of_a_head_with_a_bias_are_made_a_chunk_at_a_time_and_its_gradients_are_the_models_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 4 * 259 * 15)  # five positions, and what is made of their logits
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 4 * 259 * 15)  # five positions, and what is made of their logits
     model = made("Phi", PACKED["Phi"])
     plain: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(model.config), attn_implementation="eager")
     plain.load_state_dict(model.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,18 +10,33 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from honed.train import attention, batches, likelihood, token_loss
+from honed.train import attention, batches, likelihood, loss_sweeps, token_loss
 from honed.train.head import MATRIX
+from honed.train.kernels import in_triton
 from tests.numerics.rows import packed_model, uneven
+
+
+@pytest.fixture(params=["once", "twice", "twice, by formulas to compile"])
+def sweep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Over positions, as on a CPU, and then over the vocabulary, as on a GPU."""
+    monkeypatch.setattr(token_loss, "_sweeps_twice", lambda _: request.param != "once")
+    if "compile" in request.param:  # uncompiled here: what torch makes of them is compared on the card
+        monkeypatch.setattr(in_triton, "_compiled", lambda formula: formula)
+        monkeypatch.setattr(token_loss, "_takes", lambda *_: True)
+        for name in ("token_logps", "weighted_nll"):
+            monkeypatch.setattr(token_loss, name, partial(getattr(token_loss, name), compiled=True))
+    return str(request.param)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 @pytest.mark.parametrize("cap", [None, 0.8])
 def test_gradients_of_token_logps_are_exact_for_any_upstream(
-    cap: float | None, chunk: int, frozen: bool, monkeypatch: pytest.MonkeyPatch
+    cap: float | None, chunk: int, frozen: bool, sweep: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", chunk * 4 * 13)
+    if "compile" in sweep:
+        pytest.skip("they compute in fp32")
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", chunk * 4 * 13)
     torch.manual_seed(0)
     hidden = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     head = torch.randn(13, 5, dtype=torch.float64, requires_grad=not frozen)
@@ -31,9 +47,9 @@ def test_gradients_of_token_logps_are_exact_for_any_upstream(
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("cap", [None, 0.8])
 def test_values_and_gradients_equal_those_of_log_softmax_within_a_cap_too(
-    cap: float | None, frozen: bool, monkeypatch: pytest.MonkeyPatch
+    cap: float | None, frozen: bool, sweep: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 3 * 4 * 50)
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 3 * 4 * 50)
     torch.manual_seed(0)
     hidden, head = torch.randn(11, 8, requires_grad=True), torch.randn(50, 8, requires_grad=not frozen)
     targets, upstream = torch.randint(50, (11,)), torch.randn(11)
@@ -63,9 +79,9 @@ class _Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_all_logits_never_exist_at_once(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_logits_never_exist_at_once(frozen: bool, sweep: str, monkeypatch: pytest.MonkeyPatch) -> None:
     places, width, vocabulary = 200, 4, 300
-    monkeypatch.setattr(token_loss, "CHUNK_BYTES", 10 * 4 * vocabulary)
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 10 * 4 * vocabulary)
     hidden, head = torch.randn(places, width, requires_grad=True), torch.randn(vocabulary, width)
     head.requires_grad_(not frozen)
     with _Largest() as largest:

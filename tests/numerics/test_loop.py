@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
 from honed.models.chat import Encoded
 from honed.records import Conversation, Message
 from honed.train.batches import StepRows
@@ -81,6 +83,33 @@ def test_no_two_passes_of_a_run_draw_the_same_noise_and_a_second_run_draws_it_ag
         how = (_Drawing(MATRIX), nothing_held_out, steps, settings, Job(tmp_path / name), lambda: False)
         Training(Replicated(packed_model()), *how).run()
     assert len(set(_Drawing.drawn)) == 4 and _Drawing.drawn[:4] == _Drawing.drawn[4:]
+
+
+def test_passes_that_are_laid_out_while_a_gpu_computes_are_those_of_a_cpu_and_a_stop_leaves_the_same(
+    tmp_path: Path,
+) -> None:
+    settings = resolve(TrainConfig(base="", data="", seed=3), Facts(1, 1, 1, 0, "cpu", "fp32", ""))
+    nothing_held_out = HeldOut((), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    rows = Rows(tuple(uneven(6)), tuple("abcdef"), ())
+    steps = InMemory(rows, [StepRows(0, ((0,), (1,))), StepRows(0, ((2, 3),)), StepRows(0, ((4,), (5,)))])
+    weights = []
+    for name in ("cpu", "cpu:0"):  # which is another name for it, so that the loop takes it for a GPU
+        (tmp_path / name).mkdir()
+        model = packed_model()
+        asked = [False, True, False]
+        for attempt in (asked, [False] * 3):
+            turns = iter(attempt)
+            how = (steps, replace(settings, device=name), Job(tmp_path / name), lambda: next(turns))  # noqa: B023
+            training = Training(Replicated(model), Sft(MATRIX), nothing_held_out, *how)
+            if attempt is asked:
+                with pytest.raises(Stopped):
+                    training.run()
+                assert training.done == 2
+            else:
+                training.run()
+        assert training.done == 3
+        weights.append({key: value.clone() for key, value in model.state_dict().items()})
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 @pytest.mark.parametrize("packs", EIGHT.values(), ids=EIGHT)

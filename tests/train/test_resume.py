@@ -131,4 +131,4 @@ def test_a_resume_computes_norms_in_c_or_by_torch_as_the_first_attempt_did_or_sa
     other = set_up(prepare(job), ALONE, lambda: False)
     assert other.kernels.describe()["elementwise"] == "torch"
     notes = [event.text for event in job.events() if isinstance(event, Note)]
-    assert "those of the first attempt, in C, aren't to be had here" in notes[-1] and "not to the bit" in notes[-1]
+    assert "the kernels of the first attempt aren't to be had here" in notes[-1] and "not to the bit" in notes[-1]

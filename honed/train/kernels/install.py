@@ -43,17 +43,17 @@ _Tried = tuple[str, Forward, bool]
 class Installed:
     """How many modules of each kind a pass went through, and in how many our kernel computes now.
 
-    ``compiled``: norms and SwiGLU in C.
+    ``elementwise`` says by what: C on a CPU (``native``), what torch compiled on a GPU (``triton``), or plain torch.
     """
 
     found: dict[str, int]
     fused: dict[str, int]
-    compiled: bool = False
+    elementwise: str = "torch"
 
     def describe(self) -> dict[str, str]:
         """Say for each kind how many of how many, and by what, as ``result.json`` has it."""
         said = {kind: f"{self.fused.get(kind, 0)} of {count}" for kind, count in sorted(self.found.items())}
-        return {**said, "elementwise": "native" if self.compiled else "torch"}
+        return {**said, "elementwise": self.elementwise}
 
 
 def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
@@ -62,7 +62,7 @@ def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
     Call it before adapters are added, on a model with our attention. Modules that the pass doesn't reach (an expert
     that no token chose) stay as they are and aren't counted.
 
-    ``compiled``: norms and SwiGLU in C (``choice``), for what that takes.
+    ``compiled``: by the kernels that ``choice`` found fit, for what these take.
     """
     tried: dict[nn.Module, _Tried] = {}
     handles = []
@@ -87,7 +87,12 @@ def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
             module.forward = partial(forward, module)
     found = Counter(kind for kind, _, _ in tried.values())
     fused = Counter(kind for kind, _, same in tried.values() if same)
-    return Installed(dict(found), dict(fused), compiled)
+    return Installed(dict(found), dict(fused), by(model.device.type) if compiled else "torch")
+
+
+def by(device: str) -> str:
+    """Return what computes elementwise on a device where ``choice`` found that fit, as ``result.json`` has it."""
+    return "native" if device == "cpu" else "triton"
 
 
 def checkpoint_layers(model: PreTrainedModel) -> None:
@@ -117,7 +122,8 @@ def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
         return "swiglu", partial(_mlp, compiled=compiled)
     if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
         # OLMo's clamp shows only where numbers are large, which those of the pass may not be.
-        return None if getattr(getattr(module, "config", None), "clip_qkv", None) else ("rotary", _attention)
+        clamps = getattr(getattr(module, "config", None), "clip_qkv", None)
+        return None if clamps else ("rotary", partial(_attention, compiled=compiled))
     if type(module) is nn.Embedding and not (module.max_norm or module.scale_grad_by_freq or module.sparse):
         return "embedding", _embedding
     if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:
@@ -180,7 +186,7 @@ def _mlp(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
     return result
 
 
-def _attention(
+def _attention(  # noqa: PLR0913 - the signature of transformers' own, and what is ours
     module: Any,
     hidden_states: Tensor,
     position_embeddings: tuple[Tensor, Tensor] | None = None,
@@ -188,6 +194,7 @@ def _attention(
     past_key_values: Any = None,
     *,
     asked: Mapping[str, Any],
+    compiled: bool,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     if past_key_values is not None or position_embeddings is None:
@@ -205,8 +212,8 @@ def _attention(
     attend = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
     out, weights = attend(
         module,
-        rotate(query, cos, sin),
-        rotate(key, cos, sin),
+        rotate(query, cos, sin, compiled=compiled),
+        rotate(key, cos, sin, compiled=compiled),
         value,
         attention_mask,
         dropout=module.attention_dropout if module.training else 0.0,

@@ -21,7 +21,7 @@ _NAME = "honed_source"
 class Source(NamedTuple):
     """What a norm's output is made of: its input ... x D, 1 / root mean square of each row (... x 1), weight (D,).
 
-    ``compiled``: by the kernel in C.
+    ``compiled``: by one kernel.
     """
 
     x: Tensor
@@ -35,7 +35,7 @@ class _RmsNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, compiled: bool) -> tuple[Tensor, Tensor]:
         ctx.compiled = compiled
         if compiled:
-            out, inverse = elementwise.norm(x, weight, epsilon)
+            out, inverse = elementwise.by(x).norm(x, weight, epsilon)
         else:
             wide = torch.promote_types(x.dtype, torch.float32)
             square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).square_()
@@ -51,7 +51,7 @@ class _RmsNorm(torch.autograd.Function):
         x, weight, inverse = ctx.saved_tensors
         learns = ctx.needs_input_grad[1]
         if ctx.compiled:
-            return *elementwise.norm_back(x, weight, inverse, upstream, learns=learns), None, None
+            return *elementwise.by(x).norm_back(x, weight, inverse, upstream, learns=learns), None, None
         normal = x * inverse  # in fp32 at least, whatever x is
         product = normal * upstream
         grad_weight = None
@@ -67,7 +67,7 @@ class _RmsNorm(torch.autograd.Function):
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float, *, compiled: bool = False) -> Tensor:
     """Return ``weight * x / sqrt(mean(x^2) + epsilon)`` over the last dimension, in ``x``'s type, computed in fp32.
 
-    Shapes: x ... x D, weight (D,) of the same type. ``compiled``: in C, where that takes them.
+    Shapes: x ... x D, weight (D,) of the same type. ``compiled``: by one kernel, where that takes them.
     """
     compiled = compiled and weight.shape == x.shape[-1:] and elementwise.takes(x, weight)
     result: Tensor
@@ -86,7 +86,7 @@ def source(x: Tensor) -> Source | None:
 def again(made: Source) -> Tensor:
     """Return the norm's output, the same to the last bit."""
     if made.compiled:
-        return elementwise.norm_again(made.x, made.weight, made.inverse)
+        return elementwise.by(made.x).norm_again(made.x, made.weight, made.inverse)
     if made.x.dtype == made.inverse.dtype:
         room = heap.brief(made.x.shape, made.x)
         return torch.mul(made.x, made.inverse, out=room).mul_(made.weight)

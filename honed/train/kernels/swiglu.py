@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from honed.train import heap
 from honed.train.kernels import elementwise, room
 
 
@@ -24,7 +23,7 @@ class _SwiGlu(torch.autograd.Function):
         ctx.save_for_backward(gate, up)
         ctx.compiled = compiled
         if compiled:
-            return elementwise.swiglu(gate, up, torch.empty_like(gate))
+            return elementwise.by(gate).swiglu(gate, up)
         return functional.silu(gate).mul_(up)
 
     @staticmethod
@@ -32,8 +31,8 @@ class _SwiGlu(torch.autograd.Function):
         (upstream,) = grads
         gate, up = ctx.saved_tensors
         if ctx.compiled:
-            of_up = torch.empty_like(up)
-            return elementwise.swiglu_back(gate, up, upstream.contiguous(), of_up), of_up, None
+            of_gate, of_up, _ = elementwise.by(gate).swiglu_back(gate, up, upstream)
+            return of_gate, of_up, None
         of_up = functional.silu(gate).mul_(upstream)
         return _of_gate(upstream * up, gate), of_up, None
 
@@ -46,7 +45,7 @@ class _SwiGluDown(torch.autograd.Function):
         ctx.save_for_backward(gate, up, down)
         ctx.weight, ctx.compiled = down, compiled
         if compiled:
-            return functional.linear(elementwise.swiglu(gate, up, heap.brief(gate.shape, gate)), down)
+            return functional.linear(elementwise.by(gate).swiglu(gate, up, brief=True), down)
         return functional.linear(functional.silu(gate).mul_(up), down)
 
     @staticmethod
@@ -56,9 +55,8 @@ class _SwiGluDown(torch.autograd.Function):
         learns, goes_on = ctx.needs_input_grad[2], ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         of_gate = of_up = of_down = None
         if ctx.compiled and goes_on:
-            of_up = upstream @ down
-            product = heap.brief(gate.shape, gate) if learns else None
-            of_gate = elementwise.swiglu_back(gate, up, of_up, of_up, product)
+            kernels = elementwise.by(gate)
+            of_gate, of_up, product = kernels.swiglu_back(gate, up, upstream @ down, product=learns, spare=True)
             if product is not None:
                 of_down = room.product(ctx.weight, upstream.flatten(0, -2), product.flatten(0, -2))
             return of_gate, of_up, of_down, None
@@ -79,7 +77,7 @@ def _of_gate(upstream: Tensor, gate: Tensor) -> Tensor:
 
 
 def swiglu(gate: Tensor, up: Tensor, *, compiled: bool = False) -> Tensor:
-    """Return ``silu(gate) * up``; all three of one shape and type. ``compiled``: in C, where that takes them."""
+    """Return ``silu(gate) * up``; all of one shape and type. ``compiled``: by one kernel, where that takes them."""
     compiled = compiled and gate.shape == up.shape and elementwise.takes(gate, up)
     result: Tensor = _SwiGlu.apply(gate, up, compiled)  # type: ignore[no-untyped-call]
     return result
@@ -88,7 +86,7 @@ def swiglu(gate: Tensor, up: Tensor, *, compiled: bool = False) -> Tensor:
 def swiglu_down(gate: Tensor, up: Tensor, down: Tensor, *, compiled: bool = False) -> Tensor:
     """Return ``(silu(gate) * up) @ down.T``. Shapes: gate and up ... x I, down D x I; returns ... x D.
 
-    ``compiled``: silu and the product in C, where that takes them.
+    ``compiled``: silu and the product by one kernel, where that takes them.
     """
     compiled = compiled and gate.shape == up.shape and down.dtype == gate.dtype and elementwise.takes(gate, up)
     result: Tensor = _SwiGluDown.apply(gate, up, down, compiled)  # type: ignore[no-untyped-call]
