@@ -73,8 +73,8 @@ class TrainConfig(Config):
     compile: bool | None = Field(
         None,
         description="compute norms and activations, on a GPU rotary positions and losses too, by kernels compiled for "
-        "this machine, where they agree with torch; default: on a CPU, in C; on a GPU torch's compiler needs up to a "
-        "minute, once",
+        "this machine, where they agree with torch; default: yes on a CPU, in C; no on a GPU, where torch's compiler "
+        "needs up to a minute, once",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     ranks: int = Field(1, ge=0, description="processes that train together, on this machine or on Ray; 0: one per GPU")

@@ -10,7 +10,8 @@ once more, and each part of the gradient is one product, written once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -80,11 +81,15 @@ def over_both(  # noqa: PLR0913 - as above
     losses, sums = torch.empty_like(weights), torch.empty_like(weights)
     places, vocabulary = hidden.shape[0], head.shape[0]
     each = hidden.itemsize if compiled else _bytes(hidden.dtype, cap)
-    chunks = math.ceil(places * vocabulary * each / CHUNK_BYTES)
-    of_losses, of_gradients = (in_triton.losses, in_triton.gradients) if compiled else (_losses, _of_columns)
+    chunks = max(1, math.ceil(places * vocabulary * each / CHUNK_BYTES))
+    of_losses: Callable[..., tuple[Tensor, Tensor]] = partial(_losses, cap=cap)
+    of_gradients: Callable[..., None] = partial(_of_columns, cap=cap)
+    if compiled:
+        assert cap is None, "they have none"
+        of_losses, of_gradients = in_triton.losses, in_triton.gradients
     for part in _even(places, chunks):
         logits = hidden[part] @ head.T
-        losses[part], sums[part] = of_losses(logits, targets[part], weights[part], cap)
+        losses[part], sums[part] = of_losses(logits, targets[part], weights[part])
         if grad_hidden is not None:
             torch.mm(logits, head, out=grad_hidden[part])
         if grad_head is not None and chunks == 1:
@@ -94,7 +99,7 @@ def over_both(  # noqa: PLR0913 - as above
         return losses
     for part in _columns(places * each, vocabulary):
         logits = hidden @ head[part].T
-        of_gradients(logits, sums, targets - part.start, weights, cap)
+        of_gradients(logits, sums, targets - part.start, weights)
         torch.mm(logits.T, hidden, out=grad_head[part])
         del logits
     return losses

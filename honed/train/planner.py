@@ -238,9 +238,8 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple
     logits = loss_sweeps.CHUNK_BYTES
     if head is not None:
         logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
-        if head.weight.requires_grad and not _at_once(run, ready):
-            # Its gradient is summed apart, on a CPU in fp32.
-            logits += (4 if settings.device == "cpu" else head.weight.element_size()) * head.weight.numel()
+        if head.weight.requires_grad and settings.device == "cpu" and not _at_once(run, ready):
+            logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     activations = round(_saved(run, ready, small) * largest.tokens)
     hidden = 0
     if _one_pass(run, passes) and footprint.summed_at_once(run.config, settings.weights, settings.device):

@@ -162,13 +162,14 @@ def _compiled(run: Prepared, here: Ranks) -> tuple[bool, tuple[str, ...]]:
     """
     before = chosen(run.job)
     first = here.agreed(before.get("elementwise", "torch" if "attention" in before else None))
-    if first == "torch":
-        return False, ("norms and SwiGLU by torch, as in the first attempt",)
-    can, why = _can_be_compiled(run) if first or _to_compile(run) else (False, "")
+    wanted = _to_compile(run) if first is None else first != "torch"
+    can, why = _can_be_compiled(run) if wanted else (False, "")
     can = all(here.exchange(can))
     if first is None and here.first:
         remember(run.job, elementwise=by(run.settings.device) if can else "torch")
-    if first and not can:
+    if first == "torch" and _to_compile(run):
+        why = "norms and SwiGLU by torch, as in the first attempt"
+    elif first and wanted and not can:
         run.job.log.note(
             "norms and SwiGLU by torch: the kernels of the first attempt aren't to be had here; "
             "the weights will equal those of an uninterrupted run up to rounding, not to the bit"
@@ -182,8 +183,14 @@ def _to_compile(run: Prepared) -> bool:
 
 
 def _can_be_compiled(run: Prepared) -> tuple[bool, str]:
-    text = run.base.model.config.get_text_config()
-    return choice.choose(run.base.model.dtype, run.settings.device, text.hidden_size, text.vocab_size)
+    """As ``choice.choose``; who asked for kernels is told why there are none."""
+    model, device = run.base.model, run.settings.device
+    if model.device.type != device:  # whole on the host, to be cut up: ours would be compared there, and not here
+        return False, "norms and SwiGLU by torch: compile isn't for fsdp on a GPU"
+    can, why = choice.choose(model.dtype, device, choice.Sizes.of(model))
+    if run.config.compile and not can and not why:
+        why = f"norms and SwiGLU by torch: there are no kernels to compile for {device} in {run.settings.precision}"
+    return can, why
 
 
 def _one_pass(run: Prepared, here: Ranks) -> bool | None:

@@ -120,7 +120,7 @@ def weighted_nll(  # noqa: PLR0913 - the operands, and what is known of what fol
     """
     if not torch.is_grad_enabled():  # a leaf asks for its gradient even then, and the head's is the size of the head
         hidden, head = hidden.detach(), head.detach()
-    compiled = compiled and _takes(hidden, head)
+    compiled = compiled and _takes(hidden, head, cap)
     losses: Tensor = _WeightedNll.apply(hidden, head, targets, weights, factor, cap, compiled)  # type: ignore[no-untyped-call]
     return losses.sum()
 
@@ -131,13 +131,13 @@ def token_logps(
     """Return log softmax(hidden[p] . head)[targets[p]] for every p, shape (P,), fp32 at least.
 
     Anything may be made of them: the gradients of ``hidden`` and ``head`` are exact for any upstream gradient. A head
-    that learns costs a fourth product P x D x V, in the backward pass. Shapes as in ``weighted_nll``.
+    that learns costs a fourth product P x D x V in the backward pass, on a GPU a fifth. Shapes as in ``weighted_nll``.
     """
-    compiled = compiled and _takes(hidden, head)
+    compiled = compiled and _takes(hidden, head, cap)
     losses: Tensor = _TokenNll.apply(hidden, head, targets, cap, compiled)  # type: ignore[no-untyped-call]
     return -losses
 
 
-def _takes(hidden: Tensor, head: Tensor) -> bool:
-    """Whether the compiled kernels may be used: C has none for logits."""
-    return elementwise.by(head) is in_triton and in_triton.takes(hidden, head)
+def _takes(hidden: Tensor, head: Tensor, cap: float | None) -> bool:
+    """Whether the compiled kernels may be used: C has none for logits, and none bends them."""
+    return cap is None and elementwise.by(head) is in_triton and in_triton.takes(hidden, head)

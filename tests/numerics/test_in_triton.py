@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from honed.train.kernels import elementwise, in_triton
+from honed.train import loss_sweeps, token_loss
+from honed.train.kernels import choice, elementwise, in_triton
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
@@ -19,10 +21,18 @@ TYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=st
 
 
 @pytest.fixture(autouse=True)
-def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute as on a GPU, without its compiler."""
+def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Compute as on a GPU, without its compiler; the names of the formulas that were."""
+    names: set[str] = set()
+
+    def uncompiled(formula: Callable[..., Any]) -> Callable[..., Any]:
+        names.add(formula.__name__)
+        return formula
+
     monkeypatch.setattr(elementwise, "by", lambda _: in_triton)
-    monkeypatch.setattr(in_triton, "_compiled", lambda formula: formula)
+    monkeypatch.setattr(in_triton, "_compiled", uncompiled)
+    monkeypatch.setattr(token_loss, "_sweeps_twice", lambda _: True)
+    return names
 
 
 def drawn(*shape: int, dtype: torch.dtype) -> Tensor:
@@ -42,7 +52,7 @@ def both(function: Callable[..., Tensor], inputs: list[Tensor]) -> tuple[list[Te
 
 @TYPES
 @pytest.mark.parametrize("rows", [1, 7, 40])
-def test_each_formula_and_its_gradients_are_those_of_torch(rows: int, dtype: torch.dtype) -> None:
+def test_each_formula_and_its_gradients_are_those_of_torch(rows: int, dtype: torch.dtype, called: set[str]) -> None:
     wide = drawn(1, rows, 24, dtype=dtype)
     angles = drawn(1, rows, 4, dtype=dtype).repeat(1, 1, 2)
 
@@ -64,10 +74,12 @@ def test_each_formula_and_its_gradients_are_those_of_torch(rows: int, dtype: tor
         for one, right in zip(ours, theirs, strict=True):
             assert one.dtype == dtype
             assert float((one.float() - right).abs().max()) <= within * float(right.abs().max())
+    norms, others = {"_norm", "_norm_back_of_both"}, {"_swiglu", "_swiglu_back", "_swiglu_back_and_product"}
+    assert called == {*norms, *others, "_rotate", "_rotate_back"}
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_model_with_them_has_the_same_gradients(recompute: bool) -> None:
+def test_a_model_with_them_has_the_same_gradients(recompute: bool, called: set[str]) -> None:
     plain, ours = packed_model(), packed_model()
     install(plain)
     assert install(ours, compiled=True).fused["rms_norm"] == 5
@@ -75,6 +87,52 @@ def test_a_model_with_them_has_the_same_gradients(recompute: bool) -> None:
         checkpoint_layers(ours.train())
     packs = [[0, 1, 2], [3, 4, 5]]
     close(gradients(ours, uneven(6), packs), gradients(plain, uneven(6), packs))
+    assert {"_norm_again", "_swiglu_back_and_product", "_rotate_back"} <= called
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.dtype], tuple[bool, str]]:
+    """What a run on a card begins with, here."""
+    cases = choice._cases_of_gpu
+    monkeypatch.setattr(choice, "_cases_of_gpu", lambda dtype, _, sizes: cases(dtype, "cpu", sizes))
+    monkeypatch.setattr(choice, "_MANY", 40)
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 20_000)
+    sizes = choice.Sizes.of(packed_model())
+    return lambda dtype: choice.choose(dtype, "cuda", sizes)
+
+
+@TYPES
+def test_a_run_compares_every_formula_with_torch(
+    dtype: torch.dtype, compared: Callable[[torch.dtype], tuple[bool, str]], called: set[str]
+) -> None:
+    assert compared(dtype) == (True, "")
+    formulas = {name for name, one in vars(in_triton).items() if name[0] == "_" and hasattr(one, "__code__")}
+    assert called == formulas - {"_compiled", "_rows", "_flat"}
+
+
+def test_what_disagrees_is_named_and_a_compiler_that_fails_is_said(
+    compared: Callable[[torch.dtype], tuple[bool, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = in_triton.norm_back
+    with monkeypatch.context() as patch:
+        patch.setattr(in_triton, "norm_back", lambda *args, **how: (1.1 * back(*args, **how)[0], back(*args, **how)[1]))
+        can, why = compared(torch.float32)
+        assert not can and why.endswith("don't agree with it (RMSNorm, RMSNorm, frozen, RMSNorm and a matrix)")
+
+    def fails(_: object) -> None:
+        raise RuntimeError("no Triton here\nand more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(in_triton, "_compiled", fails)
+        said = "norms, SwiGLU, rotary positions and losses by torch: its compiler fails here (no Triton here)"
+        assert compared(torch.float32) == (False, said)
+
+    def too_much(_: object) -> None:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(in_triton, "_compiled", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        compared(torch.float32)
 
 
 def test_what_they_take() -> None:

@@ -22,7 +22,7 @@ def sweep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setattr(token_loss, "_sweeps_twice", lambda _: request.param != "once")
     if "compile" in request.param:  # uncompiled here: what torch makes of them is compared on the card
         monkeypatch.setattr(in_triton, "_compiled", lambda formula: formula)
-        monkeypatch.setattr(token_loss, "_takes", lambda *_: True)
+        monkeypatch.setattr(token_loss, "_takes", lambda _hidden, _head, cap: cap is None)
         for name in ("token_logps", "weighted_nll"):
             monkeypatch.setattr(token_loss, name, partial(getattr(token_loss, name), compiled=True))
     return str(request.param)
@@ -64,6 +64,37 @@ def test_values_and_gradients_equal_those_of_log_softmax_within_a_cap_too(
     for ours in (torch.autograd.grad((logps * upstream).sum(), inputs), torch.autograd.grad(summed, inputs)):
         for one, other in zip(ours, expected, strict=True):
             torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_in_16_bits_both_sweeps_are_as_near_to_fp32_as_one(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 5 * 6 * 50)
+    torch.manual_seed(0)
+    hidden, head = torch.randn(23, 8).bfloat16(), torch.randn(50, 8).bfloat16()
+    targets, weights = torch.randint(50, (23,)), torch.rand(23)
+
+    def computed(*start: Tensor) -> list[Tensor]:
+        leaves = [start[0].clone().requires_grad_(), start[1].clone().requires_grad_(not frozen)]
+        loss = token_loss.weighted_nll(*leaves, targets, weights)
+        return [loss.detach(), *torch.autograd.grad(loss, leaves[:1] if frozen else leaves)]
+
+    exact = computed(hidden.float(), head.float())
+    gaps = []
+    for twice in (False, True):
+        monkeypatch.setattr(token_loss, "_sweeps_twice", lambda _, twice=twice: twice)
+        found = computed(hidden, head)
+        gaps.append(
+            [float((one.float() - right).norm() / right.norm()) for one, right in zip(found, exact, strict=True)]
+        )
+    for once, both in zip(*gaps, strict=True):
+        assert both <= 1.2 * once + 1e-6
+
+
+def test_no_supervised_places_give_no_loss_and_no_gradient(sweep: str) -> None:
+    head = torch.randn(13, 5, requires_grad=True)
+    logps = token_loss.token_logps(torch.randn(0, 5), head, torch.zeros(0, dtype=torch.long))
+    logps.sum().backward()
+    assert sweep and logps.shape == (0,) and head.grad is not None and not head.grad.any()
 
 
 class _Largest(TorchDispatchMode):

@@ -110,6 +110,18 @@ def test_a_resume_keeps_the_attention_path_of_the_first_attempt_or_says_that_it_
     assert json.loads((job.path / CHOSEN).read_text())["attention"] == "honed_elsewhere"  # where it is, it is taken
 
 
+def test_kernels_are_compiled_on_a_cpu_unless_that_is_turned_off_and_a_resume_stays_with_it(home: Workspace) -> None:
+    there = choice.choose(torch.float32, "cpu")[0]
+    for wish in (None, True, False):
+        job = jobs.create(home, "train", settings(home, name="rows", weights="auto", compile=wish))
+        for _ in range(2):
+            made = set_up(prepare(job), ALONE, lambda: False)
+            by = "native" if there and wish is not False else "torch"
+            assert made.kernels.describe()["elementwise"] == by
+            assert made.layout.head.compiled is (by == "native")
+            assert not any("as in the first attempt" in reason for reason in made.reasons)
+
+
 def test_a_resume_computes_norms_in_c_or_by_torch_as_the_first_attempt_did_or_says_that_it_cannot(
     home: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from honed.train import loss_sweeps, token_loss
 from honed.train.kernels import compiler, in_c, native
+from honed.train.kernels.linear import linears
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
 from honed.train.kernels.swiglu import swiglu, swiglu_down
 
 _ROWS, _WIDTH = 70, 100
-"""More rows than a thread sums at a time, and a width that no vector divides."""
+"""On a CPU: more rows than a thread sums at a time, and a width that no vector divides."""
 
-_HEADS, _HALF = 3, 32
-"""Of what is rotated."""
+_MANY = 4096
+"""On a GPU: rows as a pass has; how sums over them are divided is decided by the first that are seen."""
+
+_INNER = 32
+"""Of the matrices that losses are computed with."""
 
 _APART = {("cpu", torch.float32): 1e-5, ("cuda", torch.float32): 1e-4, ("cpu", torch.bfloat16): 2e-2}
 _APART |= {("cuda", torch.bfloat16): 2e-2}
@@ -34,12 +40,35 @@ _FAILS = (RuntimeError, ImportError, OSError, subprocess.SubprocessError, Assert
 _Computed = Callable[..., Tensor]
 
 
-def choose(dtype: torch.dtype, device: str, width: int = _WIDTH, vocabulary: int = _WIDTH) -> tuple[bool, str]:
+@dataclass(frozen=True)
+class Sizes:
+    """Of a model: its width, the inputs of its MLP, its vocabulary, its heads and their width."""
+
+    width: int
+    inner: int
+    vocabulary: int
+    heads: int
+    head: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Sizes:
+        """Read them from the settings; what isn't said there is made up: it is only compared with."""
+        text = model.config.get_text_config()
+        width, heads = getattr(text, "hidden_size", _WIDTH), getattr(text, "num_attention_heads", 1)
+        head = getattr(text, "head_dim", None) or max(2, width // heads // 2 * 2)
+        inner = getattr(text, "intermediate_size", 4 * width)
+        return cls(width, inner if isinstance(inner, int) else 4 * width, text.vocab_size, heads, head)
+
+
+ODD = Sizes(_WIDTH, _WIDTH, _WIDTH, 1, 2)
+
+
+def choose(dtype: torch.dtype, device: str, sizes: Sizes = ODD) -> tuple[bool, str]:
     """Return whether a model of this type is computed so on a device, and why not where that isn't plain.
 
-    On a CPU norms and SwiGLU, in C; on a GPU these, rotary positions and losses, compiled by torch. There it takes some
-    seconds for each kernel, the first time: ``width`` and ``vocabulary`` are those of the run's model, for which they
-    are then compiled already.
+    On a CPU norms and SwiGLU, in C; on a GPU these, rotary positions and losses, compiled by torch. There that takes
+    seconds for each kernel, the first time: those for a model of these ``sizes``, or nearly all of them, are compiled
+    already then.
     """
     within = _APART.get((device, dtype))
     if within is None:
@@ -51,7 +80,7 @@ def choose(dtype: torch.dtype, device: str, width: int = _WIDTH, vocabulary: int
             return False, "" if native.why_not() else f"norms and SwiGLU by torch: {error}"
     what, whose = _SAID[device]
     try:
-        cases = _cases(dtype, device, width, vocabulary)
+        cases = _cases(dtype) if device == "cpu" else _cases_of_gpu(dtype, device, sizes)
         apart = [name for name, inputs, function in cases if not _agrees(function, inputs, within)]
     except torch.OutOfMemoryError:
         raise
@@ -72,30 +101,40 @@ _SAID = {
 """What is computed, and by whose kernels."""
 
 
-def _cases(dtype: torch.dtype, device: str, width: int, vocabulary: int) -> list[tuple[str, list[Tensor], _Computed]]:
-    """What is compared, each with its inputs."""
-    generator = torch.Generator().manual_seed(0)
+_Case = tuple[str, list[Tensor], _Computed]
+"""What is compared, and its inputs."""
 
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device, dtype)
 
-    gate, up, down = drawn(1, _ROWS, width), drawn(1, _ROWS, width), drawn(24, width)
-
-    def normed(x: Tensor, weight: Tensor, *, compiled: bool) -> Tensor:
-        return rms_norm(x, weight, 1e-5, compiled=compiled)
-
-    cases: list[tuple[str, list[Tensor], _Computed]] = [
-        ("RMSNorm", [drawn(1, _ROWS, width), drawn(width)], normed),
+def _cases(dtype: torch.dtype) -> list[_Case]:
+    drawn = _drawn(dtype, "cpu")
+    gate, up, down = drawn(1, _ROWS, _WIDTH), drawn(1, _ROWS, _WIDTH), drawn(24, _WIDTH)
+    return [
+        ("RMSNorm", [drawn(1, _ROWS, _WIDTH), drawn(_WIDTH)], _normed),
         ("SwiGLU", [gate, up], swiglu),
         ("SwiGLU and its matrix", [gate, up, down], swiglu_down),
     ]
-    if device == "cpu":
-        return cases
-    angles = drawn(1, _ROWS, _HALF).repeat(1, 1, 2)
+
+
+def _cases_of_gpu(dtype: torch.dtype, device: str, sizes: Sizes) -> list[_Case]:
+    drawn = _drawn(dtype, device)
+    generator = torch.Generator().manual_seed(1)
+    normal, frozen = drawn(1, _MANY, sizes.width), drawn(sizes.width)
+    gate, up, down = drawn(1, _MANY, sizes.inner), drawn(1, _MANY, sizes.inner), drawn(24, sizes.inner)
+    angles = drawn(1, _MANY, sizes.head // 2).repeat(1, 1, 2)
     # So many places that the head's gradient takes a second sweep.
-    places = 1 + math.ceil(1.5 * loss_sweeps.CHUNK_BYTES / (dtype.itemsize * vocabulary))
-    targets = torch.randint(vocabulary, (places,), generator=generator).to(device)
+    places = 1 + math.ceil(1.5 * loss_sweeps.CHUNK_BYTES / (dtype.itemsize * sizes.vocabulary))
+    targets = torch.randint(sizes.vocabulary, (places,), generator=generator).to(device)
     weights = torch.rand(places, generator=generator).to(device)
+
+    def normed_by_frozen(x: Tensor, *, compiled: bool) -> Tensor:
+        return _normed(x, frozen.to(x.dtype), compiled=compiled)
+
+    def multiplied(x: Tensor, weight: Tensor, matrix: Tensor, *, compiled: bool) -> Tensor:
+        layer = torch.nn.Linear(matrix.shape[1], matrix.shape[0], bias=False, device="meta")
+        del layer.weight
+        layer.weight = matrix  # a leaf of its own, whose gradient is asked for
+        (out,) = linears(_normed(x, weight, compiled=compiled), (layer,))
+        return out
 
     def rotated(x: Tensor, *, compiled: bool) -> Tensor:
         return rotate(x, angles.cos().to(x.dtype), angles.sin().to(x.dtype), compiled=compiled)
@@ -104,10 +143,24 @@ def _cases(dtype: torch.dtype, device: str, width: int, vocabulary: int) -> list
         return token_loss.weighted_nll(hidden, head, targets, weights, compiled=compiled)
 
     return [
-        *cases,
-        ("rotary positions", [drawn(1, _ROWS, _HEADS, 2 * _HALF).transpose(1, 2)], rotated),
-        ("losses", [0.3 * drawn(places, _HALF), drawn(vocabulary, _HALF)], lost),  # sums of about 2, as logits are
+        ("RMSNorm", [normal, drawn(sizes.width)], _normed),
+        ("RMSNorm, frozen", [normal], normed_by_frozen),
+        ("RMSNorm and a matrix", [normal, drawn(sizes.width), drawn(24, sizes.width)], multiplied),
+        ("SwiGLU", [gate, up], swiglu),
+        ("SwiGLU and its matrix", [gate, up, down], swiglu_down),
+        ("rotary positions", [drawn(1, _MANY, sizes.heads, sizes.head).transpose(1, 2)], rotated),
+        # Sums of about 2, as logits are: of large ones no 16 bits give the losses.
+        ("losses", [0.3 * drawn(places, _INNER), drawn(sizes.vocabulary, _INNER)], lost),
     ]
+
+
+def _drawn(dtype: torch.dtype, device: str) -> Callable[..., Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=generator).to(device, dtype)
+
+
+def _normed(x: Tensor, weight: Tensor, *, compiled: bool) -> Tensor:
+    return rms_norm(x, weight, 1e-5, compiled=compiled)
 
 
 def _agrees(function: _Computed, inputs: Sequence[Tensor], within: float) -> bool:

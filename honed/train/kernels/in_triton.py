@@ -82,23 +82,23 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool = False) -> Tensor
     return out.view(x.shape)
 
 
-def losses(logits: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
+def losses(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weighted losses (P,) and the log-sum-exp of each row (P,); the logits become their gradient.
 
     Shapes: logits P x V, targets and weights (P,); the results are fp32.
     """
-    found: tuple[Tensor, Tensor] = _compiled(_losses)(_rows(logits), _rows(targets), _rows(weights), cap)
+    found: tuple[Tensor, Tensor] = _compiled(_losses)(_rows(logits), _rows(targets), _rows(weights))
     return found
 
 
-def gradients(block: Tensor, sums: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> None:
+def gradients(block: Tensor, sums: Tensor, targets: Tensor, weights: Tensor) -> None:
     """Let a block of logits, P x some of V, become its gradient; ``sums`` are what ``losses`` returned.
 
     ``targets`` are places in the block; others, also below 0, are in none of it.
     """
     block = _rows(block)
     torch._dynamo.maybe_mark_dynamic(block, 1)
-    _compiled(_gradients)(block, _rows(sums), _rows(targets), _rows(weights), cap)
+    _compiled(_gradients)(block, _rows(sums), _rows(targets), _rows(weights))
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -117,8 +117,14 @@ def _flat(x: Tensor) -> Tensor:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    torch._dynamo.config.recompile_limit = max(_FORMS, torch._dynamo.config.recompile_limit)
-    return torch.compile(function, dynamic=False)  # sizes are open where they are marked so, and nowhere else
+    made = torch.compile(function, dynamic=False)  # sizes are open where they are marked so, and nowhere else
+
+    def call(*given: Any) -> Any:
+        if torch._dynamo.config.recompile_limit < _FORMS:  # each thread has its own, and gradients have one of theirs
+            torch._dynamo.config.recompile_limit = _FORMS
+        return made(*given)
+
+    return call
 
 
 def _norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -170,17 +176,14 @@ def _rotate_back(upstream: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (wide * cos + torch.cat((right, -left), -1)).to(upstream.dtype).contiguous()
 
 
-def _losses(logits: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
-    bent = logits.float() if cap is None else cap * torch.tanh(logits.float() / cap)
-    sums = torch.logsumexp(bent, 1)
-    found = (sums - bent.gather(1, targets[:, None])[:, 0]) * weights
-    _gradients(logits, sums, targets, weights, cap)
+def _losses(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    wide = logits.float()
+    sums = torch.logsumexp(wide, 1)
+    found = (sums - wide.gather(1, targets[:, None])[:, 0]) * weights
+    _gradients(logits, sums, targets, weights)
     return found, sums
 
 
-def _gradients(block: Tensor, sums: Tensor, targets: Tensor, weights: Tensor, cap: float | None) -> None:
-    wide = block.float()
-    bent = wide if cap is None else cap * torch.tanh(wide / cap)
+def _gradients(block: Tensor, sums: Tensor, targets: Tensor, weights: Tensor) -> None:
     right = torch.arange(block.shape[1], device=block.device)[None] == targets[:, None]
-    made = (torch.exp(bent - sums[:, None]) - right.float()) * weights[:, None]
-    block.copy_(made if cap is None else made * (1 - (bent / cap).square()))
+    block.copy_((torch.exp(block.float() - sums[:, None]) - right.float()) * weights[:, None])
