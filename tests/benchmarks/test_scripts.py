@@ -166,6 +166,16 @@ def test_quality_is_reached_at_the_first_measurement_that_is_good_enough() -> No
     assert reached(curve, 0.5) is None
 
 
+def test_a_steps_time_is_told_by_kernel() -> None:
+    done = _run("step_profile.py", "--size", "tiny", "--device", "cpu", "--rows", "6", "--length", "128", "--step", "2",
+                "--set", "batch_tokens=256", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert len(document["step_seconds"]) == len(document["computed_tokens"]) == 3
+    assert document["kernels"] and document["kernels"][0]["ms"] >= document["kernels"][-1]["ms"] > 0
+    assert document["kernels_ms"] < 1e3 * document["step_seconds"][1]
+
+
 def test_what_a_job_is_timed_by_leaves_the_held_out_loss_out(tiny: str, tmp_path: Path) -> None:
     rows = list(data.synthetic(4, (5, 20)))
     values = {"base": tiny, "weights": "full", "batch_tokens": 128, "eval_rows": 2, "eval_every": 1}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from honed.train.rows import Rows
 from honed.train.steps import InMemory
 from tests.numerics.compared import examples, made, slow_gradients
 from tests.numerics.rows import chat, close, packed_model, reference_loss, uneven
+from tests.numerics.test_stream import stream
 
 Packs = Sequence[Sequence[int]]
 
@@ -85,30 +87,42 @@ def test_no_two_passes_of_a_run_draw_the_same_noise_and_a_second_run_draws_it_ag
     assert len(set(_Drawing.drawn)) == 4 and _Drawing.drawn[:4] == _Drawing.drawn[4:]
 
 
-def test_passes_that_are_laid_out_while_a_gpu_computes_are_those_of_a_cpu_and_a_stop_leaves_the_same(
-    tmp_path: Path,
+def in_memory(_: Path) -> InMemory[Encoded]:
+    rows = Rows(tuple(uneven(6)), tuple("abcdef"), ())
+    return InMemory(rows, [StepRows(0, ((0,), (1,))), StepRows(0, ((2, 3),)), StepRows(0, ((4,), (5,)))])
+
+
+@pytest.mark.parametrize("steps", [in_memory, lambda folder: stream([60, 30], folder / "left_out.jsonl")])
+def test_passes_that_are_laid_out_while_a_gpu_computes_are_those_of_a_cpu_also_after_a_stop(
+    steps: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     settings = resolve(TrainConfig(base="", data="", seed=3), Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     nothing_held_out = HeldOut((), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
-    rows = Rows(tuple(uneven(6)), tuple("abcdef"), ())
-    steps = InMemory(rows, [StepRows(0, ((0,), (1,))), StepRows(0, ((2, 3),)), StepRows(0, ((4,), (5,)))])
-    weights = []
-    for name in ("cpu", "cpu:0"):  # which is another name for it, so that the loop takes it for a GPU
-        (tmp_path / name).mkdir()
+    weights, seen = [], []
+    for device, stops in (("cpu", ()), ("cpu:0", (2,))):  # another name for it, so that the loop takes it for a GPU
+        folder = tmp_path / device
+        folder.mkdir()
         model = packed_model()
-        asked = [False, True, False]
-        for attempt in (asked, [False] * 3):
-            turns = iter(attempt)
-            how = (steps, replace(settings, device=name), Job(tmp_path / name), lambda: next(turns))  # noqa: B023
-            training = Training(Replicated(model), Sft(MATRIX), nothing_held_out, *how)
-            if attempt is asked:
+        for stop in (*stops, 0):
+            turns = count(1)
+            training = Training(
+                Replicated(model),
+                Sft(MATRIX),
+                nothing_held_out,
+                planned := steps(folder),
+                replace(settings, device=device),
+                Job(folder),
+                lambda stop=stop, turns=turns: next(turns) == stop,
+            )
+            if stop:
                 with pytest.raises(Stopped):
                     training.run()
-                assert training.done == 2
+                assert training.done == stop
             else:
                 training.run()
-        assert training.done == 3
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
+        seen.append((training.done, planned.seen()))
+    assert seen[0] == seen[1] and seen[0][0] >= 3
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
