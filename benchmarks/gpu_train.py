@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from honed.errors import HonedError
-from honed.models.chat import shipped_template
+from honed.models.chat import ChatFormat, shipped_template
 from honed.models.load import load_chat
+from honed.records import Conversation
 from measure import data, flops, gemm, honed_job, peer
 from measure.surroundings import emit, say, surroundings
 
@@ -194,15 +195,7 @@ def _point(
     (weights, case), (card, python) = what, where
     chat = load_chat(str(model), None)
 
-    def length(row: Any) -> int:
-        return len(chat.encode(row).ids)
-
-    if case == "prefix":
-        prompt = round(options.prefix * options.length)
-        rows = data.sized(options.rows, options.length - prompt, length)
-        rows = data.under_system(rows, prompt, lambda text: len(chat.tokenizer(text)["input_ids"]))
-    else:
-        rows = data.sized(options.rows, options.length, length)
+    rows = rows_of(chat, options.rows, options.length, options.prefix if case == "prefix" else 0.0)
     encoded = [chat.encode(row) for row in rows]
     lengths = [len(row.ids) for row in encoded]
     point: dict[str, Any] = {"weights": weights, "case": case, "rows": len(rows), "dataset_tokens": sum(lengths)}
@@ -233,6 +226,13 @@ def _point(
             theirs = {"failed": str(error)}
         point["peers"][name] = _steady(theirs, sum(lengths), options.warm_up)
     return point
+
+
+def rows_of(chat: ChatFormat, count: int, length: int, prefix: float) -> list[Conversation]:
+    """Return rows of about ``length`` tokens, of which a system prompt that all begin with has the share ``prefix``."""
+    prompt = round(prefix * length)
+    rows = data.sized(count, length - prompt, lambda row: len(chat.encode(row).ids))
+    return data.under_system(rows, prompt, lambda text: len(chat.tokenizer(text)["input_ids"])) if prompt else rows
 
 
 def _ways(

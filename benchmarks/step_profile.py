@@ -20,12 +20,11 @@ from typing import Any
 
 import torch
 
-from gpu_train import make_model
+from gpu_train import make_model, rows_of
 from honed.config import build
 from honed.jobs import job as jobs
 from honed.models.chat import Encoded
 from honed.models.load import load_chat
-from honed.records import Conversation
 from honed.store import datasets, workspace
 from honed.store.workspace import Workspace
 from honed.train import ranks
@@ -35,7 +34,7 @@ from honed.train.optim import Optimizer
 from honed.train.prepare import prepare
 from honed.train.setup import set_up
 from honed.train.steps import Planned
-from measure import data, honed_job
+from measure import honed_job
 from measure.surroundings import emit, say, surroundings
 
 SHOWN = 40
@@ -159,17 +158,10 @@ class Watched(Training[Encoded, Any]):
 def _home(options: argparse.Namespace, folder: Path, model: str) -> tuple[Workspace, int]:
     """Return a workspace with the rows, and how many tokens they have."""
     chat = load_chat(model, None)
-
-    def length(row: Conversation) -> int:
-        return len(chat.encode(row).ids)
-
-    prompt = round(options.prefix * options.length)
-    rows = data.sized(options.rows, options.length - prompt, length)
-    if prompt:
-        rows = data.under_system(rows, prompt, lambda text: len(chat.tokenizer(text)["input_ids"]))
+    rows = rows_of(chat, options.rows, options.length, options.prefix)
     home = workspace.init(folder / "workspace")
     datasets.write(home, "rows", ((row, "train") for row in rows), config={}, facts={}, preferences=())
-    return home, sum(map(length, rows))
+    return home, sum(len(chat.encode(row).ids) for row in rows)
 
 
 if __name__ == "__main__":

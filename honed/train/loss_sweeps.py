@@ -25,7 +25,7 @@ _CACHE_BYTES = 8 * 1024 * 1024
 """Bytes of fp32 logits that a CPU's caches are likely to hold between one pass over them and the next."""
 
 _LINE = 64
-"""Columns that a GPU's products take together: rows that begin at odd places of memory take twice as long."""
+"""Columns of a part of the vocabulary are a multiple of it: a GPU's products want rows to begin at even places."""
 
 
 def over_positions(  # noqa: PLR0913 - the operands, and where their gradients go

@@ -187,7 +187,7 @@ def _can_be_compiled(run: Prepared) -> tuple[bool, str]:
     model, device = run.base.model, run.settings.device
     if model.device.type != device:  # whole on the host, to be cut up: ours would be compared there, and not here
         return False, "norms and SwiGLU by torch: compile isn't for fsdp on a GPU"
-    can, why = choice.choose(model.dtype, device, choice.Sizes.of(model))
+    can, why = choice.choose(model.dtype, device, choice.ODD if device == "cpu" else choice.Sizes.of(model))
     if run.config.compile and not can and not why:
         why = f"norms and SwiGLU by torch: there are no kernels to compile for {device} in {run.settings.precision}"
     return can, why

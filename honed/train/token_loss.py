@@ -140,4 +140,4 @@ def token_logps(
 
 def _takes(hidden: Tensor, head: Tensor, cap: float | None) -> bool:
     """Whether the compiled kernels may be used: C has none for logits, and none bends them."""
-    return cap is None and elementwise.by(head) is in_triton and in_triton.takes(hidden, head)
+    return cap is None and elementwise.by(head) is in_triton and elementwise.takes(hidden, head)

@@ -98,8 +98,8 @@ def test_a_pass_of_any_size_takes_the_same_compiled_kernels() -> None:
         )
         torch.autograd.grad(loss, (x, leaf))
         made.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    # Small passes have all logits in one chunk; the first that has several needs a kernel for parts of the vocabulary.
-    assert made[1] == made[0] and made[3] == made[2] <= made[1] + 1
+    assert made[0] == made[1] == made[2]
+    assert made[3] == made[2] + 1  # whose logits are in several chunks: for parts of the vocabulary, of whatever width
 
 
 @pytest.mark.parametrize("learns", [True, False])
@@ -115,8 +115,9 @@ def test_losses_of_two_sweeps_are_those_of_cross_entropy(compiled: bool, dtype: 
     each = torch.nn.functional.cross_entropy(hidden.float() @ head.float().T, targets, reduction="none")
     expected = (each * weights).sum()
     torch.testing.assert_close(loss, expected, rtol=1e-3, atol=0)
+    within = 1e-4 if dtype == torch.float32 else 2e-2
     for one, right in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True):
-        assert float((one.float() - right.float()).abs().max()) <= 2e-2 * float(right.float().abs().max())
+        assert float((one.float() - right.float()).abs().max()) <= within * float(right.float().abs().max())
 
 
 @pytest.mark.parametrize(

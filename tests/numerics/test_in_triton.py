@@ -137,6 +137,6 @@ def test_what_disagrees_is_named_and_a_compiler_that_fails_is_said(
 
 def test_what_they_take() -> None:
     x = torch.ones(4, 6)
-    assert in_triton.takes(x, torch.ones(3)) and in_triton.takes(x.bfloat16())
-    for other in (x.double(), x.T, x[:0], x.bfloat16()):
-        assert not in_triton.takes(x, other)
+    assert elementwise.takes(x, torch.ones(3)) and elementwise.takes(x.bfloat16())
+    for other in (x.double(), x.T, x[:0], x.bfloat16(), x.to("meta")):
+        assert not elementwise.takes(x, other)

@@ -27,8 +27,12 @@ _MANY = 4096
 _INNER = 32
 """Of the matrices that losses are computed with."""
 
-_APART = {("cpu", torch.float32): 1e-5, ("cuda", torch.float32): 1e-4, ("cpu", torch.bfloat16): 2e-2}
-_APART |= {("cuda", torch.bfloat16): 2e-2}
+_APART = {
+    ("cpu", torch.float32): 1e-5,
+    ("cuda", torch.float32): 1e-4,
+    ("cpu", torch.bfloat16): 2e-2,
+    ("cuda", torch.bfloat16): 2e-2,
+}
 """How far from plain torch in fp32, relative to the largest number. A GPU adds up long sums in another order."""
 
 _WORDS = 120
@@ -54,10 +58,15 @@ class Sizes:
     def of(cls, model: PreTrainedModel) -> Sizes:
         """Read them from the settings; what isn't said there is made up: it is only compared with."""
         text = model.config.get_text_config()
-        width, heads = getattr(text, "hidden_size", _WIDTH), getattr(text, "num_attention_heads", 1)
-        head = getattr(text, "head_dim", None) or max(2, width // heads // 2 * 2)
-        inner = getattr(text, "intermediate_size", 4 * width)
-        return cls(width, inner if isinstance(inner, int) else 4 * width, text.vocab_size, heads, head)
+
+        def whole(name: str, other: int) -> int:
+            """Some models have one for each layer, in a list."""
+            value = getattr(text, name, None)
+            return value if isinstance(value, int) else other
+
+        width, heads = whole("hidden_size", _WIDTH), whole("num_attention_heads", 1)
+        head = whole("head_dim", max(2, width // heads // 2 * 2))
+        return cls(width, whole("intermediate_size", 4 * width), text.vocab_size, heads, head)
 
 
 ODD = Sizes(_WIDTH, _WIDTH, _WIDTH, 1, 2)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from honed.train.kernels import in_c, in_triton
+
+_KINDS = (Tensor, nn.Parameter)
+"""Tensors whose memory is where ``data_ptr`` says: not shares of FSDP's, nor what torch traces with."""
 
 
 class Kernels(Protocol):
     """What there is of each."""
-
-    def takes(self, *tensors: Tensor) -> bool:
-        """Whether the kernels compute inputs like these."""
-        ...
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """Return RMSNorm of x (... x D) by weight (D,), and 1 / root mean square of each row (... x 1, fp32)."""
         ...
 
     def norm_again(self, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
-        """Return what ``norm`` returned, from what else it returned: the same bits."""
+        """Return what ``norm`` returned, from what else it returned: in C the same bits."""
         ...
 
     def norm_back(
@@ -50,5 +50,12 @@ def by(x: Tensor) -> Kernels:
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether the kernels for their device compute inputs like these."""
-    return by(tensors[0]).takes(*tensors)
+    """Whether the kernels compute inputs like these: all fp32 or all bf16, on one device, contiguous, not empty."""
+    first = tensors[0]
+    return first.dtype in (torch.float32, torch.bfloat16) and all(
+        type(one) in _KINDS
+        and (one.dtype, one.device) == (first.dtype, first.device)
+        and one.numel() > 0
+        and one.is_contiguous()
+        for one in tensors
+    )

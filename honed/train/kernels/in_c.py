@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from honed.train import heap
 from honed.train.kernels import compiler
@@ -21,9 +21,6 @@ SOURCE = Path(__file__).with_name("elementwise.c")
 
 _BLOCK = 32
 """As in elementwise.c: rows whose share of a weight's gradient is summed by one thread."""
-
-_KINDS = (Tensor, nn.Parameter)
-"""Tensors whose memory is where ``data_ptr`` says: not shares of FSDP's, nor what torch traces with."""
 
 
 @cache
@@ -38,19 +35,6 @@ def library() -> ctypes.CDLL:
     for name in ("norm", "norm_back", "swiglu", "swiglu_back"):
         getattr(loaded, f"honed_{name}").restype = None
     return loaded
-
-
-def takes(*tensors: Tensor) -> bool:
-    """Whether the kernels compute inputs like these: all fp32 or all bf16, on a CPU, contiguous, not empty."""
-    dtype = tensors[0].dtype
-    return dtype in (torch.float32, torch.bfloat16) and all(
-        type(one) in _KINDS
-        and one.dtype == dtype
-        and one.device.type == "cpu"
-        and one.numel() > 0
-        and one.is_contiguous()
-        for one in tensors
-    )
 
 
 def norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

@@ -13,21 +13,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-_KINDS = (Tensor, nn.Parameter)
-"""Tensors that are nothing more than that: no shares of FSDP's, nor what torch traces with."""
+from torch import Tensor
 
 _FORMS = 64
 """Kernels of one formula, at most: by width, type and layout. Past it torch computes uncompiled, and doesn't say so."""
-
-
-def takes(*tensors: Tensor) -> bool:
-    """Whether the kernels compute inputs like these: all of one type of 16 or 32 bits, contiguous, not empty."""
-    dtype = tensors[0].dtype
-    return dtype in (torch.float32, torch.bfloat16, torch.float16) and all(
-        type(one) in _KINDS and one.dtype == dtype and one.numel() > 0 and one.is_contiguous() for one in tensors
-    )
 
 
 def norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

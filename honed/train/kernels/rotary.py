@@ -46,6 +46,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, compiled: bool = False) -> Te
     Shapes: x B x H x T x D; cos and sin B x T x D of the same type, which get no gradient. ``compiled``: by one kernel,
     on a GPU; C has none.
     """
-    compiled = compiled and elementwise.by(x) is in_triton and in_triton.takes(cos, sin) and x.dtype == cos.dtype
+    compiled = compiled and elementwise.by(x) is in_triton and elementwise.takes(cos, sin) and x.dtype == cos.dtype
     result: Tensor = _Rotate.apply(x, cos.unsqueeze(1), sin.unsqueeze(1), compiled)  # type: ignore[no-untyped-call]
     return result
