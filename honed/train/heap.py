@@ -10,6 +10,9 @@ its own size. In some runs, by chance, a backward pass grew the heap by every gr
 workers that train start without those lists (``jobs.launch``), and what stays lies outside of the heap (``lasting``).
 
 Passes of many sizes leave holes, and what is kept grows from step to step; ``Holes`` gives them back now and then.
+
+oneDNN, which has the products in 16 bits, makes a kernel for every size of a product, and it and torch each keep the
+last 1,024 of them, of some 0.3 to 0.6 MB: passes of ever new sizes fill both (``keep_few_kernels``).
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ from honed.jobs import launch
 
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
+_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""How many kernels oneDNN keeps, and how many of them torch does; each reads it before its first product."""
+_FEW = 64
+"""A pass has some 20 to 25 sizes of products, each used once a layer: those of two passes."""
 _LARGE = 1 << 15
 """Numbers of a tensor that is worth pages of its own."""
 
@@ -51,6 +58,15 @@ def keep_freed_memory() -> str:
     if mallopt is None or not mallopt(_MMAP_MAX, 0) or not mallopt(_TRIM_THRESHOLD, -1):
         return ""
     return "kept by the process" + (", in whole blocks" if whole else "")
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN and torch keep the kernels of some two passes, not those of forty. What the user has set stands.
+
+    The next pass has other sizes, so as many are made anew either way (counted by ``ONEDNN_VERBOSE=profile_create``).
+    """
+    for name in _KERNELS:
+        os.environ.setdefault(name, str(_FEW))
 
 
 def lasting(like: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     It runs as one process; of several ranks it tells the time of the busiest, each on a machine like this.
     """
     heap.keep_freed_memory()
+    heap.keep_few_kernels()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
     free = _free(device, config)

@@ -33,6 +33,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     Of several ranks each does this; rank 0 alone publishes, and the others return nothing.
     """
     freed = heap.keep_freed_memory()
+    heap.keep_few_kernels()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
     with ranks.joined(device, group=config.shard == "fsdp") as here:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -268,6 +270,37 @@ def test_freed_memory_is_kept_where_the_allocator_can_be_told(monkeypatch: pytes
     assert os.environ[launch.TUNABLES] == "glibc.rtld.nns=4"  # a compiler that is started in turn has its own way
     monkeypatch.setattr(heap.sys, "platform", "darwin")
     assert not heap.keep_freed_memory()
+
+
+_PRODUCTS = """
+import sys, psutil, torch
+from honed.train import heap
+if sys.argv[1:] == ["few"]:
+    heap.keep_few_kernels()
+weight, resident = torch.zeros(64, 64, dtype=torch.bfloat16), psutil.Process().memory_info
+def products(sizes):
+    for size in sizes:
+        torch.nn.functional.linear(torch.zeros(size, 64, dtype=torch.bfloat16), weight)
+products([*range(1, 200), 2000])
+before = resident().rss
+products(range(200, 1200))
+print((resident().rss - before) / 1e6)
+"""
+
+
+def test_products_of_ever_new_sizes_do_not_fill_the_memory_with_their_kernels() -> None:
+    environment = {name: value for name, value in os.environ.items() if "CACHE_CAPACITY" not in name}
+
+    def grown(*given: str) -> float:
+        run = [sys.executable, "-c", _PRODUCTS, *given]
+        return float(subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    few = grown("few")
+    environment["LRU_CACHE_CAPACITY"] = environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "1024"
+    many = grown("few")  # what the user has set stands
+    if many < 16:
+        pytest.skip("products in 16 bits aren't oneDNN's here")
+    assert few < many / 2
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (200, 300), ()])
