@@ -145,8 +145,9 @@ def save(model: PreTrainedModel, adapters: Adapters, folder: Path, *, base: str)
         key = f"base_model.model.{name}"
         tensors[f"{key}.lora_A.weight"] = module.lora_A.detach().cpu().contiguous()
         tensors[f"{key}.lora_B.weight"] = module.lora_B.detach().cpu().contiguous()
-        if module.magnitude is not None:
-            tensors[f"{key}.lora_magnitude_vector"] = module.magnitude.detach().cpu()
+        magnitude = module.magnitude
+        if magnitude is not None:
+            tensors[f"{key}.lora_magnitude_vector"] = magnitude.detach().cpu()
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -97,10 +97,11 @@ class LoraLinear(nn.Module):
     """``base(x) + scale * B(A(dropout(x)))`` with the base frozen; A is rank x in, B is out x rank.
 
     With ``dora`` the sum (without bias) is multiplied by ``magnitude / |W + scale B A|``, per output, where the norm
-    counts as a constant for the gradient (section 4.3 of the paper). ``magnitude`` (out,) is kept in fp32 at least.
+    counts as a constant for the gradient (section 4.3 of the paper). What is trained is by how much the magnitude has
+    moved from ``|W|``: a placement that has its weights in 16 bits then rounds the step, and not the magnitude.
     """
 
-    magnitude: nn.Parameter | None
+    moved: nn.Parameter | None
     squares: Tensor
 
     def __init__(self, base: nn.Linear | Nf4Linear, start: Tensor, *, scale: float, dropout: float, dora: bool) -> None:
@@ -116,9 +117,14 @@ class LoraLinear(nn.Module):
             wide = torch.promote_types(weight.dtype, torch.float32)
             squares = torch.linalg.vector_norm(weight, dim=1, dtype=wide).square()
             self.register_buffer("squares", squares, persistent=False)
-            self.magnitude = nn.Parameter(squares.sqrt())
+            self.moved = nn.Parameter(torch.zeros_like(squares))
         else:
-            self.magnitude = None
+            self.moved = None
+
+    @property
+    def magnitude(self) -> Tensor | None:
+        """The length (out,) of every row of what the layer multiplies by, in fp32 at least; None without DoRA."""
+        return None if self.moved is None else self.squares.sqrt() + self.moved
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: ... x in -> ... x out."""
@@ -128,8 +134,9 @@ class LoraLinear(nn.Module):
             dropped = _dropped(flat, self.dropout)
             scale /= 1 - self.dropout
         out: Tensor = _LowRank.apply(flat, self.lora_A, self.lora_B, self.base, scale, dropped)  # type: ignore[no-untyped-call]
-        if self.magnitude is not None:
-            out = _Rescaled.apply(out, self.magnitude, self.norm())  # type: ignore[no-untyped-call]
+        magnitude = self.magnitude
+        if magnitude is not None:
+            out = _Rescaled.apply(out, magnitude, self.norm())  # type: ignore[no-untyped-call]
         if self.base.bias is not None:
             out = out + self.base.bias
         return out.view(*x.shape[:-1], -1)
@@ -157,8 +164,9 @@ class LoraLinear(nn.Module):
         weight = dense(self.base)
         wide = torch.promote_types(weight.dtype, torch.float32)
         total = torch.addmm(weight.to(wide), self.lora_B.to(wide), self.lora_A.to(wide), alpha=self.scale)
-        if self.magnitude is not None:
-            total *= (self.magnitude / self.norm())[:, None]
+        magnitude = self.magnitude
+        if magnitude is not None:
+            total *= (magnitude / self.norm())[:, None]
         layer = self.base if isinstance(self.base, nn.Linear) else self.base.dequantised()
         layer.weight.copy_(total)
         return layer

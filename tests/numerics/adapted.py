@@ -34,8 +34,8 @@ def stir(model: PreTrainedModel) -> PreTrainedModel:
     torch.manual_seed(3)
     for layer in layers(model).values():
         torch.nn.init.normal_(layer.lora_B, std=0.1)
-        if layer.magnitude is not None:
-            layer.magnitude.data *= 1 + 0.2 * torch.rand_like(layer.magnitude)
+        if layer.moved is not None:
+            layer.moved.data += 0.2 * layer.squares.sqrt() * torch.rand_like(layer.moved)
     return model
 
 

@@ -65,7 +65,7 @@ def test_adapter_gradients_equal_those_of_peft(kind: str) -> None:
     mine, inner = gradients(ours, rows, [[0, 1, 2]]), gradients(theirs.get_base_model(), rows, [[0, 1, 2]])
     assert len(mine) == len(inner) == len(layers(ours)) * (3 if kind == "dora" else 2)
     names = {"lora_A": "lora_A.default.weight", "lora_B": "lora_B.default.weight"}
-    names["magnitude"] = "lora_magnitude_vector.default.weight"
+    names["moved"] = "lora_magnitude_vector.default.weight"
     for name, gradient in mine.items():
         stem, _, last = name.rpartition(".")
         torch.testing.assert_close(gradient, inner[f"{stem}.{names[last]}"], rtol=1e-4, atol=1e-6)
@@ -122,6 +122,16 @@ def test_the_norm_of_dora_is_that_of_the_merged_weight() -> None:
     for layer in layers(stir(adapted(KINDS["dora"]))).values():
         whole = layer.base.weight + layer.scale * layer.lora_B @ layer.lora_A
         torch.testing.assert_close(layer.norm(), whole.norm(dim=1))
+
+
+def test_a_magnitude_in_16_bits_is_rounded_by_what_it_has_moved_alone() -> None:
+    layer = LoraLinear(nn.Linear(6, 5), torch.randn(2, 6), scale=1.0, dropout=0.0, dora=True)
+    assert layer.moved is not None and layer.magnitude is not None
+    layer.moved.data += 1e-3 * torch.rand(5)
+    exact = layer.magnitude
+    layer.moved.data = layer.moved.data.bfloat16()  # as it is gathered under fsdp
+    assert layer.magnitude.dtype == torch.float32
+    torch.testing.assert_close(layer.magnitude, exact, rtol=0, atol=1e-3 * 2**-8)
 
 
 def test_a_row_of_zeros_stays_zero_under_dora() -> None:

@@ -27,7 +27,7 @@ from tests.numerics.trained import CASES, RESUMED, STEPS, Case, placed, referenc
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kinds = ("lora-dropout", "lora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted", "average")
+    kinds = ("lora-dropout", "lora-bf16", "dora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted", "average")
     kind = [part for part in kinds if part in case]
     return f"one-{kind[0]}" if kind else "one"
 
@@ -38,6 +38,7 @@ ONES = {
     "one-bf16": Case(dtype=torch.bfloat16),
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
     "one-dora": Case(weights="lora", dora=True),
+    "one-dora-bf16": Case(weights="lora", dtype=torch.bfloat16, dora=True),
     "one-kto": Case(objective="kto"),
     "one-dpo": Case(objective="dpo"),
     "one-orpo": Case(objective="orpo"),
@@ -83,7 +84,9 @@ def rows_of_all(paths: list[Path]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("case", [name for name, case in CASES.items() if not case.resumes])
 def test_gradients_of_2_ranks_with_10_to_1_skew_equal_those_of_one_process(folder: Path, case: str) -> None:
     ours = rows_of_all([folder / case / f"gradients-{rank}.safetensors" for rank in range(2)])
-    close(load_file(folder / one_of(case) / "gradients-0.safetensors"), ours, 2e-2 if "bf16" in case else 1e-5)
+    # DoRA's magnitudes have moved by a fifth here, which 16 bits round: either is 5 % from fp32, on average.
+    rounding = 6e-2 if "dora-bf16" in case else 2e-2
+    close(load_file(folder / one_of(case) / "gradients-0.safetensors"), ours, rounding if "bf16" in case else 1e-5)
 
 
 @pytest.mark.parametrize("case", list(CASES))

@@ -87,6 +87,7 @@ CASES = {
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
     "fsdp-lora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16),
     "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
+    "fsdp-dora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16, dora=True),
     "fsdp-kto": Case(shard="fsdp", objective="kto"),
     "fsdp-orpo": Case(shard="fsdp", objective="orpo"),
     "fsdp-average": Case(shard="fsdp", average=True, best=False),
