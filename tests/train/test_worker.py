@@ -12,13 +12,15 @@ from transformers import BloomConfig, BloomForCausalLM
 
 from honed.errors import HonedError, StoreError
 from honed.jobs import launch
+from honed.jobs.events import Metric, Note
+from honed.jobs.job import Job
 from honed.models.engine import Sampling
 from honed.models.load import load
 from honed.models.local import LocalEngine
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import checkpoint
+from honed.train import checkpoint, worker
 from honed.train.kernels import native
 from honed.train.loop import NOT_FINITE
 from honed.train.optim import Optimizer
@@ -106,6 +108,26 @@ def test_a_loss_that_is_not_a_number_names_its_rows(home: Workspace) -> None:
     listed = (job.path / NOT_FINITE).read_text().split()
     known = {row.id for row in datasets.rows(artifacts.resolve(home, "datasets", "numbers"), "train")}
     assert listed[:8] == named and set(listed) <= known
+
+
+@pytest.mark.parametrize(
+    ("heldout", "said"),
+    [
+        ((2.0, 1.9, 1.8), None),
+        ((2.0, 1.8, 1.81), None),  # the noise of a step
+        ((2.0, 1.8, 1.9), "the held-out loss was lowest after step 10, 1.8000, and is 1.9000 in the end: keep_best"),
+        ((2.0, 1.8, 2.1), "the held-out loss rose from 2.0000 to 2.1000: lower learning_rate"),
+    ],
+)
+def test_a_held_out_loss_that_ends_above_the_first_or_the_lowest_is_said(
+    tmp_path: Path, heldout: tuple[float, ...], said: str | None
+) -> None:
+    job = Job(tmp_path)
+    for number, loss in enumerate(heldout):
+        job.log.write(Metric(name="heldout_loss", value=loss, step=10 * number))
+    worker._note_rise(job, heldout[-1])
+    notes = [event.text for event in job.events() if isinstance(event, Note)]
+    assert len(notes) == (said is not None) and (said or "") in "".join(notes)
 
 
 def _trained_a_little() -> Optimizer:
