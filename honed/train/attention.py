@@ -32,6 +32,9 @@ _PASSED = ("sliding_window", "softcap", "s_aux")
 UNKNOWN = ("position_bias", "indices", "block_indices", "sinks", "mask")
 """What some pass that no path here computes with; ``mask``: one of their own, for transformers makes none for ours."""
 
+WIDTHS = "widths"
+"""How wide queries and values are, as multi-head latent attention has them."""
+
 _BLOCK = 256
 """Queries that are computed together in plain torch."""
 
@@ -78,7 +81,8 @@ class Segments:
     made: dict[str, Any] = field(default_factory=dict)
     """What a path made of the segments for its first layer, for all others."""
     asked: dict[nn.Module, dict[str, Any]] | None = None
-    """Where a dictionary: what each layer passed to its attention that is in ``_PASSED`` or ``UNKNOWN``."""
+    """Where a dictionary: what each layer passed to its attention that is in ``_PASSED`` or ``UNKNOWN``, and ``WIDTHS``
+    where these differ."""
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -159,6 +163,11 @@ def _with_gradients(path: Path, start: Sequence[Tensor], segments: Segments) -> 
         return [out.detach(), *torch.autograd.grad(out, (q, k, v), start[0].flip(2))]
 
 
+def ours(name: str) -> bool:
+    """Whether a path is one of ours, and not a model's own."""
+    return name.startswith("honed_")
+
+
 def short(name: str) -> str:
     """Return a path's name as people are told it."""
     return name.removeprefix("honed_")
@@ -192,6 +201,8 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
     if segments.asked is not None:
         given = {**options, "mask": mask}
         segments.asked[module] = {name: given[name] for name in (*_PASSED, *UNKNOWN) if given.get(name) is not None}
+        if query.shape[3] != value.shape[3]:
+            segments.asked[module][WIDTHS] = query.shape[3], value.shape[3]
     window = options.get("sliding_window")
     manner = Manner(
         window=window if window is not None and window < segments.longest else None,

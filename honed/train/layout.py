@@ -8,7 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
-from honed.train import attention_cuda, attention_native, batches, footprint, likelihood, own_attention, prefixes
+from honed.train import (
+    attention,
+    attention_cuda,
+    attention_native,
+    batches,
+    footprint,
+    likelihood,
+    own_attention,
+    prefixes,
+)
 from honed.train.attention import FUSED, PARTS, Segments
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -37,8 +46,9 @@ class Layout:
 
     ``head``: how the model makes logits; ``packed``: rows share a pass; ``shared``: and in it, common prefixes;
     ``one_pass``: passes may be larger than ``pack_tokens`` asks for, so that a step is one.
-    ``attention`` is the path's name, ``settings.pack_tokens`` what rows were laid out by. ``reasons`` says why what was
-    asked for isn't done, and what it is worth.
+    ``attention`` is the path's name; in ``by_plain[0]`` of ``by_plain[1]`` layers plain torch stands in for it (a CPU's
+    kernels take no caps, no sinks, and no rows beyond a window). ``settings.pack_tokens`` is what rows were laid out
+    by. ``reasons`` says why what was asked for isn't done, and what it is worth.
     """
 
     head: Head
@@ -46,6 +56,7 @@ class Layout:
     shared: bool
     one_pass: bool
     attention: str
+    by_plain: tuple[int, int]
     steps: Sequence[StepRows]
     reasons: tuple[str, ...]
     settings: Settings
@@ -94,8 +105,14 @@ def choose(
         table, steps, why = laid(settings)
     reasons += [why, _attention(model, examples, steps, settings, shared=table is not None)]
     path = model.config._attn_implementation
+    by_plain = _by_plain(model, examples, settings)
+    if by_plain[0]:
+        reasons.append(
+            f"attention by plain torch in {by_plain[0]} of {by_plain[1]} layers, slower: no kernel here takes what "
+            "they do (caps, sinks, dropout, values of another width, or rows beyond a window)"
+        )
     said = tuple(reason for reason in reasons if reason)
-    return Layout(head, packed, table is not None, one_pass, path, steps, said, settings)
+    return Layout(head, packed, table is not None, one_pass, path, by_plain, steps, said, settings)
 
 
 def _allowed(
@@ -244,3 +261,11 @@ def _attention(
         return ""
     model.set_attn_implementation(name)
     return why
+
+
+def _by_plain(model: PreTrainedModel, examples: Sequence[Example], settings: Settings) -> tuple[int, int]:
+    """In how many layers, of how many, plain torch does the work of a kernel for CPUs."""
+    path = model.config._attn_implementation
+    if settings.device != "cpu" or not attention.ours(path) or path == PARTS:
+        return 0, 0
+    return own_attention.by_plain_torch(model, max(len(row.ids) for example in examples for row in example.rows))

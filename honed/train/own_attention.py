@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from honed.train.attention import UNKNOWN, Manner, Segments
+from honed.train.attention import UNKNOWN, WIDTHS, Manner, Segments
 
 OWN = "eager"
 """The name of a model's own attention, in plain torch, as transformers defines it."""
@@ -61,8 +61,24 @@ def manner(model: PreTrainedModel, longest: int) -> Manner:
     found: dict[str, Any] = {}
     for layer in asked.values():
         found |= layer
-    window = found.get("sliding_window")
-    return Manner(window if window and window < longest else None, found.get("softcap"), found.get("s_aux"))
+    return _manner(found, longest)
+
+
+def by_plain_torch(model: PreTrainedModel, longest: int) -> tuple[int, int]:
+    """Return how many layers no kernel for CPUs computes the attention of, in training, and how many have any."""
+    asked: dict[nn.Module, dict[str, Any]] = {}
+    _hidden(model, asked)
+    dropped = [getattr(layer, "attention_dropout", 0.0) for layer in asked]
+    taken = [
+        _manner(passed, longest).plain and WIDTHS not in passed and not dropout
+        for passed, dropout in zip(asked.values(), dropped, strict=True)
+    ]
+    return taken.count(False), len(taken)
+
+
+def _manner(passed: dict[str, Any], longest: int) -> Manner:
+    window = passed.get("sliding_window")
+    return Manner(window if window and window < longest else None, passed.get("softcap"), passed.get("s_aux"))
 
 
 def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None) -> Tensor:

@@ -111,7 +111,7 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "trainable_parameters": trainable,
         "device": settings.device,
         "precision": settings.precision,
-        "attention": attention.short(layout.attention),
+        "attention": _attention(layout),
         "packing": layout.packed,
         "sharing": layout.shared,
         "stream": isinstance(train, Stream),
@@ -132,6 +132,11 @@ def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
+
+
+def _attention(layout: Layout) -> str:
+    few, layers = layout.by_plain
+    return attention.short(layout.attention) + (f", plain torch in {few} of {layers} layers" if few else "")
 
 
 def _adapted(run: Prepared) -> dict[str, Any]:

@@ -209,7 +209,7 @@ def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
     Where that one isn't to be had any more, this is said, and rank 0's choice of now is taken. A model that has
     attention of its own has no other.
     """
-    if not layout.attention.startswith("honed_"):
+    if not attention.ours(layout.attention):
         return layout
     now, first = here.agreed((layout.attention, chosen(run.job).get("attention")))
     if not all(here.exchange(now in attention.known())):  # another machine has no compiler, say

@@ -92,6 +92,14 @@ def rows() -> list[Encoded]:
     return [Encoded(tuple(ids), (0.0, 0.0, 0.0, *[1.0] * (len(ids) - 3))) for ids in drawn]
 
 
+def _counted(path: attention.Path, calls: list[int]) -> attention.Path:
+    def counting(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return path(*args)
+
+    return counting
+
+
 def own_loss(model: PreTrainedModel, row: Encoded) -> float:
     with torch.no_grad():
         logits = model(torch.tensor([row.ids]), use_cache=False).logits[0].float()
@@ -100,7 +108,10 @@ def own_loss(model: PreTrainedModel, row: Encoded) -> float:
 
 
 @pytest.mark.parametrize("family", [*OWN, *MIXED, *PACKED])
-def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family: str) -> None:
+def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where plain torch takes the place of a kernel, the layout says so."""
     given = {**OWN, **MIXED, **PACKED}[family]
     model = made(family, given)
     plain: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(model.config), attn_implementation="eager")
@@ -113,11 +124,19 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(family:
     assert chosen.head.fused is (family not in ("CodeGen", "GPTJ", "Phi"))  # their heads have a bias
     packs = [pack for step in chosen.steps for pack in step.packs]
     assert len(packs) == (1 if chosen.packed else 3)
+    plainly: list[int] = []
+    monkeypatch.setattr(attention, "by_parts", _counted(attention.by_parts, plainly))
     with torch.no_grad():
         for pack in packs:
             batch = collate([rows()[index] for index in pack], share=chosen.shared)
             found = float(likelihood.nll(model, batch, chosen.head))
             assert found == pytest.approx(sum(expected[index] for index in pack), rel=1e-4)
+    layers = given.get("num_hidden_layers", given.get("n_layer"))
+    if family in PACKED:
+        assert chosen.by_plain == (len(plainly), layers)
+    assert bool(plainly) is (family in ("DeepseekV3", "Gemma2", "Gemma3", "GptOss", "Mistral"))
+    said = [reason for reason in chosen.reasons if reason.startswith(f"attention by plain torch in {len(plainly)} of")]
+    assert len(said) == bool(plainly)
 
 
 def test_logits_of_a_head_with_a_bias_are_made_a_chunk_at_a_time_and_its_gradients_are_the_models_own(
