@@ -62,6 +62,20 @@ class Watch:
         for step in sorted(step for step in steps if step <= done):
             self.seen(step, steps[step])
 
+    def no_lower(self) -> str:
+        """Say so if the last losses are no lower than the first, which was taken before any update.
+
+        A loss that has a bound (kto) can't climb as the rules ask for; one that begins where nothing is known yet, as
+        those beside a reference do, tells by staying there.
+        """
+        if self.found or self._first is None or len(self._recent) < WINDOW:
+            return ""
+        now = fmean(self._recent)
+        if now < self._first:
+            return ""
+        ended = f"the loss of the last {WINDOW} steps, {now:.3g} on average"
+        return f"{ended}, is no lower than that of step 1, {self._first:.3g}"
+
     def _climbed(self) -> str:
         if not self._first or not SOON <= len(self._recent) < WINDOW:
             return ""

@@ -16,6 +16,7 @@ from honed.train import folder, heap, ranks
 from honed.train.config import TrainConfig
 from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
+from honed.train.objectives.kinds import KINDS
 from honed.train.placement import Placement
 from honed.train.prepare import Prepared, prepare
 from honed.train.publish import ended, publish, ran, source
@@ -55,6 +56,8 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     heldout_loss = training.run()
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
+    if KINDS[run.config.objective].refers and (why := training.watch.no_lower()):
+        job.log.note(f"nothing was learned: {why}; change learning_rate (now {run.settings.learning_rate:g})")
     peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     ready.placed.gather()
     if not here.first:

@@ -50,6 +50,17 @@ def test_a_run_that_climbed_before_its_first_window_was_full_is_found_by_its_fir
     assert "times that of step 1" in found.why
 
 
+def test_a_loss_with_a_bound_that_ends_where_it_began_is_said_to_have_taught_nothing() -> None:
+    flat, falling, climbing = Watch(), Watch(), Watch()
+    for step in range(1, 61):
+        flat.seen(step, 0.5 if step == 1 else 0.3 + 0.5 * (step % 2))
+        falling.seen(step, 0.5 - step / 1000)
+        climbing.seen(step, float(step))
+    words = "the loss of the last 20 steps, 0.55 on average, is no lower than that of step 1, 0.5"
+    assert flat.found is None and flat.no_lower() == words
+    assert not falling.no_lower() and climbing.found and not climbing.no_lower()  # which was said already
+
+
 def test_one_bad_batch_is_no_divergence() -> None:
     assert judged([1.0] * 30 + [9.0] + [1.0] * 60) is None
 

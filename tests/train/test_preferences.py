@@ -74,6 +74,12 @@ def test_chosen_answers_become_likelier_than_rejected_ones(
         assert (result["rows"], result["kl"] >= 0) == (30 + 2 * 10, True)
 
 
+def test_kto_that_learns_nothing_at_a_rate_that_is_far_too_high_says_so(home: Workspace) -> None:
+    job = start(home, name="kto-wild", data="rated", objective="kto", weights="full", learning_rate=3.0)
+    assert finish(job)["diverged"] is None and said(job, "nothing was learned: the loss of the last 20 steps")
+    assert said(job, "change learning_rate (now 3)")
+
+
 @pytest.mark.parametrize("weights", ["full", "lora"])
 def test_in_16_bits_too_the_first_step_finds_the_policy_where_the_base_is(home: Workspace, weights: str) -> None:
     how = {"objective": "dpo", "weights": weights, "precision": "bf16"}
