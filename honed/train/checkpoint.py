@@ -164,7 +164,7 @@ def _read(path: Path, rows: Mapping[str, slice]) -> dict[str, Tensor]:
     with ExitStack() as opened:
         files = [opened.enter_context(safe_open(file, "pt")) for file in sorted(path.glob("state*.safetensors"))]
         keys = sorted({key for file in files for key in file.keys()})  # noqa: SIM118 - it isn't a mapping
-        return {key: _cut(files, key, rows[key.partition(".")[2]]) for key in keys if not key.startswith("random.")}
+        return {key: _cut(files, key, rows[key.partition(".")[2]]) for key in keys}
 
 
 def _cut(files: list[Any], key: str, rows: slice) -> Tensor:

@@ -68,7 +68,7 @@ class TrainConfig(Config):
     sharing: bool = Field(True, description="compute common prefixes of the rows in a pass once, exactly, if it pays")
     max_length: int | None = Field(None, gt=1, description="rows with more tokens are left out and listed, never cut")
     template: str | None = Field(None, description="shipped chat template to use instead of the model's own")
-    seed: int = Field(0, ge=0, description="decides row order, adapter initialisation and dropout")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides row order, adapter initialisation and dropout")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="compute precision; auto measures both")
     compile: bool | None = Field(
         None,

@@ -120,7 +120,7 @@ def _allowed(
 ) -> tuple[Head, bool, list[str]]:
     """Return how the model makes logits, whether rows may share a pass, and why what was asked for can't be."""
     rows = [_probed(row) for example in examples[:2] for row in example.rows]
-    probe = batches.collate(rows[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
+    probe = batches.collate((rows * 2)[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     head = Head(**here.agreed(asdict(find(model, probe))))
     exact = here.agreed(likelihood.packing_is_exact(model, probe))
     packed = config.packing and exact

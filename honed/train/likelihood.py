@@ -80,8 +80,17 @@ def _most(moved: Tensor) -> bool:
 
 def _hidden(model: PreTrainedModel, pack: Pack, factor: float = 1.0) -> Tensor:
     """The decoder's last hidden states at supervised positions, P x D, by the number that logits are multiplied by."""
-    hidden: Tensor = model.base_model(**inputs(pack)).last_hidden_state[0, pack.at]
+    hidden = _at(model.base_model(**inputs(pack)).last_hidden_state[0], pack.at)
     return hidden if factor == 1.0 else hidden * factor
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    """Rows of ``states``, some several times: the end of a prompt that rows share predicts how each answer begins.
+
+    Their gradients are added up in the same order in every run. On a CPU those of an index aren't, in fp32 and with
+    several threads; on a GPU those of ``index_select`` aren't.
+    """
+    return states.index_select(0, places) if states.device.type == "cpu" else states[places]
 
 
 def _matrix(model: PreTrainedModel) -> Tensor:
@@ -96,7 +105,8 @@ def _nll_by_model(model: PreTrainedModel, pack: Pack, head: Head) -> Iterator[tu
     only the model does, all of them are kept for it (P x V, in the model's precision), and nothing in fp32.
     """
     alone = head.way == "module"
-    states = _hidden(model, pack) if alone else model(**inputs(pack), logits_to_keep=pack.at).logits[0]
+    once, places = pack.at.unique(return_inverse=True)  # the model takes them by an index: none of them twice (``_at``)
+    states = _hidden(model, pack) if alone else model(**inputs(pack), logits_to_keep=once).logits[0]
     # What is made of logits lies beside them: what bends them or widens them, their log-softmax, and its gradient.
     size = max(1, chunk_size(model.config.get_text_config().vocab_size) // 3)
 
@@ -106,4 +116,5 @@ def _nll_by_model(model: PreTrainedModel, pack: Pack, head: Head) -> Iterator[tu
 
     for start in range(0, len(pack.at), size):
         part = slice(start, start + size)
-        yield part, checkpoint(losses, states[part], pack.targets[part], use_reentrant=False)
+        some = states[part] if alone else _at(states, places[part])
+        yield part, checkpoint(losses, some, pack.targets[part], use_reentrant=False)

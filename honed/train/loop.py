@@ -7,6 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
@@ -323,10 +324,11 @@ class Training(Generic[E, B]):
         packs = sorted({index for some in self.placed.ranks.exchange(list(passes)) for index in some})
         named = [step.names[index] for one in packs for index in step.rows.packs[one]]
         rows = named or step.row_names
+        self._disproved()  # first: whatever comes of the list, a resume must not begin with these weights
         path = self.job.path / NOT_FINITE
         if self.placed.ranks.first:
-            path.write_text("".join(f"{row}\n" for row in rows))
-        self._disproved()
+            with suppress(OSError):  # a full disk is the lesser fault
+                path.write_text("".join(f"{row}\n" for row in rows))
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more (all in {path})" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",

@@ -12,11 +12,22 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    Ministral3Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SeedOssConfig,
+    Starcoder2Config,
+)
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from honed.errors import ModelError
 from honed.jobs import launch
+from honed.models.chat import Encoded
 from honed.train import adapters, attention, batches, heap, likelihood
 from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
@@ -117,6 +128,43 @@ def test_a_model_with_our_kernels_has_the_same_gradients_and_says_what_was_insta
                     parameter.data.copy_(0.1 * random(*parameter.shape, dtype=parameter.dtype, seed=5))
     packs = [[0, 1, 2], [3, 4, 5]]
     close(gradients(fused, rows, packs), gradients(plain, rows, packs))
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+SMALL |= {"vocab_size": 259, "num_key_value_heads": 2}
+FAR = {"rope_type": "default", "rope_theta": 1e4, "llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 64}
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        (Starcoder2Config(residual_dropout=0.1, **SMALL), {"rotary"}),
+        (SeedOssConfig(residual_dropout=0.1, head_dim=8, **SMALL), {"rotary", "swiglu"}),
+        (
+            Ministral3Config(head_dim=8, max_position_embeddings=256, rope_parameters=FAR, **SMALL),
+            {"rotary"},
+        ),
+        (LlamaConfig(**SMALL), set()),
+    ],
+    ids=["starcoder2", "seed-oss", "ministral3", "llama"],
+)
+def test_a_module_that_does_more_in_training_or_far_from_the_start_keeps_its_own_code(
+    made: PreTrainedConfig, kept: set[str]
+) -> None:
+    """Dropout of what attention and MLP give; queries scaled by their position."""
+    attention.register()
+    model = AutoModelForCausalLM.from_config(made, attn_implementation=attention.FUSED)
+    installed = install(model.eval())
+    ours = {kind for kind in ("rotary", "swiglu") if installed.fused.get(kind)}
+    assert ours == {"rotary", "swiglu"} - kept - ({"swiglu"} if made.model_type == "starcoder2" else set())
+
+
+def test_the_token_that_pads_and_ends_turns_learns_where_it_stands_in_a_row() -> None:
+    model = packed_model()
+    model.get_input_embeddings().padding_idx = 5
+    install(model)
+    row = Encoded((7, 5, 9, 5, 8), (0.0, 0.0, 1.0, 1.0, 1.0))
+    assert gradients(model, [row], [[0]])["model.embed_tokens.weight"][5].any()
 
 
 def test_gradients_in_fp64_agree_as_far_as_the_models_own_fp32_norm_allows() -> None:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from honed.models.chat import Encoded
 from honed.train import attention, batches, likelihood, loss_sweeps, token_loss
-from honed.train.head import MATRIX
+from honed.train.batches import collate
+from honed.train.head import MATRIX, MODEL, Head
 from honed.train.kernels import in_triton
 from tests.numerics.rows import packed_model, uneven
 
@@ -128,3 +131,33 @@ def test_only_the_answers_tokens_count() -> None:
         (ours,) = likelihood.row_logps(model, batches.collate([row]), MATRIX)
     want = sum(float(logits[place - 1, row.ids[place]]) for place in range(start, len(row.ids)) if row.weights[place])
     assert float(ours) == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("head", [MATRIX, MODEL], ids=["matrix", "model"])
+def test_gradients_where_many_rows_share_a_prompt_are_the_same_to_the_bit_in_every_run(head: Head) -> None:
+    """Also with several threads, and as many numbers as torch divides among them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=64, hidden_size=576, intermediate_size=32, num_hidden_layers=1, num_attention_heads=9
+            )
+        )
+        attention.register()
+        model.set_attn_implementation(attention.FUSED)
+        prompt = tuple(range(1, 5)) * 20
+        rows = [Encoded((*prompt, *[5 + n] * 4), (0.0,) * 80 + (1.0,) * 4) for n in range(50)]
+        pack = collate(rows, share=True)
+        assert pack.at.unique(return_counts=True)[1].max() == 50
+
+        def gradient() -> Tensor:
+            model.zero_grad()
+            likelihood.nll(model, pack, head).backward()
+            return model.model.embed_tokens.weight.grad.clone()
+
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(12))
+    finally:
+        torch.set_num_threads(threads)

@@ -60,22 +60,25 @@ def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
     """Put our kernels where one pass over a few tokens shows that they compute what the model's own modules do.
 
     Call it before adapters are added, on a model with our attention. Modules that the pass doesn't reach (an expert
-    that no token chose) stay as they are and aren't counted.
+    that no token chose) stay as they are and aren't counted. The model's padding token learns from then on as others
+    do: passes hold no padding, and that token is often the one that ends every turn.
 
     ``compiled``: by the kernels that ``choice`` found fit, for what these take.
     """
     tried: dict[nn.Module, _Tried] = {}
     handles = []
+    model.get_input_embeddings().padding_idx = None
     for module in model.modules():
         candidate = _candidate(module, compiled)
         if candidate:
             handles.append(module.register_forward_hook(partial(_compare, tried, candidate), with_kwargs=True))
     try:
         with torch.no_grad():
-            ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
+            text = model.config.get_text_config()
+            ids = torch.arange(_PROBE, device=model.device)[None] % text.vocab_size
             model.base_model(
                 input_ids=ids,
-                position_ids=torch.arange(_PROBE, device=model.device)[None],
+                position_ids=_near_and_far(text)[None].to(model.device),
                 use_cache=False,
                 segments=Segments((_PROBE,), asked={}),
             )
@@ -88,6 +91,12 @@ def install(model: PreTrainedModel, *, compiled: bool = False) -> Installed:
     found = Counter(kind for kind, _, _ in tried.values())
     fused = Counter(kind for kind, _, same in tried.values() if same)
     return Installed(dict(found), dict(fused), by(model.device.type) if compiled else "torch")
+
+
+def _near_and_far(text: Any) -> Tensor:
+    """The first positions and the last: some models scale queries by how far on a token is (Ministral 3)."""
+    last = max(_PROBE, getattr(text, "max_position_embeddings", None) or _PROBE)
+    return torch.cat((torch.arange(_PROBE // 2), torch.arange(last - _PROBE // 2, last)))
 
 
 def by(device: str) -> str:
@@ -118,6 +127,8 @@ def checkpoints_layers(model: PreTrainedModel) -> bool:
 
 def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     children = {name for name, _ in module.named_children()}
+    if _drops(module):  # which a pass without dropout doesn't show
+        return None
     if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return "swiglu", partial(_mlp, compiled=compiled)
     if children == {"q_proj", "k_proj", "v_proj", "o_proj"} and hasattr(module, "head_dim"):
@@ -129,6 +140,13 @@ def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     if not children and type(module).__name__.endswith("RMSNorm") and _epsilon(module) is not None:
         return "rms_norm", partial(_norm, compiled=compiled)
     return None
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether it has dropout that ours would leave out: of anything but attention's weights (Starcoder 2, Seed-OSS)."""
+    own = [value for name, value in vars(module).items() if "drop" in name and name != "attention_dropout"]
+    rates = [*own, *(child.p for child in module.children() if isinstance(child, nn.Dropout))]
+    return any(isinstance(rate, float | int) and rate > 0 for rate in rates)
 
 
 def _compare(

@@ -6,7 +6,7 @@ vocabulary times width beside the one that both belong to. A weight with a room 
 those of a 16-bit weight go to its fp32 master, a few rows at a time, so that no whole matrix is made in 16 bits.
 
 The memory of a gradient is asked for when its first addend is there, and dropped after the step: it takes the place of
-activations that the backward pass is done with. A room lasts as long as its optimizer. A weight without one (a share of
+activations that the backward pass is done with. A room lasts as long as its weight. A weight without one (a share of
 FSDP's, anything on a GPU) gets its gradient from autograd as ever.
 """
 
