@@ -161,6 +161,7 @@ def test_a_module_that_does_more_in_training_or_far_from_the_start_keeps_its_own
 
 def test_the_token_that_pads_and_ends_turns_learns_where_it_stands_in_a_row() -> None:
     model = packed_model()
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.clone())  # by itself: the head's gradient would hide it
     model.get_input_embeddings().padding_idx = 5
     install(model)
     row = Encoded((7, 5, 9, 5, 8), (0.0, 0.0, 1.0, 1.0, 1.0))
