@@ -142,24 +142,26 @@ def replaceable(model: PreTrainedModel) -> bool:
     return any(hasattr(sys.modules.get(name), "ALL_ATTENTION_FUNCTIONS") for name in modules)
 
 
-def agrees(path: Path, q: Tensor, k: Tensor, v: Tensor, segments: Segments, within: float) -> bool:
+def agrees(  # noqa: PLR0913 - what a path takes, and how near
+    path: Path, q: Tensor, k: Tensor, v: Tensor, segments: Segments, within: float, manner: Manner = PLAIN
+) -> bool:
     """Tell whether a path gives what plain torch gives in fp32, and its gradients: some kernels fail backward only.
 
     ``within`` is how far a number may be off, relative to the largest of its tensor; one that is none is too far.
     """
-    found = _with_gradients(path, [q, k, v], segments)
-    expected = _with_gradients(by_parts, [q.float(), k.float(), v.float()], segments)
+    found = _with_gradients(path, [q, k, v], segments, manner)
+    expected = _with_gradients(by_parts, [q.float(), k.float(), v.float()], segments, manner)
     return all(
         float((one.float() - right).abs().max()) <= within * float(right.abs().max())
         for one, right in zip(found, expected, strict=True)
     )
 
 
-def _with_gradients(path: Path, start: Sequence[Tensor], segments: Segments) -> list[Tensor]:
+def _with_gradients(path: Path, start: Sequence[Tensor], segments: Segments, manner: Manner) -> list[Tensor]:
     """Return a path's output and the gradients of query, key and value."""
     q, k, v = (tensor.detach().clone().requires_grad_() for tensor in start)
     with torch.enable_grad():
-        out = path(q, k, v, segments, q.shape[3] ** -0.5)
+        out = path(q, k, v, segments, q.shape[3] ** -0.5, manner)
         return [out.detach(), *torch.autograd.grad(out, (q, k, v), start[0].flip(2))]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -146,7 +147,9 @@ def fastest(
     for name, path in paths.items():
         try:
             if not all(
-                attention.agrees(path, *_drawn(heads, some, width, dtype), some, _APART) for some in (short, few)
+                attention.agrees(path, *_drawn(heads, some, width, dtype), some, _APART, one)
+                for some in (short, few)
+                for one in _compared(manner, some)
             ):
                 without.append(f"{attention.short(name)} disagrees with plain torch here")
                 continue
@@ -168,6 +171,14 @@ def fastest(
     said = ", ".join(f"{attention.short(name)} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
     attention.register({name: paths[name] for name in times})
     return best, "; ".join([f"attention by {attention.short(best)}: measured a layer: {said}", *without])
+
+
+def _compared(manner: Manner, segments: Segments) -> list[Manner]:
+    """In which manners a path is compared: plainly, and as the model has it, with a window that rows go beyond."""
+    if manner.plain:
+        return [PLAIN]
+    window = manner.window and min(manner.window, max(1, segments.longest // 2))
+    return [PLAIN, replace(manner, window=window)]
 
 
 def _give_back() -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,9 @@ def _fit(job: Job, config: TrainConfig) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     there = ray.cluster_resources()
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     gpu = config.device == "cuda" or (config.device == "auto" and there.get("GPU", 0) >= config.ranks)
-    share = {"GPU": 1.0} if gpu else {"CPU": float(max(1, int(there.get("CPU", 1)) // config.ranks))}
+    share = {"GPU": 1.0} if gpu else {"CPU": float(cpus_each(cpus, config.ranks))}
     TorchTrainer(
         rank,
         train_loop_config={"folder": str(job.path)},
@@ -120,6 +121,14 @@ def _fit(job: Job, config: TrainConfig) -> None:
         run_config=RunConfig(name="ray", storage_path=str(job.path)),
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpu else "gloo"),
     ).fit()
+
+
+def cpus_each(machines: Sequence[int], ranks: int) -> int:
+    """Return the most CPUs that each of so many ranks can have, none of them divided among machines; 1 at least."""
+    share = max(1, sum(machines) // ranks)
+    while share > 1 and sum(cpus // share for cpus in machines) < ranks:
+        share -= 1
+    return share
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
     ``DataError`` if nothing in the dataset can be used.
     """
-    config = _as_before(settings_file.read(TrainConfig, job.path / "config.yaml"), chosen(job))
+    config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
     sharded = config.shard == "fsdp"
@@ -87,6 +86,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=_attention(outline, device),
         template=config.template,
     )
+    _check_base(job, base, ranks)
     limit = _limit(config, base, _compared(base.model, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     _note_chat(job, config, dataset, base.chat)
@@ -151,11 +151,23 @@ _COUNTED = ("epochs", "learning_rate", "batch_tokens")
 """Settings chosen by the data and the weights; where the job's file has one, that stands on a resume too."""
 
 
-def _as_before(config: TrainConfig, before: Mapping[str, Any]) -> TrainConfig:
-    """The settings of a job's file with what its first attempt chose."""
+def read(job: Job) -> TrainConfig:
+    """Return the settings of a job's file with what its first attempt chose."""
+    config, before = settings_file.read(TrainConfig, job.path / "config.yaml"), chosen(job)
     stands = {name for name in _COUNTED if getattr(config, name) is not None}
     found = {name: value for name, value in before.items() if name in TrainConfig.model_fields and name not in stands}
     return config.model_copy(update=found)
+
+
+def _check_base(job: Job, base: LoadedModel, ranks: Ranks) -> None:
+    """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
+    if (first := chosen(job).get("base_hash", base.hash)) != base.hash:
+        raise JobError(
+            f"job {job.id} began with a base of hash {first[:12]}, and {base.ref} has {base.hash[:12]} now",
+            f"Put those weights back, or train anew: honed train {job.path / 'config.yaml'}",
+        )
+    if ranks.first:
+        remember(job, base_hash=base.hash)
 
 
 def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:

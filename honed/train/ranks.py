@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -20,6 +21,10 @@ import torch.distributed as dist
 from honed.errors import ConfigError, HonedError
 
 R = TypeVar("R")
+
+_PATIENCE = timedelta(days=1)
+"""How long a rank waits for the words of others, while rank 0 fetches a base of many gigabytes, say. One that has died
+is noticed by its closed connection, not by this."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def leave(code: int | str | None) -> NoReturn:
 
 
 def _here() -> Ranks:
-    words = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+    words = dist.new_group(backend="gloo", timeout=_PATIENCE)
     backend = "nccl" if "nccl" in str(dist.get_backend_config()) else "gloo"
     return Ranks(dist.get_rank(), dist.get_world_size(), backend, words)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from honed import config as settings_file
 from honed.jobs import worker
 from honed.jobs.events import Metric
 from honed.jobs.job import Job
@@ -18,7 +17,7 @@ from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
 from honed.train.objectives.kinds import KINDS
 from honed.train.placement import Placement
-from honed.train.prepare import Prepared, prepare
+from honed.train.prepare import Prepared, prepare, read
 from honed.train.publish import ended, publish, ran, source
 from honed.train.ranks import Ranks
 from honed.train.rows import note_left_out
@@ -37,7 +36,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """
     freed = heap.keep_freed_memory()
     heap.keep_few_kernels()
-    config = settings_file.read(TrainConfig, job.path / "config.yaml")
+    config = read(job)
     device = devices.choose_device(config.device)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         run, result = _train(job, here, lambda: here.any(stopping())[0])

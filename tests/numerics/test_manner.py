@@ -123,3 +123,17 @@ def test_a_layer_is_told_apart_by_what_it_passes() -> None:
     layer.forward = lambda *args, **options: usual(*args, **options, sliding_window=7)
     own_attention._hidden(model, asked)
     assert [passed for _, passed in asked.items()] == [{}, {"sliding_window": 7}]
+
+
+def test_a_path_that_computes_in_another_manner_than_was_asked_for_is_found() -> None:
+    start = [torch.randn(1, 2, sum(FOREST_OF_SEVEN.lengths), 8) for _ in range(3)]
+    asked = Manner(window=100_000, cap=5.0)
+    plain, bent = attention_cuda._compared(asked, FOREST_OF_SEVEN)
+    assert plain.plain and bent.cap == 5.0 and bent.window is not None and bent.window < FOREST_OF_SEVEN.longest
+    assert attention_cuda._compared(Manner(), FOREST_OF_SEVEN) == [Manner()]
+
+    def deaf(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, _: Manner = plain) -> Tensor:
+        return attention.by_parts(q, k, v, segments, scale)
+
+    assert attention.agrees(deaf, *start, FOREST_OF_SEVEN, 1e-4, plain)
+    assert not attention.agrees(deaf, *start, FOREST_OF_SEVEN, 1e-4, bent)

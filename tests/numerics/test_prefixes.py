@@ -183,8 +183,8 @@ def test_neither_a_mask_nor_scores_of_all_tokens_by_all_are_built_for_one_long_r
 
 
 def test_a_path_whose_gradients_are_wrong_does_not_agree_with_plain_torch() -> None:
-    def forgets_a_gradient(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float) -> Tensor:
-        return attention.by_fused(q, k.detach() + 0 * k, v, segments, scale)
+    def forgets_a_gradient(q: Tensor, k: Tensor, *others: Any) -> Tensor:
+        return attention.by_fused(q, k.detach() + 0 * k, *others)
 
     torch.manual_seed(0)
     start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
@@ -224,7 +224,8 @@ def test_flex_attentions_gradients_are_those_of_plain_torch(monkeypatch: pytest.
     torch.manual_seed(0)
     for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
         start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]
-        assert attention.agrees(attention_cuda.by_flex, *start, segments, 1e-4)
+        for manner in (attention.PLAIN, attention.Manner(window=20, cap=2.0)):
+            assert attention.agrees(attention_cuda.by_flex, *start, segments, 1e-4, manner)
 
 
 @given(rows=FOREST, budget=st.integers(10, 120))

@@ -258,6 +258,35 @@ def test_memory_and_shares_are_those_of_the_runs_ranks_also_where_one_process_pl
     assert prepare._free_memory(TrainConfig(**given, ranks=4)) == 600
 
 
+def test_precision_that_is_left_open_is_the_one_that_was_measured_faster_and_the_measurement_is_told(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        monkeypatch.setattr(prepare.devices, "faster_precision", lambda _, name=name: (name, f"{name} was faster"))
+        run = prepare.prepare(jobs.create(home, "train", settings(home, name=f"{name}-measured", precision="auto")))
+        assert run.base.model.dtype == dtype and run.settings.precision == name
+        assert f"precision {name}: {name} was faster" in run.settings.reasons
+
+
+def test_the_seed_alone_decides_rows_and_adapters(home: Workspace) -> None:
+    made = []
+    for number, seed in enumerate((7, 7, 8)):
+        job = jobs.create(home, "train", settings(home, name="seeded", weights="lora", seed=seed))
+        run = prepare.prepare(job)
+        torch.manual_seed(number)
+        ready = set_up(run, ALONE, lambda: False)
+        first = next(p for name, p in run.base.model.named_parameters() if name.endswith("lora_A"))
+        made.append((first.detach().clone(), [step.packs for step in ready.layout.steps]))
+    (one, rows), (same, same_rows), (other, other_rows) = made
+    assert torch.equal(one, same) and rows == same_rows
+    assert not torch.equal(one, other) and rows != other_rows
+
+
+def test_shares_that_are_to_stay_in_the_hosts_memory_do(home: Workspace) -> None:
+    result = finish(start(home, name="offloaded", shard="fsdp", cpu_offload=True, epochs=0.25))
+    assert result["ran"]["placement"] == "fsdp, offloaded to the cpu"
+
+
 def test_whatever_is_set_of_adapters_asks_for_adapters(home: Workspace) -> None:
     assert finish(start(home, name="set", weights="auto", lora={"rank": 3}, epochs=0.2))["ran"]["weights"] == "lora"
     with pytest.raises(ConfigError, match="weights: full makes none"):

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from honed.errors import ConfigError, DataError
+from honed.jobs import launch
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 from honed.models.load import load
+from honed.records import Message, Preference
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import answers, attention, pairs, ratings
@@ -119,6 +121,21 @@ def test_pairs_that_can_not_be_used_are_left_out_counted_and_listed(home: Worksp
         assert said(job, f"2 {unit} are left out")
         assert result["model"] == f"tiny-liked-in-part-{objective}@v1" and result["ran"]["packing"] is False
         assert "NaN" not in (job.path / "result.json").read_text()
+
+
+@pytest.mark.parametrize("how", [{"objective": "dpo"}, {"objective": "orpo", "stream": True}], ids=str)
+def test_pairs_that_are_all_of_equal_answers_leave_nothing_to_learn_and_are_listed(
+    home: Workspace, how: dict[str, Any]
+) -> None:
+    same = [Preference(prompt=(Message(role="user", content=f"{n}?"),), chosen="a", rejected="a") for n in range(5)]
+    if not (home.datasets / "all-equal").exists():
+        datasets.write(home, "all-equal", [], config={}, facts={}, preferences=same)
+    job = start(home, data="all-equal", **how)
+    for _ in launch.follow(job):
+        pass
+    assert job.status().state == "failed" and "none of its 5 training pairs can be used" in job.status().message
+    listed = [json.loads(line) for line in (job.path / "left_out.jsonl").read_text().splitlines()]
+    assert [one["kind"] for one in listed] == ["same"] * 5
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,16 @@ def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> 
 
 
 @pytest.mark.parametrize(
+    ("machines", "ranks", "each"),
+    [([8, 8], 2, 8), ([8, 8], 3, 4), ([4, 16], 2, 8), ([4, 16], 4, 4), ([2], 1, 2), ([2], 8, 1), ([], 2, 1)],
+)
+def test_ranks_on_unequal_machines_of_ray_get_cpus_that_they_can_all_have(
+    machines: list[int], ranks: int, each: int
+) -> None:
+    assert on_ray.cpus_each(machines, ranks) == each
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"cpu_offload": True}, "only shard fsdp"),

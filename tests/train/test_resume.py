@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from honed.errors import JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Note, Step
@@ -18,7 +19,7 @@ from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.attention import PARTS
 from honed.train.kernels import choice
-from honed.train.prepare import CHOSEN, prepare
+from honed.train.prepare import CHOSEN, prepare, read
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
 from tests.train.jobs import finish, losses, settings, start, weights_of
@@ -144,3 +145,15 @@ def test_a_resume_computes_norms_in_c_or_by_torch_as_the_first_attempt_did_or_sa
     assert other.kernels.describe()["elementwise"] == "torch"
     notes = [event.text for event in job.events() if isinstance(event, Note)]
     assert "the kernels of the first attempt aren't to be had here" in notes[-1] and "not to the bit" in notes[-1]
+
+
+def test_a_run_whose_base_is_another_one_by_now_is_not_resumed_and_a_device_that_was_chosen_stays(
+    home: Workspace,
+) -> None:
+    job = jobs.create(home, "train", settings(home, name="other", device="auto"))
+    prepare(job)
+    chosen = json.loads((job.path / CHOSEN).read_text())
+    assert chosen["device"] == "cpu" and read(job).device == "cpu"  # whatever there is by now
+    (job.path / CHOSEN).write_text(json.dumps({**chosen, "base_hash": "0" * 64}))
+    with pytest.raises(JobError, match=r"began with a base of hash 000000000000, and .*tiny has"):
+        prepare(job)
