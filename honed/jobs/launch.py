@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,9 @@ _OTHERS = {
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
+_OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(TORCHELASTIC|PET)_.*)$")
+"""What torchrun tells its ranks, and is told by ``PET_*``: around honed, as in a Kubeflow pod, it is of another run."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -63,8 +67,6 @@ def start(job: Job) -> None:
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     last_words.forget(job)
     job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
-    # -P, and for what is started in turn PYTHONSAFEPATH: the folder that a user happens to be in, a downloaded model
-    # say, must not bring modules of its own.
     with writing(job.path), (job.path / "log.txt").open("ab") as log:
         worker = subprocess.Popen(
             _command(job, status.stage),
@@ -72,14 +74,7 @@ def start(job: Job) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={
-                **_short_spins(),
-                **_share_of_threads(job),
-                **os.environ,
-                **_whole_blocks(job, status.stage),
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONSAFEPATH": "1",
-            },
+            env=_environment(job, status.stage),
         )
     try:
         while worker.poll() is None and job.status().state == "queued":
@@ -164,6 +159,19 @@ def _command(job: Job, stage: str) -> list[str]:
     if ranks > 1:
         python += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
     return [*python, WORKER.format(stage=stage), str(job.path)]
+
+
+def _environment(job: Job, stage: str) -> dict[str, str]:
+    # PYTHONSAFEPATH for what is started in turn, as -P: the folder that a user happens to be in, a downloaded model
+    # say, must not bring modules of its own.
+    return {
+        **_short_spins(),
+        **_share_of_threads(job),
+        **{name: value for name, value in os.environ.items() if not _OF_RANKS.match(name)},
+        **_whole_blocks(job, stage),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def _spread(job: Job) -> tuple[str, int]:

@@ -207,6 +207,21 @@ def _processes(job: Job) -> list[psutil.Process]:
     return [launcher, *ranks]
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_job_takes_no_part_in_the_run_of_torchrun_around_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    around = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "GROUP_RANK": "1"}
+    around |= {"MASTER_ADDR": "elsewhere", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "theirs", "PET_NNODES": "2"}
+    for name, value in around.items():
+        monkeypatch.setenv(name, value)
+    job = _start(workspace, steps=200, seconds=0.05, ranks=ranks)
+    told = psutil.Process(job.status().pid).environ()
+    assert not around.items() & told.items()
+    launch.stop(job)
+    assert job.status().state == "stopped"
+
+
 def test_of_several_ranks_one_is_heard(workspace: Workspace) -> None:
     job = _start(workspace, steps=3, ranks=2)
     assert [event.step for event in launch.follow(job) if isinstance(event, Step)] == [1, 2, 3]
