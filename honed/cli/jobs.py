@@ -137,6 +137,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
     from honed.errors import HonedError, JobError
     from honed.jobs import job as jobs
     from honed.jobs.trackers import reader
+    from honed.jobs.trackers.tracker import masked
 
     job = jobs.find(workspace, id_)
     try:
@@ -145,7 +146,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
         raise
     except Exception as error:  # each tracker's package has errors of its own
         raise JobError(
-            f"sending job {job.id} to {tracker} failed: {type(error).__name__}: {error}",
+            masked(f"sending job {job.id} to {tracker} failed: {type(error).__name__}: {error}"),
             "Is its server there, and are you logged in? The same command sends what is missing, and nothing twice.",
         ) from error
     if as_json:

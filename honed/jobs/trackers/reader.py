@@ -95,7 +95,7 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
             keep(job, name, progress)  # what came before the fault is there now
             raise
         opened.close(job.status().state)
-        return Tracked(name, opened.where, reading.sent)
+        return Tracked(name, trackers.masked(opened.where), reading.sent)
 
 
 @dataclass

@@ -29,7 +29,8 @@ PROJECT = "honed"
 Scalar = str | float | int | bool
 
 _SECRET = re.compile(r"(^|[._-])(secret|password|passwd|token|api_?key|credentials?)$", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER = re.compile(r"(?<=://)([^/\s]+|[^/:\s]*:[^@\s]+)(?=@)")
+_GIVEN = re.compile(r"(\b[\w.-]*(secret|password|passwd|token|key|credentials?)=)[^&#;,\s'\")]+", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
 
@@ -50,7 +51,7 @@ class Tracker(Protocol):
     """An open run. Each call may raise whatever the tracker's package raises: the reader says so."""
 
     where: str
-    """Where the user finds the run: a folder with the command that shows it, or an address."""
+    """Where the user finds the run: a folder with the command that shows it, or an address; told ``masked``."""
 
     def scalars(self, values: Mapping[str, float], step: int, when: float) -> None:
         """Take numbers by name, such as ``train/loss``, at a step of theirs; ``when`` is Unix time."""
@@ -114,7 +115,12 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
+def masked(text: str) -> str:
+    """Return a text without the credentials in it: a URI's ``user:password@``, and ``token=...`` and the like."""
+    return _GIVEN.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text))
+
+
 def _safe(key: str, value: Scalar) -> Scalar:
     if _SECRET.search(key) and value != "":
         return HIDDEN
-    return _USER.sub(HIDDEN, value) if isinstance(value, str) else value
+    return masked(value) if isinstance(value, str) else value
