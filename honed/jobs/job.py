@@ -111,13 +111,15 @@ class Job:
             yield
 
     def _held(self) -> bool:
-        """Whether a worker holds the job. Lookers-on share their lock, so that they don't take each other for one."""
-        with (self.path / "lock").open("w") as file:
-            try:
+        """Whether a worker holds the job. Lookers-on, who may only read, share their lock: none takes another for one."""
+        try:
+            with (self.path / "lock").open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        except FileNotFoundError:
             return False
+        except BlockingIOError:
+            return True
+        return False
 
 
 def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:
