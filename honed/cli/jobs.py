@@ -74,6 +74,9 @@ def show(id_: str, workspace: Workspace, as_json: bool) -> None:
         _section("last lines of log.txt", "\n".join(document["log"]))
     if status["state"] in ("failed", "interrupted", "stopped"):
         _section("next", f"honed jobs resume {document['id']}")
+    if status["state"] == "queued":
+        follow = f"honed jobs follow {document['id']}"
+        _section("next", f"{follow}\nhoned jobs resume {document['id']}   (if nothing starts it)")
 
 
 @command.command()

@@ -66,16 +66,25 @@ def start(job: Job) -> None:
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     last_words.forget(job)
-    job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
-    with writing(job.path), (job.path / "log.txt").open("ab") as log:
-        worker = subprocess.Popen(
-            _command(job, status.stage),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=_environment(job, status.stage),
-        )
+    with job.starting() as held:
+        job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
+        with writing(job.path), (job.path / "log.txt").open("ab") as log:
+            worker = subprocess.Popen(
+                _command(job, status.stage),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(job, status.stage),
+                pass_fds=[held],
+            )
+        _until_it_began(job, worker)
+    _reap(worker)
+    for name in _tracked(job):
+        _start_tracker(job, name)
+
+
+def _until_it_began(job: Job, worker: subprocess.Popen[bytes]) -> None:
     try:
         while worker.poll() is None and job.status().state == "queued":
             time.sleep(_POLL_SECONDS)
@@ -86,9 +95,6 @@ def start(job: Job) -> None:
         raise KeyboardInterrupt(f"Go on with: honed jobs resume {job.id}") from None
     if worker.poll():
         _settle(job, "failed", f"the worker of job {job.id} ended before it began", f"See {job.path / 'log.txt'}")
-    _reap(worker)
-    for name in _tracked(job):
-        _start_tracker(job, name)
 
 
 def track(job: Job, name: str) -> None:
@@ -125,6 +131,9 @@ def wait(job: Job) -> dict[str, Any]:
 def stop(job: Job, timeout: float = 60.0) -> None:
     """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds."""
     status = job.status()
+    if status.state == "queued":
+        hint = f"Watch it begin: honed jobs follow {job.id}, or, if nothing starts it: honed jobs resume {job.id}"
+        raise JobError(f"job {job.id} can't be stopped yet: its worker hasn't begun", hint)
     if status.state != "running":
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
     _send(status.pid, signal.SIGTERM)

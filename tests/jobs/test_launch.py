@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -169,6 +170,30 @@ def test_a_worker_that_never_begins_is_a_failed_job_not_an_endless_wait(workspac
     assert _ended(job) == "failed"
     assert "ended before it began" in job.status().message
     assert "No module named" in (job.path / "log.txt").read_text()
+
+
+def test_a_job_whose_starter_and_worker_are_gone_before_it_began_is_interrupted_and_resumes(
+    workspace: Workspace,
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    code = (
+        "import sys, pathlib; from honed.jobs import job, launch; launch.WORKER = 'tests.jobs.unborn';"
+        "launch.start(job.Job(pathlib.Path(sys.argv[1])))"
+    )
+    starter = psutil.Popen([sys.executable, "-c", code, str(job.path)])
+    deadline = time.monotonic() + 60
+    while not (children := starter.children()):
+        assert starter.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    starter.kill()
+    starter.wait()
+    assert job.status().state == "queued"  # the worker may yet begin
+    with pytest.raises(JobError, match="its worker hasn't begun"):
+        launch.stop(job)
+    children[0].kill()
+    assert _ended(job) == "interrupted"
+    launch.resume(job)
+    assert _ended(job) == "done"
 
 
 def test_ctrl_c_while_the_worker_starts_ends_it(workspace: Workspace) -> None:
