@@ -36,7 +36,10 @@ HIDDEN = "(hidden)"
 
 @dataclass(frozen=True)
 class Run:
-    """A job as a tracker sees it. ``settings`` are flat, without secrets; ``again``: the run was opened before."""
+    """A job as a tracker sees it. ``settings`` are flat, without secrets; ``again``: the run was opened before.
+
+    ``texts`` gives the names and texts that were sent before, for a tracker that can't add to what it has.
+    """
 
     name: str
     stage: str
@@ -45,6 +48,7 @@ class Run:
     started: float
     settings: Mapping[str, Scalar]
     again: bool
+    texts: Callable[[], list[tuple[str, str]]]
 
 
 class Tracker(Protocol):
@@ -88,7 +92,7 @@ def find(name: str) -> Backend:
     return backend
 
 
-def describe(job: Job, *, again: bool) -> Run:
+def describe(job: Job, *, again: bool, texts: Callable[[], list[tuple[str, str]]]) -> Run:
     """Return what a tracker is told of a job when it opens its run."""
     status = job.status()
     settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
@@ -100,6 +104,7 @@ def describe(job: Job, *, again: bool) -> Run:
         started=status.started,
         settings={key: _safe(key, value) for key, value in flat(settings).items()},
         again=again,
+        texts=texts,
     )
 
 
