@@ -74,6 +74,9 @@ def show(id_: str, workspace: Workspace, as_json: bool) -> None:
         _section("last lines of log.txt", "\n".join(document["log"]))
     if status["state"] in ("failed", "interrupted", "stopped"):
         _section("next", f"honed jobs resume {document['id']}")
+    if status["state"] == "queued":
+        follow = f"honed jobs follow {document['id']}"
+        _section("next", f"{follow}\nhoned jobs resume {document['id']}   (if nothing starts it)")
 
 
 @command.command()
@@ -137,6 +140,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
     from honed.errors import HonedError, JobError
     from honed.jobs import job as jobs
     from honed.jobs.trackers import reader
+    from honed.jobs.trackers.tracker import masked
 
     job = jobs.find(workspace, id_)
     try:
@@ -145,7 +149,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
         raise
     except Exception as error:  # each tracker's package has errors of its own
         raise JobError(
-            f"sending job {job.id} to {tracker} failed: {type(error).__name__}: {error}",
+            masked(f"sending job {job.id} to {tracker} failed: {type(error).__name__}: {error}"),
             "Is its server there, and are you logged in? The same command sends what is missing, and nothing twice.",
         ) from error
     if as_json:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -154,13 +154,12 @@ def _values(values: Mapping[str, float]) -> str:
 
 def _halt(job: Job) -> None:
     """Stop the worker as the user asked: by its checkpoint, or at once on a second Ctrl-C."""
-    try:
-        say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
-        launch.stop(job, timeout=_SAVE_SECONDS)
-    except KeyboardInterrupt:
-        launch.stop(job, timeout=0)
-    except JobError:
-        pass  # it ended by itself in the meantime; its status says how
+    with suppress(JobError):  # it ended by itself in the meantime; its status says how
+        try:
+            say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
+            launch.stop(job, timeout=_SAVE_SECONDS)
+        except KeyboardInterrupt:
+            launch.stop(job, timeout=0)
     status = job.status()
     if status.state in ("stopped", "interrupted"):
         raise HaltedError("stopped" if status.state == "stopped" else "ended at once", _go_on(job))

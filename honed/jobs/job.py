@@ -25,11 +25,18 @@ from honed.store.workspace import Workspace, write_whole, writing
 STEPS = "steps.json"
 """Where a job of several steps keeps, in its folder, which jobs did them."""
 
+_LOCK = "lock"
+_STARTING = ".starting"
+
 State = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
 
 
 class Status(BaseModel):
-    """What ``status.json`` says. ``interrupted`` is never written: it is a ``running`` that no process holds."""
+    """What ``status.json`` says.
+
+    ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
+    and what started it are gone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,13 +80,18 @@ class Job:
         return [event for event, _ in events.read(self.path / "events.jsonl")]
 
     def status(self) -> Status:
-        """The status now; a ``running`` job whose worker is gone is ``interrupted``."""
+        """The status now; a job whose worker, or what was to start it, is gone is ``interrupted``."""
         status = self._written()
-        if status.state == "running" and not self._held():
-            status = self._written()  # the worker may have ended in order between the two looks
-            if status.state == "running":
+        if self._lost(status):
+            status = self._written()  # the worker may have begun, or ended in order, between the two looks
+            if self._lost(status):
                 return status.model_copy(update={"state": "interrupted"})
         return status
+
+    def _lost(self, status: Status) -> bool:
+        if status.state == "queued":
+            return (self.path / _STARTING).exists() and not self._held(_STARTING)  # else nobody has started it yet
+        return status.state == "running" and not self._held(_LOCK)
 
     def _written(self) -> Status:
         return Status.model_validate_json((self.path / "status.json").read_bytes())
@@ -103,21 +115,35 @@ class Job:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the job for the life of its worker, so that no second worker runs it and its death shows."""
-        with (self.path / "lock").open("w") as file:
+        with (self.path / _LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise JobError(f"job {self.id} is running", f"Watch it: honed jobs follow {self.id}") from error
             yield
 
-    def _held(self) -> bool:
-        """Whether a worker holds the job. Lookers-on share their lock, so that they don't take each other for one."""
-        with (self.path / "lock").open("w") as file:
-            try:
+    @contextmanager
+    def starting(self) -> Iterator[int]:
+        """Hold the job's start until the worker has begun; yield a descriptor that the worker is to inherit.
+
+        So it is held while either lives. Each start has a file of its own: what is left of an earlier one is not heard.
+        """
+        scratch = self.path / f"{_STARTING}.{os.getpid()}"
+        with scratch.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            scratch.replace(self.path / _STARTING)
+            yield file.fileno()
+
+    def _held(self, name: str) -> bool:
+        """Whether a process holds a lock. Lookers-on, who may only read, share theirs: none takes another for it."""
+        try:
+            with (self.path / name).open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        except FileNotFoundError:
             return False
+        except BlockingIOError:
+            return True
+        return False
 
 
 def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,9 @@ _OTHERS = {
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
+_OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(TORCHELASTIC|PET)_.*)$")
+"""What torchrun tells its ranks, and is told by ``PET_*``: around honed, as in a Kubeflow pod, it is of another run."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -62,25 +66,25 @@ def start(job: Job) -> None:
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     last_words.forget(job)
-    job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
-    # -P, and for what is started in turn PYTHONSAFEPATH: the folder that a user happens to be in, a downloaded model
-    # say, must not bring modules of its own.
-    with writing(job.path), (job.path / "log.txt").open("ab") as log:
-        worker = subprocess.Popen(
-            _command(job, status.stage),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={
-                **_short_spins(),
-                **_share_of_threads(job),
-                **os.environ,
-                **_whole_blocks(job, status.stage),
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONSAFEPATH": "1",
-            },
-        )
+    with job.starting() as held:
+        job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
+        with writing(job.path), (job.path / "log.txt").open("ab") as log:
+            worker = subprocess.Popen(
+                _command(job, status.stage),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(job, status.stage),
+                pass_fds=[held],
+            )
+        _until_it_began(job, worker)
+    _reap(worker)
+    for name in _tracked(job):
+        _start_tracker(job, name)
+
+
+def _until_it_began(job: Job, worker: subprocess.Popen[bytes]) -> None:
     try:
         while worker.poll() is None and job.status().state == "queued":
             time.sleep(_POLL_SECONDS)
@@ -91,9 +95,6 @@ def start(job: Job) -> None:
         raise KeyboardInterrupt(f"Go on with: honed jobs resume {job.id}") from None
     if worker.poll():
         _settle(job, "failed", f"the worker of job {job.id} ended before it began", f"See {job.path / 'log.txt'}")
-    _reap(worker)
-    for name in _tracked(job):
-        _start_tracker(job, name)
 
 
 def track(job: Job, name: str) -> None:
@@ -130,6 +131,9 @@ def wait(job: Job) -> dict[str, Any]:
 def stop(job: Job, timeout: float = 60.0) -> None:
     """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds."""
     status = job.status()
+    if status.state == "queued":
+        hint = f"Watch it begin: honed jobs follow {job.id}, or, if nothing starts it: honed jobs resume {job.id}"
+        raise JobError(f"job {job.id} can't be stopped yet: its worker hasn't begun", hint)
     if status.state != "running":
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
     _send(status.pid, signal.SIGTERM)
@@ -164,6 +168,19 @@ def _command(job: Job, stage: str) -> list[str]:
     if ranks > 1:
         python += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
     return [*python, WORKER.format(stage=stage), str(job.path)]
+
+
+def _environment(job: Job, stage: str) -> dict[str, str]:
+    # PYTHONSAFEPATH for what is started in turn, as -P: the folder that a user happens to be in, a downloaded model
+    # say, must not bring modules of its own.
+    return {
+        **_short_spins(),
+        **_share_of_threads(job),
+        **{name: value for name, value in os.environ.items() if not _OF_RANKS.match(name)},
+        **_whole_blocks(job, stage),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def _spread(job: Job) -> tuple[str, int]:

@@ -7,8 +7,10 @@ import signal
 import pytest
 
 from honed.cli import main
+from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
+from tests.jobs.counting import CountConfig
 
 
 def _run(capsys, job: Job, *args: str) -> tuple[int, str, str]:
@@ -56,6 +58,12 @@ def test_show_of_a_failed_job_gives_the_end_of_its_log_and_the_way_on(start, cap
     assert "failed: honed failed: ValueError: a fault of our own" in out
     assert "  ValueError: a fault of our own" in out
     assert f"honed jobs resume {job.id}" in out
+
+
+def test_show_of_a_queued_job_gives_the_way_on(workspace, capsys) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    _, out, _ = _run(capsys, job, "show", job.id)
+    assert f"honed jobs follow {job.id}" in out and f"honed jobs resume {job.id}" in out
 
 
 def test_stop_then_resume_goes_on_where_it_was(start, capsys) -> None:

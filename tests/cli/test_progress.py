@@ -111,6 +111,22 @@ def test_ctrl_c_stops_the_worker_by_its_checkpoint(start, monkeypatch, capsys) -
     assert int((job.path / "checkpoint.txt").read_text()) >= 2
 
 
+def test_a_second_ctrl_c_just_as_the_job_has_stopped_says_how_to_go_on(start, monkeypatch) -> None:
+    job: Job = start(steps=400, seconds=0.02)
+    stop = launch.stop
+
+    def stop_and_press(job: Job, timeout: float) -> None:
+        stop(job, timeout)
+        if timeout:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "stop", stop_and_press)
+    _interrupt_after(2, monkeypatch)
+    with pytest.raises(HaltedError, match="stopped") as raised:
+        progress.follow(job)
+    assert raised.value.hint == f"Go on with: honed jobs resume {job.id}"
+
+
 def test_ctrl_c_after_the_end_is_the_result(start, monkeypatch) -> None:
     job: Job = start(steps=2)
     list(launch.follow(job))

@@ -88,6 +88,17 @@ def test_a_running_job_that_nobody_holds_is_interrupted(workspace: Workspace) ->
     assert job.status().state == "interrupted"
 
 
+def test_who_may_only_read_sees_whether_a_job_runs(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    job.set_status(Status(stage="counting", state="running"))
+    assert job.status().state == "interrupted" and not (job.path / "lock").exists()
+    with job.held():
+        (job.path / "lock").write_text("only a writer empties it")  # root may write whatever the mode
+        (job.path / "lock").chmod(0o444)
+        assert job.status().state == "running"
+    assert job.status().state == "interrupted" and (job.path / "lock").read_text()
+
+
 def test_a_job_is_held_once(workspace: Workspace) -> None:
     job = jobs.create(workspace, "counting", CountConfig())
     with job.held(), pytest.raises(JobError, match="is running"), job.held():

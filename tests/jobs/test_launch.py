@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -171,6 +172,30 @@ def test_a_worker_that_never_begins_is_a_failed_job_not_an_endless_wait(workspac
     assert "No module named" in (job.path / "log.txt").read_text()
 
 
+def test_a_job_whose_starter_and_worker_are_gone_before_it_began_is_interrupted_and_resumes(
+    workspace: Workspace,
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    code = (
+        "import sys, pathlib; from honed.jobs import job, launch; launch.WORKER = 'tests.jobs.unborn';"
+        "launch.start(job.Job(pathlib.Path(sys.argv[1])))"
+    )
+    starter = psutil.Popen([sys.executable, "-c", code, str(job.path)])
+    deadline = time.monotonic() + 60
+    while not (children := starter.children()):
+        assert starter.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    starter.kill()
+    starter.wait()
+    assert job.status().state == "queued"  # the worker may yet begin
+    with pytest.raises(JobError, match="its worker hasn't begun"):
+        launch.stop(job)
+    children[0].kill()
+    assert _ended(job) == "interrupted"
+    launch.resume(job)
+    assert _ended(job) == "done"
+
+
 def test_ctrl_c_while_the_worker_starts_ends_it(workspace: Workspace) -> None:
     job = jobs.create(workspace, "counting", CountConfig(steps=400, seconds=0.05))
     threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
@@ -205,6 +230,21 @@ def _processes(job: Job) -> list[psutil.Process]:
     ranks = sorted(children, key=lambda child: int(child.environ()["RANK"]))
     assert len(ranks) == 2
     return [launcher, *ranks]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_job_takes_no_part_in_the_run_of_torchrun_around_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    around = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "GROUP_RANK": "1"}
+    around |= {"MASTER_ADDR": "elsewhere", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "theirs", "PET_NNODES": "2"}
+    for name, value in around.items():
+        monkeypatch.setenv(name, value)
+    job = _start(workspace, steps=200, seconds=0.05, ranks=ranks)
+    told = psutil.Process(job.status().pid).environ()
+    assert not around.items() & told.items()
+    launch.stop(job)
+    assert job.status().state == "stopped"
 
 
 def test_of_several_ranks_one_is_heard(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from honed.errors import HonedError
 from honed.jobs.job import Job
 from honed.jobs.trackers.reader import track
+from honed.jobs.trackers.tracker import masked
 
 _NICE = 10
 
@@ -25,9 +26,9 @@ def main(folder: str, name: str) -> int:
     try:
         track(job, name, follow=True, wait=True)
     except Exception as error:  # noqa: BLE001 - whatever a tracker's package raises, the job goes on
-        traceback.print_exc()
+        sys.stderr.write(masked(traceback.format_exc()))
         what = f"{error.message} {error.hint}" if isinstance(error, HonedError) else f"{type(error).__name__}: {error}"
-        said = " ".join(what.split())
+        said = masked(" ".join(what.split()))
         job.log.note(f"tracking to {name} failed, the job goes on: {said} (honed jobs track {job.id} --to {name})")
         return 1
     return 0

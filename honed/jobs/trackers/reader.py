@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from honed.errors import JobError
 from honed.jobs import events
-from honed.jobs.job import Job
+from honed.jobs.job import Job, State
 from honed.jobs.trackers import tracker as trackers
 from honed.jobs.trackers.tracker import Tracker
 from honed.store.workspace import write_whole, writing
@@ -85,7 +86,8 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
     """
     with _alone(job, name, wait), redirect_stdout(sys.stderr):
         progress = read(job, name)
-        opened = trackers.find(name).begin(trackers.describe(job, again=progress.opened))
+        texts = partial(_texts, job, progress.offset, progress.ended)
+        opened = trackers.find(name).begin(trackers.describe(job, again=progress.opened, texts=texts))
         reading = _Reading(job, name, opened, progress)
         keep(job, name, progress.model_copy(update={"opened": True}))
         try:
@@ -95,7 +97,7 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
             keep(job, name, progress)  # what came before the fault is there now
             raise
         opened.close(job.status().state)
-        return Tracked(name, opened.where, reading.sent)
+        return Tracked(name, trackers.masked(opened.where), reading.sent)
 
 
 @dataclass
@@ -178,6 +180,36 @@ class _Reading:
             lines = [f"{key}: {value}" for key, value in result.items() if not _number(value) and value != ""]
             self._text("result", "\n".join(lines), status.ended)
             self.progress.ended = True
+
+
+@dataclass
+class _Texts:
+    """A tracker that only keeps the texts."""
+
+    where: str = ""
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+    def scalars(self, values: Mapping[str, float], step: int, when: float) -> None: ...
+
+    def text(self, name: str, text: str, step: int, when: float) -> None:  # noqa: ARG002 - as in Tracker
+        self.kept.append((name, text))
+
+    def flush(self) -> None: ...
+
+    def close(self, state: State) -> None: ...
+
+
+def _texts(job: Job, offset: int, ended: bool) -> list[tuple[str, str]]:
+    """Return the texts that a reading sends of the events before ``offset``, and of the job's end."""
+    found = _Texts()
+    reading = _Reading(job, "", found, Progress())
+    for event, behind in events.read(job.path / "events.jsonl"):
+        if behind > offset:
+            break
+        reading._send(event)
+    if ended:
+        reading._end()
+    return found.kept
 
 
 @contextmanager

@@ -29,13 +29,17 @@ PROJECT = "honed"
 Scalar = str | float | int | bool
 
 _SECRET = re.compile(r"(^|[._-])(secret|password|passwd|token|api_?key|credentials?)$", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER = re.compile(r"(?<=://)([^/\s]+|[^/:\s]*:[^@\s]+)(?=@)")
+_GIVEN = re.compile(r"(\b[\w.-]*(secret|password|passwd|token|key|credentials?)=)[^&#;,\s'\")]+", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A job as a tracker sees it. ``settings`` are flat, without secrets; ``again``: the run was opened before."""
+    """A job as a tracker sees it. ``settings`` are flat, without secrets; ``again``: the run was opened before.
+
+    ``texts`` gives the names and texts that were sent before, for a tracker that can't add to what it has.
+    """
 
     name: str
     stage: str
@@ -44,13 +48,14 @@ class Run:
     started: float
     settings: Mapping[str, Scalar]
     again: bool
+    texts: Callable[[], list[tuple[str, str]]]
 
 
 class Tracker(Protocol):
     """An open run. Each call may raise whatever the tracker's package raises: the reader says so."""
 
     where: str
-    """Where the user finds the run: a folder with the command that shows it, or an address."""
+    """Where the user finds the run: a folder with the command that shows it, or an address; told ``masked``."""
 
     def scalars(self, values: Mapping[str, float], step: int, when: float) -> None:
         """Take numbers by name, such as ``train/loss``, at a step of theirs; ``when`` is Unix time."""
@@ -87,7 +92,7 @@ def find(name: str) -> Backend:
     return backend
 
 
-def describe(job: Job, *, again: bool) -> Run:
+def describe(job: Job, *, again: bool, texts: Callable[[], list[tuple[str, str]]]) -> Run:
     """Return what a tracker is told of a job when it opens its run."""
     status = job.status()
     settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
@@ -99,6 +104,7 @@ def describe(job: Job, *, again: bool) -> Run:
         started=status.started,
         settings={key: _safe(key, value) for key, value in flat(settings).items()},
         again=again,
+        texts=texts,
     )
 
 
@@ -114,7 +120,12 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
+def masked(text: str) -> str:
+    """Return a text without the credentials in it: a URI's ``user:password@``, and ``token=...`` and the like."""
+    return _GIVEN.sub(rf"\1{HIDDEN}", _USER.sub(HIDDEN, text))
+
+
 def _safe(key: str, value: Scalar) -> Scalar:
     if _SECRET.search(key) and value != "":
         return HIDDEN
-    return _USER.sub(HIDDEN, value) if isinstance(value, str) else value
+    return masked(value) if isinstance(value, str) else value

@@ -16,7 +16,8 @@ class Wandb:
     def __init__(self, run: Run, opened: Any) -> None:
         self._run = opened
         self._known: set[str] = set()
-        self._texts: list[tuple[str, str]] = []
+        self._texts = run.texts() if run.again else []
+        self._new = False
         files = run.folder / "wandb"
         self.where = (None if opened.offline else opened.url) or f"{files} (wandb sync {files}/offline-run-*)"
 
@@ -29,18 +30,21 @@ class Wandb:
         self._run.log({**values, **steps, "time": when})
 
     def text(self, name: str, text: str, step: int, when: float) -> None:  # noqa: ARG002 - a table has no steps
-        """Keep a text for the table that ``close`` logs."""
+        """Keep a text for the next table."""
         self._texts.append((name, text))
+        self._new = True
 
     def flush(self) -> None:
-        """Nothing: the package sends by itself."""
-
-    def close(self, state: State) -> None:
-        """Log the texts as a table and end the run."""
+        """Log all texts as a table if there are new ones: it takes the place of the one before."""
         import wandb
 
-        if self._texts:
+        if self._new:
             self._run.log({"texts": wandb.Table(columns=["what", "text"], data=[list(text) for text in self._texts])})
+            self._new = False
+
+    def close(self, state: State) -> None:
+        """Log what isn't logged yet and end the run."""
+        self.flush()
         self._run.finish(exit_code=1 if state == "failed" else 0)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,7 +17,8 @@ import pytest
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.jobs.trackers import reader
+from honed.jobs.trackers import reader, wandb
+from honed.jobs.trackers import tracker as trackers
 from honed.store.workspace import Workspace
 from tests.jobs.counting import CountConfig
 from tests.jobs.trackers.conftest import end
@@ -145,6 +148,62 @@ def test_wandb_keeps_the_values_offline(job: Job) -> None:
     assert losses == pytest.approx(LOSSES)
     assert found["heldout_loss"] == "0.5" and found["result/loss"] == "0.25"
     assert settings["steps"] == "3"
+    tables = [
+        json.loads(path.read_text())["data"] for path in job.path.glob("wandb/offline-run-*/files/**/texts_*.json")
+    ]
+    assert [name for name, _ in max(tables, key=len)] == ["notes", "answers", "artifacts", "result"]
+
+
+class Offline:
+    """As much of the package wandb, and of a run of it, as is used: it keeps the tables."""
+
+    offline, url = True, None
+
+    def __init__(self) -> None:
+        self.tables: list[list[str]] = []
+        self.finished = 0
+
+    def login(self, **_: object) -> bool:
+        return False
+
+    def Settings(self, **_: object) -> None: ...  # noqa: N802 - the package's own name
+
+    def init(self, **_: object) -> Offline:
+        return self
+
+    def define_metric(self, *_: str, **__: str) -> None: ...
+
+    def Table(self, columns: list[str], data: list[list[str]]) -> list[list[str]]:  # noqa: N802 - as above
+        assert columns == ["what", "text"]
+        return data
+
+    def log(self, values: dict[str, Any]) -> None:
+        if "texts" in values:
+            self.tables.append([name for name, _ in values["texts"]])
+
+    def finish(self, exit_code: int) -> None:
+        assert exit_code == 0
+        self.finished += 1
+
+
+def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Offline()
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    monkeypatch.setattr(trackers, "find", lambda _: wandb.backend)
+    with monkeypatch.context() as killed:
+        killed.setattr(wandb.Wandb, "close", lambda *_: None)
+        reader.track(job, "wandb")
+    assert package.tables == [["notes", "answers", "artifacts"]] and not package.finished
+    end(job)
+    reader.track(job, "wandb")
+    assert package.tables[1:] == [["notes", "answers", "artifacts", "result"]] and package.finished
+    reader.track(job, "wandb")
+    assert len(package.tables) == 2, "nothing is new"
+    job.log.note("another tracker failed")
+    reader.track(job, "wandb")
+    assert sorted(package.tables[-1]) == ["answers", "artifacts", "notes", "notes", "result"]
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -38,6 +38,7 @@ class Fake:
     closed: list[State] = field(default_factory=list)
     flushed: int = 0
     fail: str = ""
+    said: str = "the network is gone"
     where: str = "memory"
 
     def begin(self, run: Run) -> Fake:
@@ -47,7 +48,7 @@ class Fake:
     def scalars(self, values: Mapping[str, float], step: int, when: float) -> None:
         assert when > 0
         if self.fail in values:
-            raise OSError("the network is gone")
+            raise OSError(self.said)
         self.numbers += [(name, value, step) for name, value in values.items()]
 
     def text(self, name: str, text: str, step: int, when: float) -> None:
@@ -118,6 +119,39 @@ def test_secrets_never_leave(job: Job, fake: Fake) -> None:
     assert found["batch_tokens"] == 8
     assert found["database"] == f"postgresql://{HIDDEN}@host/db"
     assert "hush" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("postgresql://me:hush@host/db", "postgresql://(hidden)@host/db"),
+        ("postgresql://me:hu@sh@host/db", "postgresql://(hidden)@host/db"),
+        ("postgresql://me:hu/sh@host/db", "postgresql://(hidden)@host/db"),
+        ("no reply of https://hush@host: gone", "no reply of https://(hidden)@host: gone"),
+        ("https://host/?write_token=hush&x=1", "https://host/?write_token=(hidden)&x=1"),
+        ("url: /api?x=1&apiKey=hush (refused)", "url: /api?x=1&apiKey=(hidden) (refused)"),
+        ("host=db password=hush", "host=db password=(hidden)"),
+        ("https://host:5000/runs/1 and me@here.org", "https://host:5000/runs/1 and me@here.org"),
+        ("batch_tokens=8", "batch_tokens=8"),
+    ],
+)
+def test_credentials_in_a_text_are_hidden_and_nothing_else(said: str, shown: str) -> None:
+    assert trackers.masked(said) == shown
+
+
+def test_credentials_are_told_nowhere(
+    job: Job, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    fake.where = "https://me:hush@host/?write_token=hush"
+    assert "hush" not in reader.track(job, "fake").where
+    job.log.write(Metric(name="heldout_loss", value=0.5, step=4))
+    fake.fail, fake.said = "heldout_loss", f"{fake.where} can't be reached"
+    assert main.run(["jobs", "track", "last", "--to", "fake", "--workspace", str(job.workspace.path)]) == 1
+    assert beside.main(str(job.path), "fake") == 1
+    told = capsys.readouterr().err
+    assert told.count("can't be reached") > 1 and "hush" not in told
+    assert "can't be reached" in (noted := (job.path / "events.jsonl").read_text()) and "hush" not in noted
 
 
 def test_a_loss_that_is_no_number_and_answers_without_end_are_kept_from_the_charts(job: Job, fake: Fake) -> None:
