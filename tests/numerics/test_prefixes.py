@@ -69,7 +69,7 @@ def test_sft_gradients_with_nested_shared_prefixes_equal_those_of_unshared_rows(
     alone = sft_gradients(rows, [[index] for index in range(len(rows))], share=False)
     pack = batches.collate(rows)
     assert pack.tokens < 0.5 * sum(len(row.ids) for row in rows)
-    assert max(_depths(pack.parents)) == 3  # rules, document, the first turns, what follows them
+    assert max(depths(pack.parents)) == 3  # rules, document, the first turns, what follows them
     close(sft_gradients(rows, [range(len(rows))], share=True), alone)
 
 
@@ -288,7 +288,7 @@ def _members(steps: Sequence[batches.StepRows]) -> list[list[int]]:
     return members
 
 
-def _depths(parents: Sequence[int]) -> list[int]:
+def depths(parents: Sequence[int]) -> list[int]:
     depths: list[int] = []
     for parent in parents:
         depths.append(0 if parent < 0 else depths[parent] + 1)

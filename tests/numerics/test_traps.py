@@ -93,6 +93,8 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
     "24 shared prefixes change the result": (
         "numerics.test_prefixes:test_sft_gradients_with_nested_shared_prefixes_equal_those_of_unshared_rows",
         "numerics.test_prefixes:test_dpo_gradients_with_shared_prompts_equal_those_of_unshared_rows",
+        "numerics.test_shared:"
+        "test_gradients_with_nested_shared_prefixes_equal_those_of_unshared_rows_however_they_are_computed",
     ),
     "25 a mask of another type": ("numerics.test_masking:test_a_list_a_tensor_and_an_encoding_get_the_same_mask",),
 }
