@@ -64,7 +64,8 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
         "test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of_an_uninterrupted_run",
         "train.test_ranks:test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights",
         "numerics.test_stream:test_a_stream_goes_on_from_any_step_as_if_it_had_never_stopped",
-        "numerics.test_resume:test_a_run_that_is_killed_in_epoch_2_and_resumed_is_the_uninterrupted_one_to_the_bit",
+        "numerics.test_resume:test_a_run_that_is_killed_at_any_step_and_resumed_is_the_uninterrupted_one_to_the_bit",
+        "numerics.test_crashes:test_a_run_that_dies_in_any_file_operation_of_its_checkpoints_goes_on_to_the_same_end",
         "numerics.test_ranks:test_two_ranks_that_are_killed_in_epoch_2_and_resumed_are_the_uninterrupted_ones_to_the_bit",
     ),
     "16 seeded too late": (
