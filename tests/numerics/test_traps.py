@@ -37,6 +37,8 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
     "6 two beginnings, an extra end": ("numerics.test_masking:test_one_bos_and_no_extra_stop",),
     "7 the prompt is no prefix": (
         "numerics.test_masking:test_a_row_whose_template_rewrites_earlier_turns_is_reported",
+        "numerics.test_masking:"
+        "test_a_row_whose_answer_begins_with_half_of_a_token_that_its_header_ends_with_is_named_and_counted",
     ),
     "8 the mask is lost": ("numerics.test_masking:test_decoded_supervised_text_is_the_assistants_text_and_stop",),
     "9 labels off by one": (
