@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,10 +19,10 @@ TEMPLATE = (
 )
 
 
-def tiny_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
-    """256 byte tokens and three special ones; ids 0-255 are the byte alphabet in order of its symbols."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+def tiny_tokenizer(template: str | None = TEMPLATE, merges: Sequence[tuple[str, str]] = ()) -> PreTrainedTokenizerFast:
+    """256 byte tokens, those of ``merges`` and three special ones; ids 0-255 are the byte alphabet by its symbols."""
+    symbols = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
+    inner = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=list(merges)))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (START, END, PAD)])

@@ -81,7 +81,7 @@ def over_both(  # noqa: PLR0913 - as above
     losses, sums = torch.empty_like(weights), torch.empty_like(weights)
     places, vocabulary = hidden.shape[0], head.shape[0]
     each = hidden.itemsize if compiled else _bytes(hidden.dtype, cap)
-    chunks = max(1, math.ceil(places * vocabulary * each / CHUNK_BYTES))
+    chunks = max(1, math.ceil(places / chunk_size(vocabulary, each)))
     of_losses: Callable[..., tuple[Tensor, Tensor]] = partial(_losses, cap=cap)
     of_gradients: Callable[..., None] = partial(_of_columns, cap=cap)
     if compiled:
@@ -105,9 +105,9 @@ def over_both(  # noqa: PLR0913 - as above
     return losses
 
 
-def chunk_size(vocabulary: int) -> int:
-    """Return how many positions' logits, in fp32, fit into ``CHUNK_BYTES``."""
-    return max(1, CHUNK_BYTES // (4 * vocabulary))
+def chunk_size(vocabulary: int, each: int = 4) -> int:
+    """Return how many positions' logits, of so many bytes ``each``, fit into ``CHUNK_BYTES``; one at least."""
+    return max(1, CHUNK_BYTES // (each * vocabulary))
 
 
 def wide(tensor: Tensor) -> torch.dtype:
@@ -184,7 +184,7 @@ def _bend(broad: Tensor, cap: float | None) -> Tensor | None:
     """Let logits go through cap x tanh(logits / cap), in place; return its slope."""
     if cap is None:
         return None
-    slope = 1 - broad.div_(cap).tanh_().square()
+    slope = broad.div_(cap).tanh_().square().neg_().add_(1)
     broad *= cap
     return slope
 

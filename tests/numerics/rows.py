@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from honed.models.chat import ChatFormat, Encoded, from_tokenizer
 from honed.records import Conversation, Message
-from honed.train import attention, batches
+from honed.train import attention, attention_native, batches
 from honed.train.head import MATRIX
 from honed.train.objectives.sft import Sft
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -36,11 +36,12 @@ def uneven(count: int, seed: int = 0) -> list[Encoded]:
     return [chat().encode(row) for row in rows]
 
 
-def packed_model(seed: int = 0) -> PreTrainedModel:
-    """The tiny model with our attention."""
+def packed_model(seed: int = 0, *, path: str = attention.FUSED, hidden: int = 32) -> PreTrainedModel:
+    """The tiny model with our attention; at a ``hidden`` width of 64 its heads are wide enough for the kernel in C."""
     attention.register()
-    model = tiny_model(seed)
-    model.set_attn_implementation(attention.FUSED)
+    attention.register({attention_native.NATIVE: attention_native.by_native})
+    model = tiny_model(seed, hidden=hidden)
+    model.set_attn_implementation(path)
     return model
 
 

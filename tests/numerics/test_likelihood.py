@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -121,6 +125,49 @@ def test_all_logits_never_exist_at_once(frozen: bool, sweep: str, monkeypatch: p
     with _Largest() as largest:
         token_loss.token_logps(hidden, head, torch.randint(vocabulary, (places,))).square().sum().backward()
     assert largest.numel <= 10 * vocabulary
+
+
+class _Held(TorchDispatchMode):
+    """The most bytes of matrices of logits, and of what is made of them, that there are at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: Counter[tuple[int, int]] = Counter()
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made.ndim == 2 and min(made.shape) > 1:
+            place = made.untyped_storage().data_ptr()
+            size = made.untyped_storage().nbytes()
+            self.alive[place, size] += 1
+            weakref.finalize(made, self.alive.subtract, [(place, size)])
+            self.most = max(self.most, sum(size for (_, size), count in self.alive.items() if count > 0))
+        return made
+
+
+@given(
+    places=st.integers(2, 60),
+    vocabulary=st.integers(2, 300),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    cap=st.sampled_from([None, 0.8]),
+    compiled=st.booleans(),
+)
+@settings(deadline=None)
+def test_logits_and_what_is_made_of_them_stay_within_their_bytes_unless_one_positions_alone_are_more(
+    places: int, vocabulary: int, dtype: torch.dtype, cap: float | None, compiled: bool
+) -> None:
+    cap = None if compiled else cap
+    hidden, head = torch.randn(places, 1).to(dtype), torch.randn(vocabulary, 1).to(dtype)
+    given_ = hidden, head, torch.randint(vocabulary, (places,)), torch.rand(places)
+    room = torch.empty_like(hidden), torch.empty_like(head)
+    with pytest.MonkeyPatch.context() as patch, _Held() as held:
+        patch.setattr(loss_sweeps, "CHUNK_BYTES", 8_000)
+        patch.setattr(in_triton, "losses", lambda *_: (0.0, 0.0))  # what they hold is looked at on the card
+        patch.setattr(in_triton, "gradients", lambda *_: None)
+        loss_sweeps.over_both(*given_, *room, cap, compiled=compiled)
+    one = (dtype.itemsize if compiled else loss_sweeps._bytes(dtype, cap)) * max(places, vocabulary)
+    assert 0 < held.most <= max(8_000, one)
 
 
 def test_only_the_answers_tokens_count() -> None:

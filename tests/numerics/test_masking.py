@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,14 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from honed.errors import ModelError
+from honed.jobs.events import Note
+from honed.jobs.job import Job
 from honed.models import chat as chats
+from honed.models import load
 from honed.models.chat import ChatFormat, Unusable, from_tokenizer, shipped_templates, turn_weights
-from honed.train import batches
-from honed.train.rows import Limit, encode
+from honed.records import Preference
+from honed.train import batches, pairs
+from honed.train.rows import Limit, encode, note_left_out
 from tests.numerics.rows import chat, conversation
 from tests.tiny import TEMPLATE, tiny_tokenizer
 
@@ -101,6 +107,68 @@ def test_a_row_whose_template_rewrites_earlier_turns_is_reported() -> None:
     with pytest.raises(Unusable) as caught:
         format_.encode(conversation("q1", "a1", "q2", "a2"))
     assert caught.value.kind == "prefix"
+
+
+NEWLINES = [("Ċ", "Ċ"), ("ĊĊ", "Ċ")]
+"""Merges that real tokenizers have: one token of two newlines, and one of three."""
+
+
+@pytest.mark.parametrize("name", [None, "plain", "llama3"])
+def test_a_row_whose_answer_begins_with_half_of_a_token_that_its_header_ends_with_is_named_and_counted(
+    name: str | None, tmp_path: Path
+) -> None:
+    tokenizer = tiny_tokenizer(TEMPLATE if name is None else None, NEWLINES)
+    if name == "llama3":
+        tokenizer.add_special_tokens({"additional_special_tokens": LLAMA3})
+    format_ = from_tokenizer(tokenizer, template=name)
+    made = [
+        conversation("q", "yes\n\n"),
+        conversation("q", "\nno"),
+        conversation("\n\nq", "one", "\n", "\ntwo"),
+        conversation("\nq", "one\n", "\n\n", " two\n\n"),
+    ]
+    rows = encode(made, format_, Limit(200))
+    assert rows.names == (made[0].id, made[3].id)
+    assert [(one["row"], one["kind"]) for one in rows.left_out] == [(made[1].id, "prefix"), (made[2].id, "prefix")]
+    assert [one["message"][:7] for one in rows.left_out] == ["turn 2:", "turn 4:"]
+    job = Job(tmp_path)
+    note_left_out(job, Counter(one["kind"] for one in rows.left_out), rows.unit)
+    (note,) = (event.text for event in job.events() if isinstance(event, Note))
+    assert note.startswith("2 rows are left out (2 prefix)")
+    for row, encoded in zip((made[0], made[3]), rows.encoded, strict=True):
+        answers = [message.content for message in row.messages if message.role == "assistant"]
+        (stop,) = {format_.decode([token], special=True) for token in encoded.ids if token in format_.stop_ids}
+        assert supervised_text(format_, encoded) == "".join(answer + stop for answer in answers)
+        assert list(encoded.ids[: len(format_.prompt_ids(row.prompt))]) == format_.prompt_ids(row.prompt)
+
+
+def test_a_pair_says_which_of_its_answers_merges_with_the_header() -> None:
+    format_ = from_tokenizer(tiny_tokenizer(merges=NEWLINES))
+    pair = Preference(prompt=conversation("q").messages, chosen="yes", rejected="\nno")
+    with pytest.raises(Unusable, match="the rejected answer: turn 2: its prompt's tokens") as caught:
+        pairs.encode(pair, format_, Limit(200))
+    assert caught.value.kind == "prefix"
+
+
+@pytest.mark.embedded
+def test_the_real_tokenizer_and_template_supervise_exactly_the_answers_or_refuse_the_row() -> None:
+    """Traps 6 to 8 on ``smollm2-135m``, whose first token of a turn is its BOS too."""
+    format_ = load.load_chat("smollm2-135m", None)
+    begin, (stop,) = format_.tokenizer.bos_token_id, format_.stop_ids
+    said = ["Hi", " Hi", "\nHi", "", "\tx", "42", "é 😀", "a<|im_end|>b", "\n\nHi", "  Hi", "\n    code"]
+    merging = said[-3:]
+    for answer in said:
+        for row in (conversation("q", answer), conversation("q\n\n", "one\n\n", "  q", answer, system="s")):
+            if answer in merging:
+                with pytest.raises(Unusable, match="merge with the header"):
+                    format_.encode(row)
+                continue
+            encoded, prompt = format_.encode(row), format_.prompt_ids(row.prompt)
+            turns = len(row.messages) + (row.messages[0].role != "system")
+            assert encoded.ids.count(begin) == encoded.ids.count(stop) == turns
+            assert list(encoded.ids[: len(prompt)]) == prompt and encoded.weights[len(prompt)] == 1
+            answers = [format_._defused(message.content) for message in row.messages if message.role == "assistant"]
+            assert supervised_text(format_, encoded) == "".join(f"{one}<|im_end|>" for one in answers)
 
 
 def test_an_over_long_row_is_named_and_never_cut() -> None:

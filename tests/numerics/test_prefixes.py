@@ -15,12 +15,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from honed.models.chat import Encoded
-from honed.train import answers, attention, attention_cuda, batches, likelihood, prefixes
+from honed.train import answers, attention, attention_cuda, attention_native, batches, likelihood, prefixes
 from honed.train.attention import Segments
 from honed.train.head import MATRIX
+from honed.train.kernels import choice, native
+from honed.train.kernels.install import install
 from honed.train.objectives.dpo import Dpo
 from honed.train.objectives.preference import PairObjective
 from honed.train.pairs import Pair
+from tests.needs import missing
 from tests.numerics.rows import chat, close, conversation, packed_model
 
 RULES = "You are the help desk of a shop for garden tools. Answer briefly, and never promise a date."
@@ -69,7 +72,7 @@ def test_sft_gradients_with_nested_shared_prefixes_equal_those_of_unshared_rows(
     alone = sft_gradients(rows, [[index] for index in range(len(rows))], share=False)
     pack = batches.collate(rows)
     assert pack.tokens < 0.5 * sum(len(row.ids) for row in rows)
-    assert max(_depths(pack.parents)) == 3  # rules, document, the first turns, what follows them
+    assert max(depths(pack.parents)) == 3  # rules, document, the first turns, what follows them
     close(sft_gradients(rows, [range(len(rows))], share=True), alone)
 
 
@@ -170,8 +173,8 @@ class _Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = function(*args, **(kwargs or {}))
-        if isinstance(made, Tensor):
-            self.elements = max(self.elements, made.numel())
+        tensors = [one for one in (made if isinstance(made, tuple | list) else (made,)) if isinstance(one, Tensor)]
+        self.elements = max([self.elements, *(one.numel() for one in tensors)])
         return made
 
 
@@ -180,6 +183,31 @@ def test_neither_a_mask_nor_scores_of_all_tokens_by_all_are_built_for_one_long_r
     with _Largest() as largest:
         attention.by_parts(q, k, v, Segments((2000,)), 0.3).sum().backward()
     assert 0 < largest.elements <= attention._BLOCK * 2000
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["our kernels", "transformers"])
+@pytest.mark.parametrize("path", [attention.FUSED, attention_native.NATIVE, attention.PARTS])
+def test_a_model_makes_nothing_of_all_tokens_by_all_of_a_long_row_and_many_short_ones(
+    path: str, installed: bool
+) -> None:
+    """Forward and backward. What a token has is some hundred numbers here: a mask, or scores, would be the largest."""
+    rng = random.Random(0)
+    model, long = packed_model(path=path, hidden=64), 1600
+    if path == attention_native.NATIVE and native.why_not():
+        missing("a C compiler with OpenMP", "gcc libc6-dev")
+    if installed:
+        install(model, compiled=choice.choose(torch.float32, "cpu")[0])
+    lengths = [long] + [20] * 20
+    rows = [
+        Encoded(tuple(rng.randrange(256) for _ in range(length)), (0.0,) * (length - 1) + (1.0,)) for length in lengths
+    ]
+    pack = batches.collate(rows)
+    assert pack.tokens == 2000
+    with _Largest() as largest:
+        likelihood.nll(model, pack, MATRIX).backward()
+    a_block = model.config.num_attention_heads * attention._BLOCK * long
+    most = a_block if path == attention.PARTS else 300 * pack.tokens
+    assert pack.tokens * model.config.intermediate_size <= largest.elements <= most < long**2
 
 
 def test_a_path_whose_gradients_are_wrong_does_not_agree_with_plain_torch() -> None:
@@ -289,7 +317,7 @@ def _members(steps: Sequence[batches.StepRows]) -> list[list[int]]:
     return members
 
 
-def _depths(parents: Sequence[int]) -> list[int]:
+def depths(parents: Sequence[int]) -> list[int]:
     depths: list[int] = []
     for parent in parents:
         depths.append(0 if parent < 0 else depths[parent] + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from honed.train import checkpoint, loop
 from honed.train.loop import NOT_FINITE
 from honed.train.optim import learning_rate
 from honed.train.ranks import ALONE
-from tests.numerics.trained import LONGER, Case, Killed, kill_at, resumed, train
+from tests.numerics.trained import LONGER, Case, Killed, kill_at, train
 
 CASES = {
     "full-bf16": Case(dtype=torch.bfloat16),
@@ -30,6 +31,9 @@ CASES = {
     "lora-dropout-recompute": Case(weights="lora", recompute=True),
     "qlora-dropout": Case(weights="lora", qlora=True),
 }
+
+KILLS = [(name, 4) for name in CASES]
+KILLS += [(name, step) for name in ("full-bf16", "lora-dropout-bf16") for step in (1, 2, 3, 5)]
 
 
 def kept(folder: Path) -> list[str]:
@@ -53,16 +57,32 @@ def assert_same_to_the_bit(one: Path, other: Path) -> None:
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_run_that_is_killed_in_epoch_2_and_resumed_is_the_uninterrupted_one_to_the_bit(
-    case: Case, tmp_path: Path
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Where a case was trained without a stop, once for all tests."""
+
+    @cache
+    def trained(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        train(CASES[name], folder, ALONE, steps=LONGER)
+        return folder
+
+    return trained
+
+
+@pytest.mark.parametrize(("name", "step"), KILLS)
+def test_a_run_that_is_killed_at_any_step_and_resumed_is_the_uninterrupted_one_to_the_bit(
+    name: str, step: int, straight: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    if case.qlora:
+    """Steps 3 to 5 are those of epoch 2; checkpoints are written after steps 2 and 4."""
+    if CASES[name].qlora:
         pytest.importorskip("bitsandbytes")
-    resumed(case, tmp_path, ALONE)
-    assert_same_to_the_bit(tmp_path / "straight", tmp_path / "killed")
-    again = [event.step for event in Job(tmp_path / "killed").events() if isinstance(event, Step)]
-    assert again == [1, 2, 3, 3, 4, 5]
+    kill_at(step, CASES[name], tmp_path, ALONE)
+    train(CASES[name], tmp_path, ALONE, steps=LONGER)
+    assert_same_to_the_bit(straight(name), tmp_path)
+    again = [event.step for event in Job(tmp_path).events() if isinstance(event, Step)]
+    saved = (step - 1) // 2 * 2
+    assert again == [*range(1, step), *range(saved + 1, 6)]
 
 
 def _half_a_file(tensors: Any, path: Path) -> None:
