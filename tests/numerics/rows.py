@@ -36,6 +36,17 @@ def uneven(count: int, seed: int = 0) -> list[Encoded]:
     return [chat().encode(row) for row in rows]
 
 
+def skewed() -> list[Encoded]:
+    """Rows of one length in pairs: long prompts with answers of a letter, and short prompts with long answers."""
+    word = lambda n, seed: "".join(random.Random(seed).choices("abcdefgh ", k=n))  # noqa: E731
+    shapes = [(12, 1)] * 6 + [(1, 182)]  # the six together are as long as the seventh
+    shapes += [shape for size in (40, 30, 20, 10) for shape in ((size, 1), (1, size))] + [(5, 1)]
+    return [
+        chat().encode(conversation(word(asked, number), word(said, -number)))
+        for number, (asked, said) in enumerate(shapes, 1)
+    ]
+
+
 def packed_model(seed: int = 0, *, path: str = attention.FUSED, hidden: int = 32) -> PreTrainedModel:
     """The tiny model with our attention; at a ``hidden`` width of 64 its heads are wide enough for the kernel in C."""
     attention.register()

@@ -41,9 +41,10 @@ from honed.train.rows import Rows
 from honed.train.steps import InMemory
 from tests.numerics.adapted import stir
 from tests.numerics.compared import answered, made, rated
-from tests.numerics.rows import packed_model, uneven
+from tests.numerics.rows import packed_model, skewed, uneven
 
-# One long pass beside ten short ones, a single pass for all ranks, and as many as there are ranks.
+# One long pass beside ten short ones, of which two ranks get more than 10 : 1 supervised tokens (``rows.skewed``); a
+# single pass for all ranks; and as many as there are ranks.
 STEPS = [
     StepRows(0, ((0, 1, 2, 3, 4, 5), *((number,) for number in range(6, 16)))),
     StepRows(0, ((16, 17),)),
@@ -54,7 +55,7 @@ LONGER = [*STEPS, StepRows(1, ((0, 1), (2,), (3, 4))), StepRows(1, ((5, 6), (7,)
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, and how it lies on the ranks. ``resumes``: the first two steps are another run's."""
+    """What is trained, and how it lies on the ranks. ``resumes``: the first two steps are those of one process."""
 
     shard: str = "none"
     weights: str = "full"
@@ -66,7 +67,7 @@ class Case:
     weighted: bool = False
     neftune: bool = False
     qlora: bool = False
-    resumes: str = ""
+    resumes: bool = False
     average: bool = False
     best: bool = True
 
@@ -81,7 +82,8 @@ CASES = {
     "replicated-average": Case(average=True, best=False),
     "replicated-recompute": Case(recompute=True),
     "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
-    "replicated-resumes-one": Case(resumes="one"),
+    "replicated-resumes-one": Case(resumes=True),
+    "replicated-lora-dropout-resumes-one": Case(weights="lora", resumes=True),
     "fsdp": Case(shard="fsdp"),
     "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
@@ -93,7 +95,9 @@ CASES = {
     "fsdp-average": Case(shard="fsdp", average=True, best=False),
     "fsdp-offload": Case(shard="fsdp", offload=True),
     "fsdp-recompute": Case(shard="fsdp", recompute=True),
-    "fsdp-resumes-one": Case(shard="fsdp", resumes="one"),
+    "fsdp-resumes-one": Case(shard="fsdp", resumes=True),
+    "fsdp-average-resumes-one": Case(shard="fsdp", average=True, best=False, resumes=True),
+    "fsdp-lora-bf16-resumes-one": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16, resumes=True),
 }
 
 RESUMED = {
@@ -128,7 +132,7 @@ def examples(case: Case) -> list[Any]:
     """What it learns from: 23 rows, or as many answers."""
     if case.objective != "sft":
         return rated(23) if case.objective == "kto" else answered(23)
-    rows = uneven(23)
+    rows = [*skewed(), *uneven(7)]
     if not case.weighted:
         return rows
     return [replace(row, weights=tuple((0.25, 1.0, 3.0)[n % 3] * w for w in row.weights)) for n, row in enumerate(rows)]
@@ -252,9 +256,9 @@ def full_disk(folder: Path, here: Ranks) -> None:
     assert checkpoint.load(folder / "step-00000001", optimizer) == 1
 
 
-def not_a_number(folder: Path, here: Ranks) -> None:
+def not_a_number(case: Case, folder: Path, here: Ranks) -> None:
     """The pass of row 2 alone, in step 4, has no number for a loss: every rank stops, whichever computes it."""
-    usual, row = Sft.sums, uneven(23)[2]
+    usual, row = Sft.sums, skewed()[2]
 
     def sums(self: Sft, model: Any, batch: Any) -> dict[str, Tensor]:
         found = usual(self, model, batch)
@@ -262,7 +266,7 @@ def not_a_number(folder: Path, here: Ranks) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(HonedError, match=r"loss of step 4 .*; its rows: 2"):
         patch.setattr(Sft, "sums", sums)
-        train(Case(), folder, here, steps=LONGER, checkpoint_every=1, eval_every=5)
+        train(case, folder, here, steps=LONGER, checkpoint_every=1, eval_every=5)
 
 
 def references(folder: Path, where: Placement) -> None:
@@ -287,7 +291,8 @@ def main(folder: Path) -> None:
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         stored_masters(here)
         full_disk(folder / "full", here)
-        not_a_number(folder / "not-a-number", here)
+        for name in ("replicated", "fsdp"):
+            not_a_number(CASES[name], folder / f"not-a-number-{name}", here)
         references(folder / "references-replicated", placed(Case(), here))
         references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
 
