@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +24,7 @@ from honed import config as settings_file
 from honed.jobs import worker
 from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.memory import peak
 from honed.models import devices
 from honed.store.workspace import writing
 from honed.train import cost, deal, folder, footprint, heap, loss_sweeps, ranks
@@ -323,7 +323,7 @@ def _held(device: str) -> int:
 def _peak(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.max_memory_reserved())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak()
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from honed import config as settings_file
-from honed.jobs import worker
+from honed.jobs import memory, worker
 from honed.jobs.events import Metric
 from honed.jobs.job import Job
 from honed.models import devices
@@ -55,7 +54,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     heldout_loss = training.run()
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
-    peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    peaks = here.exchange(memory.peak())
     ready.placed.gather()
     if not here.first:
         return run, {}

@@ -61,7 +61,7 @@ def test_the_steps_and_tokens_of_a_streams_plan_are_those_that_the_stream_yields
     )
     assert planned["estimated"] and planned["steps"] == pytest.approx(len(steps), abs=1)
     assert planned["dataset_tokens"] == pytest.approx(sum(tokens for tokens, _ in seen), rel=0.02)
-    assert planned["supervised_tokens"] == pytest.approx(sum(learned for _, learned in seen), rel=0.02)
+    assert planned["supervised_tokens"] == pytest.approx(sum(learned for _, learned in seen), rel=0.05)
     assert planned["passes"] == pytest.approx(sum(len(step.rows.packs) for step in steps), rel=0.1, abs=1)
     assert planned["computed_tokens"] == pytest.approx(computed, rel=0.05)
     assert (planned["rows"], planned["left_out"]) == (1240, 40)
