@@ -11,10 +11,19 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+_SMALLER, _LEAST_PASS = 0.75, 128
+"""A smaller pass is advised where it is this share of the largest one at most, and has so many tokens."""
+
+_ROWS_TO_HALVE = 512
+"""A stream's windows are shards of 256 rows at least."""
+
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the peak of a run, by what holds them."""
+    """Bytes at the peak of a run, by what holds them; ``windows`` are a stream's rows, those of others ``runtime``'s.
+
+    ``offloaded``: weights, gradients and moments in the host's memory, where that is told apart from a GPU's.
+    """
 
     runtime: int = 0
     weights: int = 0
@@ -23,6 +32,8 @@ class Memory:
     activations: int = 0
     logits: int = 0
     holes: int = 0
+    windows: int = 0
+    offloaded: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -83,9 +94,9 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object], hidden: in
         ways.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
         if over > 0.95 * gone and settings.get("shard") != "fsdp":
             ways.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
-    pack = int(str(settings.get("pack_tokens", 0)))
-    if pack > 256:
-        ways.append((memory.activations // 2 - hidden, f"halve a pass: --set pack_tokens={pack // 2}"))
+    ways += _smaller_passes(memory.activations, settings, hidden)
+    if (rows := _number(settings, "window_rows")) >= _ROWS_TO_HALVE:
+        ways.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
     # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
     halved = (memory.weights + memory.activations - gone) // 2
     if settings["precision"] == "fp32" and halved > 0:
@@ -95,9 +106,34 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object], hidden: in
         ways.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
         ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
-    ranks = int(str(settings.get("ranks", 1)))
+    ranks = _number(settings, "ranks")
     if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
         divided = round((memory.weights + gone) * (1 - 1 / ranks))
         ways.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
     found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True) if saved > 0]
     return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]
+
+
+def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
+    """The way to make the largest pass smaller, with what it saves: fewer rows in it, or shorter ones.
+
+    A row is never cut, so no pass is smaller than the longest one is; of a pair, which has two, each may have half.
+    """
+    largest = _number(settings, "largest_pass")
+    longest = min(largest, _number(settings, "longest"))
+    packed = min(largest, _number(settings, "pack_tokens")) if settings.get("packing", True) else 0
+    half = packed // 2
+    if packed and max(half, longest) <= _SMALLER * largest:
+        after, way = max(half, longest), f"halve a pass: --set pack_tokens={half}"
+    else:
+        after = packed if 0 < packed <= _SMALLER * largest else largest // 2
+        way = f"leave out rows that are longer: --set max_length={after // max(1, _number(settings, 'rows_each'))}"
+        way += f" --set pack_tokens={after}" if packed > after else ""
+    saved = activations - activations * after // max(1, largest)
+    # In a second pass of a step, the gradients that took the place of activations stand beside them.
+    shown = hidden if "pack_tokens" in way else min(hidden, saved)
+    return [(saved - shown, way)] if after >= _LEAST_PASS else []
+
+
+def _number(settings: Mapping[str, object], name: str) -> int:
+    return int(str(settings.get(name) or 0))

@@ -38,6 +38,7 @@ from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
+from honed.train.stream import Streamed
 
 _PROBES = 5
 """Passes that are timed; the first of them, which warms up, counts for memory only."""
@@ -52,13 +53,15 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     heap.keep_few_kernels()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
-    free = _free(device, config)
+    if config.ranks > 1:
+        ranks.check(device, 1 if config.on else config.ranks)  # as the run would, which is refused at its start
+    free, host = _free(device, config), _free("cpu", config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
             run = prepare(job, here)
         except DoesNotFitError as found:
             return _unread(config, device, found)
-        return _planned(run, here, free, stopping)
+        return _planned(run, here, free, host, stopping)
 
 
 def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[str, Any]:
@@ -84,21 +87,22 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
     }
 
 
-def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
+def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
     runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
     expected = expect(run, ready)
     memory, hidden = _memory(run, ready, expected, runtime)
+    beside, asked = _beside(run, ready, expected), _set(run, ready, expected)
     result = {
         **_what(run, expected),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
-        "fits": memory.total <= free,
-        "advice": cost.advice(memory, free, _set(run, ready), hidden),
+        "fits": memory.total <= free and beside.total <= host,
+        "advice": cost.advice(memory, free, asked, hidden) + cost.advice(beside, host, asked),
         "disk": {**asdict(ready.disk), "most": ready.disk.most},
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
-        "reasons": [*ready.reasons, *_of_host(run, ready)],
+        "reasons": [*ready.reasons, *_of_host(beside, host)],
     }
     ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
     if result["fits"] and _alone(run, memory) > free * ranks_here:
@@ -112,17 +116,29 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
             )
         if footprint.shares(run.config) == 1:
             result["memory"]["measured"] = measured = _peak(run.settings.device)
-            if measured > free:  # more than by arithmetic
-                whole = replace(memory, runtime=memory.runtime + measured - memory.total)
-                result |= {"fits": False, "advice": cost.advice(whole, free, _set(run, ready), hidden)}
+            whole = replace(memory, runtime=memory.runtime + measured + memory.windows - memory.total)
+            if whole.total > free:  # more than by arithmetic
+                result |= {"fits": False, "advice": cost.advice(whole, free, asked, hidden)}
         result["tokens_per_second"] = result["dataset_tokens"] / seconds["steps"]
     return result
 
 
-def _set(run: Prepared, ready: Setup) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
+    """The settings that advice goes by, and what the rows make of them."""
     config = run.config
-    asked = {"activation_checkpointing": config.activation_checkpointing, "shard": config.shard, "ranks": config.ranks}
-    return {**asdict(ready.layout.settings), **asked}
+    examples = (run.train.sample if isinstance(run.train, Stream) else run.train).encoded
+    longest = max(sum(len(row.ids) for row in one.rows) for one in examples)
+    return {
+        **asdict(ready.layout.settings),
+        "activation_checkpointing": config.activation_checkpointing,
+        "shard": config.shard,
+        "ranks": config.ranks,
+        "packing": ready.layout.packed,
+        "largest_pass": expected.counted["largest_pass"],
+        "longest": longest,
+        "rows_each": max(len(one.rows) for one in examples),
+        "window_rows": ready.steps.window_rows if isinstance(ready.steps, Streamed) else 0,
+    }
 
 
 def _there(run: Prepared) -> list[Tensor]:
@@ -144,15 +160,24 @@ def _alone(run: Prepared, memory: Memory) -> int:
     return memory.total + (footprint.shares(run.config) - 1) * (memory.weights + memory.gradients + memory.optimizer)
 
 
-def _of_host(run: Prepared, ready: Setup) -> list[str]:
-    """What is to be said of the host's memory where the weights lie there and not on the GPU."""
-    if not (run.config.cpu_offload and run.settings.device == "cuda"):
-        return []
-    whole = _bytes(run.base.model.parameters()) + sum(
-        cost.trained(ready.trainable, wide=True, average=run.settings.average)
-    )
-    each = whole // footprint.shares(run.config)
-    return [f"cpu_offload: each rank holds {each / 1e9:.1f} GB of weights, gradients and moments in the host's memory"]
+def _beside(run: Prepared, ready: Setup, expected: Expected) -> Memory:
+    """What each rank holds in the host's memory beside a GPU's: a stream's windows, and weights that lie there."""
+    if run.settings.device != "cuda":
+        return Memory()
+    if not run.config.cpu_offload:
+        return Memory(windows=expected.windows)
+    gradients, optimizer = cost.trained(ready.trainable, wide=True, average=run.settings.average)
+    whole = _bytes(run.base.model.parameters()) + gradients + optimizer
+    return Memory(offloaded=whole // footprint.shares(run.config), windows=expected.windows)
+
+
+def _of_host(beside: Memory, host: int) -> list[str]:
+    """What is to be said of that."""
+    said, over = [], f"{beside.total / 1e9:.1f} GB in the host's memory, of which {host / 1e9:.1f} GB are free"
+    if beside.offloaded:
+        size = f"{beside.offloaded / 1e9:.1f} GB of weights, gradients and moments"
+        said.append(f"cpu_offload: each rank holds {size} in the host's memory")
+    return [*said, *([f"it does not fit: each rank holds {over}"] if beside.total > host else [])]
 
 
 def _free(device: str, config: TrainConfig) -> int:
@@ -203,6 +228,8 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
     )
     if settings.device == "cpu":  # passes of many sizes leave them; a run gives them back when they have grown so far
         needed = replace(needed, holes=round((heap.GROWN - 1) * (needed.total - runtime)))
+    if settings.device != "cuda":  # else they lie beside (`_beside`)
+        needed = replace(needed, windows=expected.windows)
     return needed, hidden
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from honed.jobs import job as jobs
 from honed.records import Conversation, Message, Split
 from honed.store import datasets
 from honed.store.workspace import Workspace
-from honed.train import planner, source
+from honed.train import expected, planner, source
 from honed.train.setup import Setup, set_up
 from honed.train.steps import count
+from honed.train.stream import Streamed
 from tests.train.jobs import settings
 
 STREAM = {"data": "streamed", "stream": True, "stream_rows": 256, "batch_tokens": 4000, "pack_tokens": 1100}
@@ -65,3 +67,29 @@ def test_the_steps_and_tokens_of_a_streams_plan_are_those_that_the_stream_yields
     assert planned["passes"] == pytest.approx(sum(len(step.rows.packs) for step in steps), rel=0.1, abs=1)
     assert planned["computed_tokens"] == pytest.approx(computed, rel=0.05)
     assert (planned["rows"], planned["left_out"]) == (1240, 40)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "shards"), [(256, 1, 2), (10**6, 1, 5), (10**6, 2, 10)])
+def test_a_stream_holds_two_windows_and_those_that_memory_has_no_room_for_do_not_fit(
+    large: Workspace, monkeypatch: pytest.MonkeyPatch, rows: int, epochs: int, shards: int
+) -> None:
+    monkeypatch.setattr(expected, "BYTES_PER_TOKEN", 10**6)  # so that nothing else counts
+    monkeypatch.setattr(planner, "_free", lambda _device, _config: 8 * 10**9 * (shards - 1))
+    planned, ready = _planned(large, monkeypatch, stream_rows=rows, epochs=epochs)
+    assert isinstance(ready.steps, Streamed)
+    tokens = sum(sum(ready.steps.read([shard]).lengths) for shard in ready.steps.shards)
+    assert planned["memory"]["windows"] == pytest.approx(10**6 * tokens * shards / 5, rel=0.02)
+    assert planned["fits"] is False and planned["time"] is None
+    way = f"read fewer rows at a time: --set stream_rows={rows // 2} (saves about"
+    assert (way in planned["advice"][0]) == (rows > 256)
+
+
+def test_beside_a_gpu_the_windows_lie_in_the_hosts_memory() -> None:
+    run: Any = SimpleNamespace(config=SimpleNamespace(cpu_offload=False), settings=SimpleNamespace(device="cuda"))
+    held: Any = SimpleNamespace(windows=3 * 10**9)
+    beside = planner._beside(run, held, held)
+    assert beside.total == beside.windows == 3 * 10**9 and planner._of_host(beside, 3 * 10**9) == []
+    (said,) = planner._of_host(beside, 2 * 10**9)
+    assert "does not fit: each rank holds 3.0 GB in the host's memory, of which 2.0 GB are free" in said
+    run.settings.device = "cpu"
+    assert planner._beside(run, held, held).total == 0
