@@ -15,6 +15,7 @@ from honed.cli import main
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import cost, planner, ranks, run
@@ -176,7 +177,7 @@ def test_passes_of_one_size_give_a_pace_too_and_no_part_of_it_is_negative() -> N
 def test_more_ranks_than_this_machine_has_gpus_are_refused_by_the_plan_as_by_the_run(
     home: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planner.devices, "choose_device", lambda _: "cuda")
+    monkeypatch.setattr(devices, "choose_device", lambda _: "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     said = []
     with pytest.raises(ConfigError) as caught:
