@@ -87,31 +87,37 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object], hidden: in
     over = memory.total - free
     if over <= 0:
         return []
+    found = sorted(ways(memory, over, settings, hidden), reverse=True)
+    said = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in found]
+    return [*said, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]
+
+
+def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int = 0) -> list[tuple[int, str]]:
+    """Return the ways to change a run that is ``over`` bytes too large, each with the bytes that it saves."""
     gone = memory.gradients + memory.optimizer
-    ways: list[tuple[int, str]] = []
+    found: list[tuple[int, str]] = []
     part = 0.86 if settings["precision"] == "fp32" else 0.72  # of 32 or 16 bits, 4.5 are left
     if settings["weights"] == "full":
-        ways.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
+        found.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
         if over > 0.95 * gone and settings.get("shard") != "fsdp":
-            ways.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
-    ways += _smaller_passes(memory.activations, settings, hidden)
+            found.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
+    found += _smaller_passes(memory.activations, settings, hidden)
     if (rows := _number(settings, "window_rows")) >= _ROWS_TO_HALVE:
-        ways.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
+        found.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
     # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
     halved = (memory.weights + memory.activations - gone) // 2
     if settings["precision"] == "fp32" and halved > 0:
-        ways.append((halved, "compute in 16 bits: --set precision=bf16"))
+        found.append((halved, "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
         shown = min(hidden, memory.activations // 2)
-        ways.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
+        found.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
-        ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
+        found.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     ranks = _number(settings, "ranks")
     if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
         divided = round((memory.weights + gone) * (1 - 1 / ranks))
-        ways.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
-    found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True) if saved > 0]
-    return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]
+        found.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
+    return [(saved, way) for saved, way in found if saved > 0]
 
 
 def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
