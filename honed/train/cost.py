@@ -104,10 +104,8 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
     found += _smaller_passes(memory.activations, settings, hidden)
     if (rows := _number(settings, "window_rows")) >= _ROWS_TO_HALVE:
         found.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
-    # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
-    halved = (memory.weights + memory.activations - gone) // 2
-    if settings["precision"] == "fp32" and halved > 0:
-        found.append((halved, "compute in 16 bits: --set precision=bf16"))
+    if settings["precision"] == "fp32":
+        found.append((_halved(memory, settings), "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
         shown = min(hidden, memory.activations // 2)
         found.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
@@ -118,6 +116,18 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
         divided = round((memory.weights + gone) * (1 - 1 / ranks))
         found.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
     return [(saved, way) for saved, way in found if saved > 0]
+
+
+def _halved(memory: Memory, settings: Mapping[str, object]) -> int:
+    """What 16 bits save: half of the weights and of what passes keep; but trained weights get fp32 masters then.
+
+    So do gradients, but where they are summed at once. Shares of FSDP's are masters already.
+    """
+    full, shared = settings["weights"] == "full", settings.get("shard") == "fsdp"
+    if shared:
+        return (memory.activations + (0 if full else memory.weights)) // 2
+    at_once = full and settings.get("device") == "cpu"
+    return (memory.activations + memory.weights - memory.optimizer - (0 if at_once else memory.gradients)) // 2
 
 
 def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
         assert planned[fact] == ran[fact], fact
     assert planned["ran"]["sharing"] == ran["ran"]["sharing"]
+    for reason in planned["reasons"]:
+        if words := re.match(r"sharing: of (\d+) tokens about (\d+) are computed", reason):
+            assert int(words[1]) == ran["dataset_tokens"]
+            assert int(words[2]) == pytest.approx(ran["computed_tokens"], rel=0.02)
+    assert any(reason.startswith("sharing: of ") for reason in planned["reasons"]) == ran["ran"]["sharing"]
     assert planned["fits"] and planned["advice"] == []
     for memory in ("measured", "total"):  # by the total, `fits` decides
         assert planned["memory"][memory] == pytest.approx(ran["peak_rss_bytes"], rel=0.15)
