@@ -83,7 +83,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     from honed.cli.tables import clock
 
     settings, memory, seconds = result["settings"], result["memory"], result["time"]
-    parts = ("weights", "gradients", "optimizer", "activations", "logits", "holes", "runtime")
+    some = ("windows",) if memory.get("windows") else ()  # of a stream
+    parts = ("weights", "gradients", "optimizer", "activations", "logits", "holes", "runtime", *some)
     peak = max(memory["measured"] or 0, memory["total"])
     least = "at least " if result["rows"] is None else ""
     verdict = "it fits" if result["fits"] else "it does not fit"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +28,7 @@ from honed.evaluate.suites import chosen, scores
 from honed.evaluate.suites.result import SuiteScores
 from honed.evaluate.suites.suite import Suite
 from honed.jobs import job as jobs
-from honed.jobs import last_words, worker
+from honed.jobs import last_words, memory, worker
 from honed.jobs.events import Metric, SampleMade, Step
 from honed.jobs.job import Job
 from honed.models import devices
@@ -95,7 +94,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         "cached_answers": model.from_cache,
         "cached_losses": from_cache,
         "tokens_per_second": answering.tokens_per_second,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": memory.peak(),
         "stages": stages,
     }
     return Outcome.model_validate(values).model_dump(mode="json")
@@ -135,7 +134,7 @@ def _harness(job: Job, settings: EvaluateConfig, check: Callable[[], None]) -> d
         "resumed_answers": 0,
         "cached_answers": model.from_cache,
         "tokens_per_second": None,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": memory.peak(),
         "stages": stages,
         "harness": ran.scores,
     }

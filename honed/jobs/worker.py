@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from honed.errors import HonedError
-from honed.jobs import last_words
+from honed.jobs import last_words, memory
 from honed.jobs.events import Done, Failed
 from honed.jobs.job import Job, Status
 
@@ -75,7 +74,7 @@ def cpu_seconds() -> float:
 
 def largest_child_bytes() -> int:
     """Return the peak memory of the largest process that this one started and that has ended; 0 if there was none."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return memory.peak_of_children()
 
 
 def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -83,8 +82,7 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, An
     try:
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        job.set_result({"peak_rss_bytes": peak, **result, "seconds": seconds})
+        job.set_result({"peak_rss_bytes": memory.peak(), **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
     except Stopped:

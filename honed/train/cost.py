@@ -11,10 +11,19 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+_SMALLER, _LEAST_PASS = 0.75, 128
+"""A smaller pass is advised where it is this share of the largest one at most, and has so many tokens."""
+
+_ROWS_TO_HALVE = 512
+"""A stream's windows are shards of 256 rows at least."""
+
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the peak of a run, by what holds them."""
+    """Bytes at the peak of a run, by what holds them; ``windows`` are a stream's rows, those of others ``runtime``'s.
+
+    ``offloaded``: weights, gradients and moments in the host's memory, where that is told apart from a GPU's.
+    """
 
     runtime: int = 0
     weights: int = 0
@@ -23,6 +32,8 @@ class Memory:
     activations: int = 0
     logits: int = 0
     holes: int = 0
+    windows: int = 0
+    offloaded: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -76,28 +87,69 @@ def advice(memory: Memory, free: int, settings: Mapping[str, object], hidden: in
     over = memory.total - free
     if over <= 0:
         return []
+    found = sorted(ways(memory, over, settings, hidden), reverse=True)
+    said = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in found]
+    return [*said, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]
+
+
+def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int = 0) -> list[tuple[int, str]]:
+    """Return the ways to change a run that is ``over`` bytes too large, each with the bytes that it saves."""
     gone = memory.gradients + memory.optimizer
-    ways: list[tuple[int, str]] = []
+    found: list[tuple[int, str]] = []
     part = 0.86 if settings["precision"] == "fp32" else 0.72  # of 32 or 16 bits, 4.5 are left
     if settings["weights"] == "full":
-        ways.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
+        found.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
         if over > 0.95 * gone and settings.get("shard") != "fsdp":
-            ways.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
-    pack = int(str(settings.get("pack_tokens", 0)))
-    if pack > 256:
-        ways.append((memory.activations // 2 - hidden, f"halve a pass: --set pack_tokens={pack // 2}"))
-    # Half of the weights and of what passes keep; but a trained weight gets an fp32 master, half as much again.
-    halved = (memory.weights + memory.activations - gone) // 2
-    if settings["precision"] == "fp32" and halved > 0:
-        ways.append((halved, "compute in 16 bits: --set precision=bf16"))
+            found.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
+    found += _smaller_passes(memory.activations, settings, hidden)
+    if (rows := _number(settings, "window_rows")) >= _ROWS_TO_HALVE:
+        found.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
+    if settings["precision"] == "fp32":
+        found.append((_halved(memory, settings), "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
         shown = min(hidden, memory.activations // 2)
-        ways.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
+        found.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
-        ways.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
-    ranks = int(str(settings.get("ranks", 1)))
+        found.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
+    ranks = _number(settings, "ranks")
     if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
         divided = round((memory.weights + gone) * (1 - 1 / ranks))
-        ways.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
-    found = [f"{way} (saves about {saved / 1e9:.1f} GB)" for saved, way in sorted(ways, reverse=True) if saved > 0]
-    return [*found, f"or use a machine with {over / 1e9:.1f} GB more, or a smaller base model"]
+        found.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
+    return [(saved, way) for saved, way in found if saved > 0]
+
+
+def _halved(memory: Memory, settings: Mapping[str, object]) -> int:
+    """What 16 bits save: half of the weights and of what passes keep; but trained weights get fp32 masters then.
+
+    So do gradients, but where they are summed at once. Shares of FSDP's are masters already.
+    """
+    full, shared = settings["weights"] == "full", settings.get("shard") == "fsdp"
+    if shared:
+        return (memory.activations + (0 if full else memory.weights)) // 2
+    at_once = full and settings.get("device") == "cpu"
+    return (memory.activations + memory.weights - memory.optimizer - (0 if at_once else memory.gradients)) // 2
+
+
+def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
+    """The way to make the largest pass smaller, with what it saves: fewer rows in it, or shorter ones.
+
+    A row is never cut, so no pass is smaller than the longest one is; of a pair, which has two, each may have half.
+    """
+    largest = _number(settings, "largest_pass")
+    longest = min(largest, _number(settings, "longest"))
+    packed = min(largest, _number(settings, "pack_tokens")) if settings.get("packing", True) else 0
+    half = packed // 2
+    if packed and max(half, longest) <= _SMALLER * largest:
+        after, way = max(half, longest), f"halve a pass: --set pack_tokens={half}"
+    else:
+        after = packed if 0 < packed <= _SMALLER * largest else largest // 2
+        way = f"leave out rows that are longer: --set max_length={after // max(1, _number(settings, 'rows_each'))}"
+        way += f" --set pack_tokens={after}" if packed > after else ""
+    saved = activations - activations * after // max(1, largest)
+    # In a second pass of a step, the gradients that took the place of activations stand beside them.
+    shown = hidden if "pack_tokens" in way else min(hidden, saved)
+    return [(saved - shown, way)] if after >= _LEAST_PASS else []
+
+
+def _number(settings: Mapping[str, object], name: str) -> int:
+    return int(str(settings.get(name) or 0))

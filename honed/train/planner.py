@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,21 @@ from honed import config as settings_file
 from honed.jobs import worker
 from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.memory import peak
 from honed.models import devices
 from honed.store.workspace import writing
 from honed.train import cost, deal, folder, footprint, heap, loss_sweeps, ranks
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
+from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
-from honed.train.objectives.kinds import KINDS
 from honed.train.optim import Optimizer, kept_wide, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
-from honed.train.steps import count
+from honed.train.stream import Streamed
 
 _PROBES = 5
 """Passes that are timed; the first of them, which warms up, counts for memory only."""
@@ -53,13 +53,15 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     heap.keep_few_kernels()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
-    free = _free(device, config)
+    if config.ranks > 1:
+        ranks.check(device, 1 if config.on else config.ranks)  # as the run would, which is refused at its start
+    free, host = _free(device, config), _free("cpu", config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
             run = prepare(job, here)
         except DoesNotFitError as found:
             return _unread(config, device, found)
-        return _planned(run, here, free, stopping)
+        return _planned(run, here, free, host, stopping)
 
 
 def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[str, Any]:
@@ -85,27 +87,28 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
     }
 
 
-def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]) -> dict[str, Any]:
+def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callable[[], bool]) -> dict[str, Any]:
     ready = set_up(run, here, stopping, to_train=False)
     runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
-    passes = _passes(run, ready)
-    memory, hidden = _memory(run, ready, passes, runtime)
+    expected = expect(run, ready)
+    memory, hidden = _memory(run, ready, expected, runtime)
+    beside, asked = _beside(run, ready, expected), _set(run, ready, expected)
     result = {
-        **_what(run, ready, passes),
+        **_what(run, expected),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
-        "fits": memory.total <= free,
-        "advice": cost.advice(memory, free, _set(run, ready), hidden),
+        "fits": memory.total <= free and beside.total <= host,
+        "advice": cost.advice(memory, free, asked, hidden) + cost.advice(beside, host, asked),
         "disk": {**asdict(ready.disk), "most": ready.disk.most},
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
-        "reasons": [*ready.reasons, *_of_host(run, ready)],
+        "reasons": [*ready.reasons, *_of_host(beside, host)],
     }
     ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
     if result["fits"] and _alone(run, memory) > free * ranks_here:
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
-        seconds = _seconds(run, ready, passes, stopping)
+        seconds = _seconds(run, ready, expected, stopping)
         result["time"] = {name: round(value, 1) for name, value in seconds.items()}
         if run.config.ranks > 1:
             result["reasons"].append(
@@ -113,17 +116,29 @@ def _planned(run: Prepared, here: Ranks, free: int, stopping: Callable[[], bool]
             )
         if footprint.shares(run.config) == 1:
             result["memory"]["measured"] = measured = _peak(run.settings.device)
-            if measured > free:  # more than by arithmetic
-                whole = replace(memory, runtime=memory.runtime + measured - memory.total)
-                result |= {"fits": False, "advice": cost.advice(whole, free, _set(run, ready), hidden)}
+            whole = replace(memory, runtime=memory.runtime + measured + memory.windows - memory.total)
+            if whole.total > free:  # more than by arithmetic
+                result |= {"fits": False, "advice": cost.advice(whole, free, asked, hidden)}
         result["tokens_per_second"] = result["dataset_tokens"] / seconds["steps"]
     return result
 
 
-def _set(run: Prepared, ready: Setup) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
+    """The settings that advice goes by, and what the rows make of them."""
     config = run.config
-    asked = {"activation_checkpointing": config.activation_checkpointing, "shard": config.shard, "ranks": config.ranks}
-    return {**asdict(ready.layout.settings), **asked}
+    examples = (run.train.sample if isinstance(run.train, Stream) else run.train).encoded
+    longest = max(sum(len(row.ids) for row in one.rows) for one in examples)
+    return {
+        **asdict(ready.layout.settings),
+        "activation_checkpointing": config.activation_checkpointing,
+        "shard": config.shard,
+        "ranks": config.ranks,
+        "packing": ready.layout.packed,
+        "largest_pass": expected.counted["largest_pass"],
+        "longest": longest,
+        "rows_each": max(len(one.rows) for one in examples),
+        "window_rows": ready.steps.window_rows if isinstance(ready.steps, Streamed) else 0,
+    }
 
 
 def _there(run: Prepared) -> list[Tensor]:
@@ -145,54 +160,24 @@ def _alone(run: Prepared, memory: Memory) -> int:
     return memory.total + (footprint.shares(run.config) - 1) * (memory.weights + memory.gradients + memory.optimizer)
 
 
-def _of_host(run: Prepared, ready: Setup) -> list[str]:
-    """What is to be said of the host's memory where the weights lie there and not on the GPU."""
-    if not (run.config.cpu_offload and run.settings.device == "cuda"):
-        return []
-    whole = _bytes(run.base.model.parameters()) + sum(
-        cost.trained(ready.trainable, wide=True, average=run.settings.average)
-    )
-    each = whole // footprint.shares(run.config)
-    return [f"cpu_offload: each rank holds {each / 1e9:.1f} GB of weights, gradients and moments in the host's memory"]
+def _beside(run: Prepared, ready: Setup, expected: Expected) -> Memory:
+    """What each rank holds in the host's memory beside a GPU's: a stream's windows, and weights that lie there."""
+    if run.settings.device != "cuda":
+        return Memory()
+    if not run.config.cpu_offload:
+        return Memory(windows=expected.windows)
+    gradients, optimizer = cost.trained(ready.trainable, wide=True, average=run.settings.average)
+    whole = _bytes(run.base.model.parameters()) + gradients + optimizer
+    return Memory(offloaded=whole // footprint.shares(run.config), windows=expected.windows)
 
 
-@dataclass(frozen=True)
-class _Passes:
-    """Every pass of the run by its computed tokens, step by step; ``sizes`` are those of each different one.
-
-    ``make`` lays out one of them: a plan holds no more at a time than a run does. Of a stream, ``times`` as many as are
-    known from its sample are to come.
-    """
-
-    steps: list[list[int]]
-    sizes: Mapping[tuple[int, ...], int]
-    make: Callable[[tuple[int, ...]], Batch]
-    times: float
-
-    def spread(self, count: int) -> list[Batch]:
-        """Return ``count`` passes from the largest to the smallest, evenly by rank; fewer there are, some twice."""
-        by_size = sorted(self.sizes, key=lambda one: -self.sizes[one])
-        return [self.make(by_size[round(k * (len(by_size) - 1) / max(1, count - 1))]) for k in range(count)]
-
-
-def _passes(run: Prepared, ready: Setup) -> _Passes:
-    train = run.train.sample if isinstance(run.train, Stream) else run.train
-    examples = train.encoded
-    if KINDS[run.config.objective].refers:  # any numbers will do
-        examples = tuple(replace(one, reference=(0.0,) * len(one.referred)) for one in examples)
-
-    def make(one: tuple[int, ...]) -> Batch:
-        batch: Batch = ready.objective.collate([examples[index] for index in one])
-        return batch
-
-    sizes: dict[tuple[int, ...], int] = {}
-    for one in (one for step in ready.layout.steps for one in step.packs):
-        if one not in sizes:
-            sizes[one] = make(one).tokens
-    steps = [[sizes[one] for one in step.packs] for step in ready.layout.steps]
-    seen = len(examples) + len(train.left_out)
-    times = run.train.rows / seen if isinstance(run.train, Stream) else 1.0
-    return _Passes(steps, sizes, make, times)
+def _of_host(beside: Memory, host: int) -> list[str]:
+    """What is to be said of that."""
+    said, over = [], f"{beside.total / 1e9:.1f} GB in the host's memory, of which {host / 1e9:.1f} GB are free"
+    if beside.offloaded:
+        size = f"{beside.offloaded / 1e9:.1f} GB of weights, gradients and moments"
+        said.append(f"cpu_offload: each rank holds {size} in the host's memory")
+    return [*said, *([f"it does not fit: each rank holds {over}"] if beside.total > host else [])]
 
 
 def _free(device: str, config: TrainConfig) -> int:
@@ -202,39 +187,25 @@ def _free(device: str, config: TrainConfig) -> int:
     return devices.hardware(Path.cwd()).memory_free // (1 if config.on else max(1, config.ranks))
 
 
-def _what(run: Prepared, ready: Setup, passes: _Passes) -> dict[str, Any]:
-    train = run.train.sample if isinstance(run.train, Stream) else run.train
-    tokens, supervised = count(ready.layout.steps, train.encoded)
-    sizes = [size for step in passes.steps for size in step]
-    counted = {
-        "rows": len(train.encoded),
-        "left_out": len(train.left_out),
-        "steps": len(passes.steps),
-        "passes": len(sizes),
-        "dataset_tokens": tokens,
-        "computed_tokens": sum(sizes),
-        "supervised_tokens": supervised,
-    }
+def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
     return {
         "base": run.base.ref,
         "data": run.dataset.ref,
         "objective": run.config.objective,
         "epochs": run.settings.epochs,
         "ranks": max(1, run.config.ranks),
-        **{name: round(value * passes.times) for name, value in counted.items()},
-        "estimated": passes.times != 1,
-        "largest_pass": max(sizes),
+        **expected.counted,
     }
 
 
-def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple[Memory, int]:
+def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tuple[Memory, int]:
     """Return the run's memory, and how many bytes of gradients aren't in it for they take the place of activations."""
     model = run.base.model
     settings = run.settings
     gradients, optimizer = footprint.kept(
         ready.trainable, run.config, settings.weights, settings.device, settings.precision
     )
-    largest, small = passes.spread(2)
+    largest, small = expected.spread(2)
     head = model.get_output_embeddings()
     logits = loss_sweeps.CHUNK_BYTES
     if head is not None:
@@ -243,7 +214,7 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple
             logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     activations = round(_saved(run, ready, small) * largest.tokens)
     hidden = 0
-    if _one_pass(run, passes) and footprint.summed_at_once(run.config, settings.weights, settings.device):
+    if _one_pass(run, expected) and footprint.summed_at_once(run.config, settings.weights, settings.device):
         # What the backward pass is done with makes room for them; the head's comes before any of that goes.
         first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
         hidden = gradients - max(first, gradients - activations)
@@ -257,12 +228,14 @@ def _memory(run: Prepared, ready: Setup, passes: _Passes, runtime: int) -> tuple
     )
     if settings.device == "cpu":  # passes of many sizes leave them; a run gives them back when they have grown so far
         needed = replace(needed, holes=round((heap.GROWN - 1) * (needed.total - runtime)))
+    if settings.device != "cuda":  # else they lie beside (`_beside`)
+        needed = replace(needed, windows=expected.windows)
     return needed, hidden
 
 
-def _one_pass(run: Prepared, passes: _Passes) -> bool:
+def _one_pass(run: Prepared, expected: Expected) -> bool:
     """Whether no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows."""
-    return max(map(len, passes.steps)) == 1 and not isinstance(run.train, Stream)
+    return max(map(len, expected.steps)) == 1 and not isinstance(run.train, Stream)
 
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
@@ -292,18 +265,18 @@ def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
     return float(total / batch.tokens)
 
 
-def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[], bool]) -> dict[str, float]:
+def _seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[[], bool]) -> dict[str, float]:
     """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
-    spread = passes.spread(_PROBES - 1)
+    spread = expected.spread(_PROBES - 1)
     chosen = [spread[0], *spread]
     times: list[float] = []
     updates: list[float] = []
     for number, batch in enumerate(chosen, start=1):
         times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
         # As in the run, a pass stands alone or beside the gradients of another: the peak is read from the system.
-        if number == 2 or _one_pass(run, passes):
+        if number == 2 or _one_pass(run, expected):
             updates.append(_clocked(partial(optimizer.step, 1e-12, 1.0)))
         run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
         if stopping():
@@ -311,20 +284,17 @@ def _seconds(run: Prepared, ready: Setup, passes: _Passes, stopping: Callable[[]
     update = statistics.median(updates[1:] or updates)  # the first one of a process takes longer
     pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
     size = max(1, run.config.ranks)
-    busiest = [_busiest(step, size, run.config.shard) for step in passes.steps]
-    training = passes.times * (sum(pace.seconds(step) for step in busiest) + update * len(passes.steps))
-    steps = round(passes.times * len(passes.steps))
+    busiest = [_busiest(step, size, run.config.shard) for step in expected.steps]
+    training = expected.times * sum(map(pace.seconds, busiest)) + update * expected.total
     if run.settings.device == "cuda" and ready.heldout.rows:  # what is compiled for it is compiled once
         ready.heldout.loss(ready.placed)
     heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
-    refers = KINDS[run.config.objective].refers
-    epochs = max(1.0, run.settings.epochs)
     parts = {
         "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
-        "reference": passes.times * sum(map(pace.seconds, busiest)) / epochs / 3 if refers else 0.0,  # forward only
+        "reference": pace.seconds(_busiest(expected.once, size, "fsdp")) / 3,  # forward only, dealt in rounds
         "steps": training,
-        "heldout": heldout * (1 + math.ceil(steps / run.settings.eval_every)) / size,
-        "saving": _saving(run, training, steps),
+        "heldout": heldout * (1 + math.ceil(expected.total / run.settings.eval_every)) / size,
+        "saving": _saving(run, training, expected.total),
     }
     return {**parts, "total": sum(parts.values())}
 
@@ -380,7 +350,7 @@ def _held(device: str) -> int:
 def _peak(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.max_memory_reserved())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak()
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

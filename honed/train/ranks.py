@@ -107,7 +107,9 @@ def joined(device: str, *, group: bool = False) -> Iterator[Ranks]:
     if size == 1 and not group:
         yield ALONE
         return
-    _check(device)
+    check(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if size == 1:
         store = dist.TCPStore("127.0.0.1", 0, 1, is_master=True)  # type: ignore[attr-defined]
@@ -116,6 +118,13 @@ def joined(device: str, *, group: bool = False) -> Iterator[Ranks]:
         dist.init_process_group(backend)
     yield _here()
     dist.destroy_process_group()  # after an error the process ends, and waits for nobody
+
+
+def check(device: str, here: int) -> None:
+    """Raise ``ConfigError`` if ``here`` ranks can't train on this machine's ``device``."""
+    _check_kind(device)
+    if device == "cuda" and here > (gpus := torch.cuda.device_count()):
+        raise ConfigError(f"ranks {here}, and this machine has {gpus} GPUs", f"Set ranks {gpus}, or device cpu.")
 
 
 def leave(code: int | str | None) -> NoReturn:
@@ -138,12 +147,3 @@ def _here() -> Ranks:
 def _check_kind(device: str) -> None:
     if device == "mps":
         raise ConfigError("several ranks, or shares, on mps: its processes can't exchange gradients", "Set device cpu.")
-
-
-def _check(device: str) -> None:
-    _check_kind(device)
-    if device == "cuda":
-        here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-        if here > gpus:
-            raise ConfigError(f"ranks {here}, and this machine has {gpus} GPUs", f"Set ranks {gpus}, or device cpu.")
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

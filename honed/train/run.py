@@ -99,7 +99,8 @@ def _check_data(dataset: Artifact, config: TrainConfig) -> None:
 
 
 def _name(base: str, data: str, objective: str) -> str:
+    """The default name, one that a model may have: it begins with what the base's folder or the dataset does."""
     stem = base.rstrip("/").rpartition("/")[2].partition("@")[0].removesuffix(".gguf")
     end = "" if objective == "sft" else f"-{objective}"
-    name = re.sub(r"[^a-z0-9._-]+", "-", f"{stem}-{data}".lower()).strip("-.")
+    name = re.sub(r"[^a-z0-9._-]+", "-", f"{stem}-{data}".lower()).strip("-._")
     return name[: 64 - len(end)] + end

@@ -23,8 +23,11 @@ from honed.train.prefixes import Example
 from honed.train.rows import Limit, Rows, collect, left_out_list, listing, none_usable, report_left_out
 from honed.train.stream import SHARD_ROWS
 
-BYTES_PER_CHARACTER = 16
-"""Memory of a row's text as token ids: about 48 bytes a token, and a token for every three characters."""
+BYTES_PER_TOKEN = 48
+"""Memory of a row as token ids and loss weights, about."""
+
+BYTES_PER_CHARACTER = BYTES_PER_TOKEN // 3
+"""The same of a row's text: a token for every three characters."""
 
 MEMORY_SHARE = 0.25
 """Share of the free memory that rows may take; the rest is the model's."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from honed.jobs import worker
+from honed.jobs import memory, worker
 from honed.jobs.events import Metric
 from honed.jobs.job import Job
 from honed.models import devices
@@ -57,7 +56,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
         _note_rise(job, heldout_loss)
     if KINDS[run.config.objective].refers and (why := training.watch.no_lower()):
         job.log.note(f"nothing was learned: {why}; change learning_rate (now {run.settings.learning_rate:g})")
-    peaks = here.exchange(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    peaks = here.exchange(memory.peak())
     ready.placed.gather()
     if not here.first:
         return run, {}

@@ -147,6 +147,7 @@ def test_what_the_user_set_stands_and_the_rest_is_shared() -> None:
     one = plan.training(config, "b@v1", shared)
     assert (one.name, one.epochs, one.weights, one.learning_rate) == ("b-trial", 1.5, "lora", 1e-3)
     assert one.average is False
+    assert plan.training(config, f"{'b' * 64}@v1", shared).name == f"{'b' * 58}-trial"  # 64 are a name's most
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_runs(quick: Workspace) -> None:

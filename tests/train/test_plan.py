@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import torch
 from torch import nn
 
 from honed.cli import main
+from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, planner, run
+from honed.train import cost, planner, ranks, run
 from honed.train.cost import Memory
 from honed.train.optim import keep_wide
 from tests.train.jobs import finish, settings, start
@@ -70,6 +74,11 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
         assert planned[fact] == ran[fact], fact
     assert planned["ran"]["sharing"] == ran["ran"]["sharing"]
+    for reason in planned["reasons"]:
+        if words := re.match(r"sharing: of (\d+) tokens about (\d+) are computed", reason):
+            assert int(words[1]) == ran["dataset_tokens"]
+            assert int(words[2]) == pytest.approx(ran["computed_tokens"], rel=0.02)
+    assert any(reason.startswith("sharing: of ") for reason in planned["reasons"]) == ran["ran"]["sharing"]
     assert planned["fits"] and planned["advice"] == []
     for memory in ("measured", "total"):  # by the total, `fits` decides
         assert planned["memory"][memory] == pytest.approx(ran["peak_rss_bytes"], rel=0.15)
@@ -113,7 +122,7 @@ def test_the_busiest_rank_is_that_of_the_passes_as_they_are_dealt() -> None:
 
 def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first() -> None:
     memory = Memory(1 * GB, 4 * GB, 4 * GB, 8 * GB, 2 * GB, GB // 10)
-    settings = {"weights": "full", "pack_tokens": 1024, "precision": "fp32"}
+    settings = {"weights": "full", "pack_tokens": 1024, "largest_pass": 1024, "precision": "fp32"}
     said = cost.advice(memory, 12 * GB, settings)
     assert "--weights lora" in said[0] and "11.4 GB" in said[0]
     assert any("pack_tokens=512" in way for way in said) and "7.1 GB more" in said[-1]
@@ -123,7 +132,7 @@ def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first(
 
 def test_halving_a_pass_brings_to_light_the_gradients_that_took_its_place() -> None:
     memory = Memory(GB, 4 * GB, GB // 2, 8 * GB, 2 * GB, GB // 10)
-    settings: dict[str, object] = {"weights": "full", "pack_tokens": 1024, "precision": "fp32"}
+    settings: dict[str, object] = {"weights": "full", "pack_tokens": 1024, "largest_pass": 1024, "precision": "fp32"}
 
     def saved(way: str, hidden: int) -> list[str]:
         return [said for said in cost.advice(memory, 12 * GB, settings, hidden) if way in said]
@@ -135,7 +144,7 @@ def test_halving_a_pass_brings_to_light_the_gradients_that_took_its_place() -> N
 
 def test_sixteen_bits_are_advised_only_where_they_save_memory_and_other_ways_only_where_they_are_open() -> None:
     full = Memory(GB, 4 * GB, 4 * GB, 8 * GB, 2 * GB, GB // 10)  # masters and wider gradients would take 6 GB more
-    settings: dict[str, object] = {"weights": "full", "pack_tokens": 1024, "precision": "fp32"}
+    settings: dict[str, object] = {"weights": "full", "pack_tokens": 1024, "largest_pass": 1024, "precision": "fp32"}
     assert not any("bf16" in way for way in cost.advice(full, 12 * GB, settings))
     assert any("activation_checkpointing" in way for way in cost.advice(full, 12 * GB, settings))
     lora = Memory(GB, 4 * GB, GB // 10, GB // 5, 2 * GB, GB // 10)
@@ -169,3 +178,39 @@ def test_the_pace_of_passes_is_a_line_through_those_that_were_timed(each: float,
 def test_passes_of_one_size_give_a_pace_too_and_no_part_of_it_is_negative() -> None:
     assert cost.pace([2.0, 4.0], [300, 300]).seconds([600]) == pytest.approx(6.0)
     assert cost.pace([4.0, 2.0, 1.0], [100, 200, 300]).each == 0
+
+
+def test_more_ranks_than_this_machine_has_gpus_are_refused_by_the_plan_as_by_the_run(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "choose_device", lambda _: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    said = []
+    with pytest.raises(ConfigError) as caught:
+        planner.work(jobs.create(home, "plan", settings(home, ranks=8)), lambda: False)
+    said.append((caught.value.message, caught.value.hint))
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    with pytest.raises(ConfigError) as caught, ranks.joined("cuda"):
+        pass
+    said.append((caught.value.message, caught.value.hint))
+    assert said == [("ranks 8, and this machine has 2 GPUs", "Set ranks 2, or device cpu.")] * 2
+
+
+def test_where_the_largest_pass_is_one_long_row_shorter_rows_are_advised_and_not_a_smaller_pass() -> None:
+    memory = Memory(GB, GB, GB, GB, 4 * GB, GB // 10)
+    settings: dict[str, object] = {"weights": "lora", "precision": "bf16", "pack_tokens": 1024, "largest_pass": 1024}
+
+    def ways(**how: object) -> str:
+        return "; ".join(
+            way for way in cost.advice(memory, GB, {**settings, **how}) if "_tokens" in way or "max_" in way
+        )
+
+    assert ways(longest=300) == "halve a pass: --set pack_tokens=512 (saves about 2.0 GB)"
+    assert ways(longest=600) == "halve a pass: --set pack_tokens=512 (saves about 1.7 GB)"
+    longer = "leave out rows that are longer: --set max_length="
+    assert ways(longest=1000) == f"{longer}512 --set pack_tokens=512 (saves about 2.0 GB)"
+    assert ways(longest=2048, largest_pass=2048) == f"{longer}1024 (saves about 2.0 GB)"
+    assert ways(longest=2048, largest_pass=2048, rows_each=2) == f"{longer}512 (saves about 2.0 GB)"
+    assert ways(longest=1000, largest_pass=1000, packing=False) == f"{longer}500 (saves about 2.0 GB)"
+    assert ways(longest=100, pack_tokens=8192) == "halve a pass: --set pack_tokens=512 (saves about 2.0 GB)"

@@ -13,6 +13,9 @@ from honed.evaluate.config import EvaluateConfig
 from honed.rounds.trial.config import TrialConfig
 from honed.train.config import TrainConfig
 
+_NAMED = 58
+"""Characters of the dataset's name in those of the models, which have 64 at most."""
+
 _SHARED = ("learning_rate", "weights", "precision", "batch_tokens")
 
 
@@ -21,7 +24,7 @@ def training(config: TrialConfig, data: str, shared: Mapping[str, Any]) -> Train
 
     Raises ``ConfigError`` that names the key that is wrong.
     """
-    name = f"{data.partition('@')[0]}-trial"
+    name = f"{data.partition('@')[0][:_NAMED]}-trial"
     asked = {"average": False, **config.train, **shared}
     return build(TrainConfig, {**asked, "base": config.base, "data": data, "name": name}, "train")
 

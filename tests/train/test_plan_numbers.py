@@ -1,0 +1,193 @@
+"""The numbers of a plan beside what they stand for: bytes held, passes computed, advice followed."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from honed.jobs import job as jobs
+from honed.models import load as models
+from honed.records import Conversation, Message
+from honed.store import datasets
+from honed.store.workspace import Workspace
+from honed.train import cost, expected, footprint, planner
+from honed.train.cost import Memory
+from honed.train.optim import Optimizer
+from honed.train.placement import Replicated
+from honed.train.prepare import Prepared, prepare
+from honed.train.ranks import ALONE, Ranks
+from honed.train.rows import Rows
+from honed.train.setup import Setup, set_up
+from tests.tiny import tiny_folder
+from tests.train.jobs import settings
+
+Made = tuple[Prepared, Setup]
+
+
+def _made(home: Workspace, **how: Any) -> Made:
+    run = prepare(jobs.create(home, "plan", settings(home, **how)), ALONE)
+    return run, set_up(run, ALONE, lambda: False, to_train=False)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"precision": "bf16"},
+        {"weights": "lora"},
+        {"weights": "lora", "precision": "bf16"},
+        {"average": True},
+        {"weights": "lora", "precision": "bf16", "average": True},
+    ],
+)
+def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    run, ready = _made(home, **{"average": False, **how})
+    named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
+    optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
+    weights = {p.data_ptr() for _, p in named}
+    kept = sum(one.nbytes for one in optimizer.state().values() if one.data_ptr() not in weights)
+    gradients: list[int] = []
+    accumulate = optimizer.accumulate
+
+    def counted() -> None:
+        both = [p.grad for p in {id(p): p for p in (*optimizer.parameters, *optimizer.masters)}.values()]
+        gradients.append(sum(one.nbytes for one in both if one is not None))
+        accumulate()
+
+    monkeypatch.setattr(optimizer, "accumulate", counted)
+    (batch,) = expected.expect(run, ready).spread(1)
+    for _ in range(2):  # in the second pass of a step, those of the first are there
+        planner._pass(run, ready, optimizer, batch)
+    config = run.config
+    planned = footprint.kept(ready.trainable, config, config.weights, "cpu", config.precision)
+    assert list(planned) == pytest.approx([gradients[-1], kept], rel=0.02)
+    least = footprint.held(models.outline(config.base, None), config, config.weights, "cpu", config.precision)
+    assert (least.gradients, least.optimizer) == planned
+
+
+EACH, TOKEN, UPDATE, HELDOUT, WRITTEN = 700.0, 3.0, 50.0, 400.0, 64.0
+"""Seconds of a pass, of each of its tokens, of a step, of a held-out loss and of 64 MB, by the patched clock."""
+
+
+def _clock(action: Callable[[], object]) -> float:
+    action()
+    if not isinstance(action, partial):
+        return WRITTEN if action.__name__ == "write" else HELDOUT
+    return EACH + TOKEN * action.args[3].tokens if action.func is planner._pass else UPDATE
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    ("data", "objective", "epochs"), [("numbers", "sft", 2), ("liked", "dpo", 1), ("liked", "dpo", 0.5)]
+)
+def test_the_time_of_a_plan_is_that_of_the_runs_own_passes_steps_losses_and_files(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, data: str, objective: str, epochs: float, ranks: int
+) -> None:
+    monkeypatch.setattr(planner, "_clocked", _clock)
+    how = {"data": data, "objective": objective, "epochs": epochs, "ranks": ranks, "batch_tokens": 300}
+    planned = planner.work(jobs.create(home, "plan", settings(home, **how, eval_every=2)), lambda: False)
+    run, ready = _made(home, **how)
+    steps = [
+        [ready.objective.collate([step.examples[index] for index in one]).tokens for one in step.rows.packs]
+        for step in ready.steps.after(0, {})
+    ]
+    dealt = [Replicated(run.base.model, Ranks(number, ranks)) for number in range(ranks)]
+    seconds = sum(
+        max(sum(EACH + TOKEN * step[turn.index] for turn in rank.turns(step)) for rank in dealt) + UPDATE
+        for step in steps
+    )
+    time, count = planned["time"], len(steps)
+    assert time["steps"] == pytest.approx(seconds, abs=0.1)
+    assert time["heldout"] == pytest.approx(HELDOUT * (1 + math.ceil(count / 2)) / ranks, abs=0.1)
+    size = sum(p.numel() for p in run.base.model.parameters())
+    mb = (4 * size + count // 7 * 12 * size) / 2**20  # the model, and every seventh step weights and moments
+    assert time["saving"] == pytest.approx(WRITTEN / 64 * mb, abs=0.1)
+    assert isinstance(run.train, Rows)
+    if objective == "dpo":  # once for all pairs, whatever part of them is trained on
+        whole = [one for step in ready.layout.plan(run.train.encoded, 1, 0) for one in step.packs]
+        passes = [ready.objective.collate([run.train.encoded[index] for index in one]).tokens for one in whole]
+        alone = sum(EACH + TOKEN * one for one in passes) / 3  # forward only
+        assert time["reference"] == pytest.approx(alone / ranks, rel=0.0001 if ranks == 1 else 0.1)
+    else:
+        assert time["reference"] == 0
+    assert time["total"] == pytest.approx(sum(value for name, value in time.items() if name != "total"), abs=0.5)
+
+
+def _parts(memory: Memory, way: str) -> int:
+    """The bytes of the parts that a way is about. A pass keeps more beside adapters; that isn't foreseen."""
+    held = memory.weights + memory.gradients + memory.optimizer
+    return held if "--weights" in way else held + memory.activations
+
+
+def _changed(way: str) -> dict[str, Any]:
+    """The settings that a way names."""
+    words = shlex.split(way.partition(": ")[2])
+    pairs = zip(words[::2], words[1::2], strict=True)
+    given = [word.partition("=")[::2] if flag == "--set" else (flag[2:], word) for flag, word in pairs]
+    return {name: int(value) if value.isdigit() else value for name, value in given}
+
+
+@pytest.fixture(scope="module")
+def wide(home: Workspace) -> Path:
+    """A model of some 0.5 M weights, of which adapters of rank 2 are few; and a dataset with one long row."""
+    ask, say = Message(role="user", content="?"), partial(Message, role="assistant")
+    rows = [Conversation(messages=(ask, say(content=f"{n} is short"))) for n in range(12)]
+    long = Conversation(messages=(ask, say(content="x" * 400)))
+    datasets.write(home, "one-long", [(row, "train") for row in (*rows, long)], config={}, facts={})
+    return tiny_folder(home.path.parent / "wide", hidden=192)
+
+
+CHECKPOINTS = "activation_checkpointing"
+ADAPTERS: dict[str, Any] = {"weights": "lora", "lora": {"rank": 2}}
+
+
+@pytest.mark.parametrize(
+    ("how", "ways"),
+    [
+        ({"weights": "full"}, {"weights lora", "weights qlora", "precision", "pack_tokens", CHECKPOINTS}),
+        ({}, {"precision", "weights qlora", "pack_tokens", CHECKPOINTS}),
+        ({"ranks": 2, CHECKPOINTS: True}, {"precision", "shard", "weights qlora", "pack_tokens"}),
+        ({"shard": "fsdp", CHECKPOINTS: True, "weights": "full"}, {"precision", "weights lora", "pack_tokens"}),
+        ({"data": "one-long", "pack_tokens": 200}, {"precision", "max_length", "weights qlora", CHECKPOINTS}),
+    ],
+)
+def test_what_a_plan_advises_saves_about_what_is_said(
+    home: Workspace, wide: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], ways: set[str]
+) -> None:
+    told: list[tuple[Memory, int, dict[str, object], int]] = []
+
+    def advice(memory: Memory, free: int, settings: dict[str, object], hidden: int = 0) -> list[str]:
+        told.append((memory, free, settings, hidden))
+        return []
+
+    def planned(**more: Any) -> tuple[Memory, int, dict[str, object], int]:
+        given = {"base": str(wide), "batch_tokens": 1200, "pack_tokens": 600, "epochs": 1, **ADAPTERS, **how, **more}
+        if given["weights"] == "full":
+            del given["lora"]
+        told.clear()
+        planner.work(jobs.create(home, "plan", settings(home, **given)), lambda: False)
+        return told[0]
+
+    monkeypatch.setattr(cost, "advice", advice)
+    monkeypatch.setattr(planner, "_free", lambda _device, _config: 1)
+    memory, free, asked, hidden = planned()
+    found = cost.ways(memory, memory.total - free, asked, hidden)
+    named = {
+        name if name != "weights" else f"weights {value}" for _, way in found for name, value in _changed(way).items()
+    }
+    assert named == ways
+    for saved, way in found:
+        if "qlora" in way and find_spec("bitsandbytes") is None:
+            continue
+        then = planned(**_changed(way))[0]
+        fell = _parts(memory, way) - _parts(then, way)
+        assert saved == pytest.approx(fell, rel=0.2) or ("checkpointing" in way and 0 < saved < fell), way
