@@ -90,7 +90,7 @@ class Job:
 
     def _lost(self, status: Status) -> bool:
         if status.state == "queued":
-            return (self.path / _STARTING).exists() and not self._held(_STARTING)  # else nobody has started it yet
+            return (self.path / _STARTING).exists() and not self.is_starting()  # else nobody has started it yet
         return status.state == "running" and not self._held(_LOCK)
 
     def _written(self) -> Status:
@@ -133,6 +133,10 @@ class Job:
             fcntl.flock(file, fcntl.LOCK_EX)
             scratch.replace(self.path / _STARTING)
             yield file.fileno()
+
+    def is_starting(self) -> bool:
+        """Whether a process starts the job's worker, or the worker itself is on its way."""
+        return self._held(_STARTING)
 
     def _held(self, name: str) -> bool:
         """Whether a process holds a lock. Lookers-on, who may only read, share theirs: none takes another for it."""

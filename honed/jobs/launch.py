@@ -65,6 +65,8 @@ def start(job: Job) -> None:
     status = job.status()
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
+    if status.state == "queued" and job.is_starting():
+        raise JobError(f"job {job.id} is starting", f"Watch it: honed jobs follow {job.id}")
     last_words.forget(job)
     with job.starting() as held:
         job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants

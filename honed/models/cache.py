@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def file_hash(path: Path) -> str:
     return fresh
 
 
-def folder_hash(folder: Path) -> str:
-    """Return the SHA-256 over the names and bytes of the model's files in ``folder`` (see ``MODEL_FILES``)."""
-    files = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file()})
+def folder_hash(folder: Path, patterns: Sequence[str] = MODEL_FILES) -> str:
+    """Return the SHA-256 over the names and bytes of the model's files in ``folder`` that match ``patterns``."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     lines = "".join(f"{path.name}\0{file_hash(path)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -32,8 +32,8 @@ _PASSED = ("sliding_window", "softcap", "s_aux")
 UNKNOWN = ("position_bias", "indices", "block_indices", "sinks", "mask")
 """What some pass that no path here computes with; ``mask``: one of their own, for transformers makes none for ours."""
 
-WIDTHS = "widths"
-"""How wide queries and values are, as multi-head latent attention has them."""
+WIDTHS, DROPOUT = "widths", "dropout"
+"""How wide queries and values are, as multi-head latent attention has them; what is left out in training."""
 
 _BLOCK = 256
 """Queries that are computed together in plain torch."""
@@ -81,8 +81,8 @@ class Segments:
     made: dict[str, Any] = field(default_factory=dict)
     """What a path made of the segments for its first layer, for all others."""
     asked: dict[nn.Module, dict[str, Any]] | None = None
-    """Where a dictionary: what each layer passed to its attention that is in ``_PASSED`` or ``UNKNOWN``, and ``WIDTHS``
-    where these differ."""
+    """Where a dictionary: what each layer passed to its attention that is in ``_PASSED`` or ``UNKNOWN``, ``WIDTHS``
+    where these differ, and ``DROPOUT`` where there is some."""
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -205,6 +205,8 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
         segments.asked[module] = {name: given[name] for name in (*_PASSED, *UNKNOWN) if given.get(name) is not None}
         if query.shape[3] != value.shape[3]:
             segments.asked[module][WIDTHS] = query.shape[3], value.shape[3]
+        if dropout:
+            segments.asked[module][DROPOUT] = dropout
     window = options.get("sliding_window")
     manner = Manner(
         window=window if window is not None and window < segments.longest else None,

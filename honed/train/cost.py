@@ -133,17 +133,19 @@ def _halved(memory: Memory, settings: Mapping[str, object]) -> int:
 def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
     """The way to make the largest pass smaller, with what it saves: fewer rows in it, or shorter ones.
 
-    A row is never cut, so no pass is smaller than the longest one is; of a pair, which has two, each may have half.
+    A row is never cut, so no pass is smaller than the largest example by itself (``longest``, of computed tokens as a
+    pass has them; its longest row has ``row``).
     """
     largest = _number(settings, "largest_pass")
     longest = min(largest, _number(settings, "longest"))
     packed = min(largest, _number(settings, "pack_tokens")) if settings.get("packing", True) else 0
     half = packed // 2
-    if packed and max(half, longest) <= _SMALLER * largest:
-        after, way = max(half, longest), f"halve a pass: --set pack_tokens={half}"
+    halved = max(largest * half // packed, longest) if packed else largest  # passes may hold more than they are cut by
+    if halved <= _SMALLER * largest:
+        after, way = halved, f"halve a pass: --set pack_tokens={half}"
     else:
         after = packed if 0 < packed <= _SMALLER * largest else largest // 2
-        way = f"leave out rows that are longer: --set max_length={after // max(1, _number(settings, 'rows_each'))}"
+        way = f"leave out rows that are longer: --set max_length={_number(settings, 'row') * after // max(1, longest)}"
         way += f" --set pack_tokens={after}" if packed > after else ""
     saved = activations - activations * after // max(1, largest)
     # In a second pass of a step, the gradients that took the place of activations stand beside them.

@@ -33,8 +33,9 @@ _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
 _KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """How many kernels oneDNN keeps, and how many of them torch does; each reads it before its first product."""
-_FEW = 64
-"""A pass has some 20 to 25 sizes of products, each used once a layer: those of two passes."""
+_FEW = 128
+"""A pass has some 20 to 25 sizes of products, each used once a layer; where plain torch does attention, some more for
+each length of a row. Those of all layers must fit, or each would have its kernels made anew."""
 _LARGE = 1 << 15
 """Numbers of a tensor that is worth pages of its own."""
 
@@ -61,7 +62,7 @@ def keep_freed_memory() -> str:
 
 
 def keep_few_kernels() -> None:
-    """Let oneDNN and torch keep the kernels of some two passes, not those of forty. What the user has set stands.
+    """Let oneDNN and torch keep the kernels of a few passes, not those of forty. What the user has set stands.
 
     The next pass has other sizes, so as many are made anew either way (counted by ``ONEDNN_VERBOSE=profile_create``).
     """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from honed.train.attention import UNKNOWN, WIDTHS, Manner, Segments
+from honed.train.attention import DROPOUT, UNKNOWN, WIDTHS, Manner, Segments
 
 OWN = "eager"
 """The name of a model's own attention, in plain torch, as transformers defines it."""
@@ -67,12 +67,9 @@ def manner(model: PreTrainedModel, longest: int) -> Manner:
 def by_plain_torch(model: PreTrainedModel, longest: int) -> tuple[int, int]:
     """Return how many layers no kernel for CPUs computes the attention of, in training, and how many have any."""
     asked: dict[nn.Module, dict[str, Any]] = {}
-    _hidden(model, asked)
-    dropped = [getattr(layer, "attention_dropout", 0.0) for layer in asked]
-    taken = [
-        _manner(passed, longest).plain and WIDTHS not in passed and not dropout
-        for passed, dropout in zip(asked.values(), dropped, strict=True)
-    ]
+    with torch.random.fork_rng(devices=[]):
+        _hidden(model, asked, training=True)
+    taken = [_manner(one, longest).plain and WIDTHS not in one and DROPOUT not in one for one in asked.values()]
     return taken.count(False), len(taken)
 
 
@@ -81,16 +78,16 @@ def _manner(passed: dict[str, Any], longest: int) -> Manner:
     return Manner(window if window and window < longest else None, passed.get("softcap"), passed.get("s_aux"))
 
 
-def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None) -> Tensor:
+def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None, *, training: bool = False) -> Tensor:
     ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
     places = torch.arange(_PROBE, device=model.device)[None]
-    training = model.training
-    model.eval()
+    before = model.training
+    model.train(training)
     try:
         with torch.no_grad():
             segments = Segments((_PROBE,), asked=asked)
             out = model.base_model(input_ids=ids, position_ids=places, use_cache=False, segments=segments)
     finally:
-        model.train(training)
+        model.train(before)
     hidden: Tensor = out.last_hidden_state[0].float()
     return hidden

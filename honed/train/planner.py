@@ -6,6 +6,7 @@ are run and timed, and the memory that they took is read from the system: a run 
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 import statistics
@@ -39,6 +40,9 @@ from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
 from honed.train.stream import Streamed
+
+_LONGEST = 8
+"""Examples of which it is looked which one computes the most by itself: those with the most tokens."""
 
 _PROBES = 5
 """Passes that are timed; the first of them, which warms up, counts for memory only."""
@@ -127,7 +131,9 @@ def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
     """The settings that advice goes by, and what the rows make of them."""
     config = run.config
     examples = (run.train.sample if isinstance(run.train, Stream) else run.train).encoded
-    longest = max(sum(len(row.ids) for row in one.rows) for one in examples)
+    tokens = [sum(len(row.ids) for row in one.rows) for one in examples]
+    most = heapq.nlargest(_LONGEST, range(len(tokens)), key=tokens.__getitem__)
+    longest, largest = max((expected.make((index,)).tokens, index) for index in most)
     return {
         **asdict(ready.layout.settings),
         "activation_checkpointing": config.activation_checkpointing,
@@ -136,9 +142,17 @@ def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
         "packing": ready.layout.packed,
         "largest_pass": expected.counted["largest_pass"],
         "longest": longest,
-        "rows_each": max(len(one.rows) for one in examples),
-        "window_rows": ready.steps.window_rows if isinstance(ready.steps, Streamed) else 0,
+        "row": max(len(row.ids) for row in examples[largest].rows),
+        "window_rows": _window_rows(run, ready),
     }
+
+
+def _window_rows(run: Prepared, ready: Setup) -> int:
+    """Rows of a stream's window, of two that are held; half of them where a single one is."""
+    if not isinstance(ready.steps, Streamed) or not isinstance(run.train, Stream):
+        return 0
+    rows = min(ready.steps.window_rows, run.train.rows)
+    return rows if len(list(ready.steps.windows())) > 1 else rows // 2
 
 
 def _there(run: Prepared) -> list[Tensor]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from honed import config as settings_file
 from honed.errors import ConfigError, JobError
 from honed.jobs.job import Job
-from honed.models import devices
+from honed.models import cache, devices
 from honed.models import load as models
 from honed.models.chat import DEFAULT_TEMPLATE, ChatFormat, Encoded, shipped_templates
 from honed.models.load import LoadedModel
@@ -86,7 +86,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=_attention(outline, device),
         template=config.template,
     )
-    _check_base(job, base, ranks)
+    ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
     limit = _limit(config, base, _compared(base.model, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     _note_chat(job, config, dataset, base.chat)
@@ -159,15 +159,15 @@ def read(job: Job) -> TrainConfig:
     return config.model_copy(update=found)
 
 
-def _check_base(job: Job, base: LoadedModel, ranks: Ranks) -> None:
+def _check_base(job: Job, spec: str) -> None:
     """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
-    if (first := chosen(job).get("base_hash", base.hash)) != base.hash:
+    now = cache.folder_hash(models.locate(spec, job.workspace).folder, ("*.safetensors",))
+    if (first := chosen(job).get("base_weights", now)) != now:
         raise JobError(
-            f"job {job.id} began with a base of hash {first[:12]}, and {base.ref} has {base.hash[:12]} now",
+            f"job {job.id} began with weights of hash {first[:12]}, and {spec} has those of {now[:12]} now",
             f"Put those weights back, or train anew: honed train {job.path / 'config.yaml'}",
         )
-    if ranks.first:
-        remember(job, base_hash=base.hash)
+    remember(job, base_weights=now)
 
 
 def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:

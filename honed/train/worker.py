@@ -12,6 +12,7 @@ from honed.jobs.job import Job
 from honed.models import devices
 from honed.train import folder, heap, ranks
 from honed.train.config import TrainConfig
+from honed.train.divergence import Watch
 from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
 from honed.train.objectives.kinds import KINDS
@@ -54,8 +55,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     heldout_loss = training.run()
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
-    if KINDS[run.config.objective].refers and (why := training.watch.no_lower()):
-        job.log.note(f"nothing was learned: {why}; change learning_rate (now {run.settings.learning_rate:g})")
+    _note_unlearned(job, run.config, training.watch, run.settings.learning_rate)
     peaks = here.exchange(memory.peak())
     ready.placed.gather()
     if not here.first:
@@ -94,6 +94,19 @@ def _note_rise(job: Job, left: float | None) -> None:
             f"the held-out loss was lowest after step {lowest.step}, {lowest.value:.4f}, and is {left:.4f} in the end:"
             " keep_best publishes the weights it was lowest with, fewer epochs train no longer than that"
         )
+
+
+def _note_unlearned(job: Job, config: TrainConfig, watch: Watch, rate: float) -> None:
+    """Say so if a loss beside a reference, which begins where nothing is known yet, ends no lower.
+
+    Of kto's answers with unequal weights the first step's loss depends on which it has, and tells nothing.
+    """
+    kind = KINDS[config.objective]
+    given = kind.settings(config.preference)
+    if not kind.refers or given.get("desirable") != given.get("undesirable"):
+        return
+    if why := watch.no_lower():
+        job.log.note(f"nothing was learned: {why}; change learning_rate (now {rate:g})")
 
 
 def _where(placed: Placement, config: TrainConfig) -> dict[str, Any]:

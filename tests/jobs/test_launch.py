@@ -190,6 +190,8 @@ def test_a_job_whose_starter_and_worker_are_gone_before_it_began_is_interrupted_
     assert job.status().state == "queued"  # the worker may yet begin
     with pytest.raises(JobError, match="its worker hasn't begun"):
         launch.stop(job)
+    with pytest.raises(JobError, match="is starting"):  # a second worker would find it held
+        launch.resume(job)
     children[0].kill()
     assert _ended(job) == "interrupted"
     launch.resume(job)

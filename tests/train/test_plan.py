@@ -202,15 +202,15 @@ def test_where_the_largest_pass_is_one_long_row_shorter_rows_are_advised_and_not
     settings: dict[str, object] = {"weights": "lora", "precision": "bf16", "pack_tokens": 1024, "largest_pass": 1024}
 
     def ways(**how: object) -> str:
-        return "; ".join(
-            way for way in cost.advice(memory, GB, {**settings, **how}) if "_tokens" in way or "max_" in way
-        )
+        given = {"row": how["longest"], **settings, **how}
+        return "; ".join(way for way in cost.advice(memory, GB, given) if "_tokens" in way or "max_" in way)
 
     assert ways(longest=300) == "halve a pass: --set pack_tokens=512 (saves about 2.0 GB)"
     assert ways(longest=600) == "halve a pass: --set pack_tokens=512 (saves about 1.7 GB)"
     longer = "leave out rows that are longer: --set max_length="
     assert ways(longest=1000) == f"{longer}512 --set pack_tokens=512 (saves about 2.0 GB)"
     assert ways(longest=2048, largest_pass=2048) == f"{longer}1024 (saves about 2.0 GB)"
-    assert ways(longest=2048, largest_pass=2048, rows_each=2) == f"{longer}512 (saves about 2.0 GB)"
+    assert ways(longest=2048, largest_pass=2048, row=1100) == f"{longer}550 (saves about 2.0 GB)"  # two under a prompt
+    assert ways(longest=300, largest_pass=2048) == "halve a pass: --set pack_tokens=512 (saves about 2.0 GB)"  # kto
     assert ways(longest=1000, largest_pass=1000, packing=False) == f"{longer}500 (saves about 2.0 GB)"
     assert ways(longest=100, pack_tokens=8192) == "halve a pass: --set pack_tokens=512 (saves about 2.0 GB)"

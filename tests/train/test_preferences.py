@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from honed.models.load import load
 from honed.records import Message, Preference
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import answers, attention, pairs, ratings
+from honed.train import answers, attention, pairs, ratings, worker
+from honed.train.divergence import Watch
 from honed.train.head import MATRIX
 from honed.train.rows import Limit
-from tests.train.jobs import finish, start
+from tests.train.jobs import finish, settings, start
 
 
 def preferred(home: Workspace, model: str) -> float:
@@ -76,10 +78,25 @@ def test_chosen_answers_become_likelier_than_rejected_ones(
         assert (result["rows"], result["kl"] >= 0) == (30 + 2 * 10, True)
 
 
-def test_kto_that_learns_nothing_at_a_rate_that_is_far_too_high_says_so(home: Workspace) -> None:
-    job = start(home, name="kto-wild", data="rated", objective="kto", weights="full", learning_rate=3.0)
-    assert finish(job)["diverged"] is None and said(job, "nothing was learned: the loss of the last 20 steps")
-    assert said(job, "change learning_rate (now 3)")
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"objective": "kto"}, True),
+        ({"objective": "dpo"}, True),
+        ({"objective": "kto", "preference": {"undesirable": 4.0}}, False),
+        ({"objective": "simpo"}, False),
+    ],
+    ids=str,
+)
+def test_a_loss_beside_a_reference_that_ends_no_lower_than_it_began_is_said(
+    home: Workspace, tmp_path: Path, how: dict[str, Any], told: bool
+) -> None:
+    watch, job = Watch(), Job(tmp_path)
+    for step in range(1, 31):
+        watch.seen(step, 0.5 if step == 1 else 0.6)
+    worker._note_unlearned(job, settings(home, data="rated", **how), watch, 3.0)
+    words = "nothing was learned: the loss of the last 20 steps, 0.6 on average, is no lower than that of step 1, 0.5"
+    assert said(job, f"{words}; change learning_rate (now 3)") is told
 
 
 @pytest.mark.parametrize("weights", ["full", "lora"])

@@ -154,6 +154,6 @@ def test_a_run_whose_base_is_another_one_by_now_is_not_resumed_and_a_device_that
     prepare(job)
     chosen = json.loads((job.path / CHOSEN).read_text())
     assert chosen["device"] == "cpu" and read(job).device == "cpu"  # whatever there is by now
-    (job.path / CHOSEN).write_text(json.dumps({**chosen, "base_hash": "0" * 64}))
-    with pytest.raises(JobError, match=r"began with a base of hash 000000000000, and .*tiny has"):
+    (job.path / CHOSEN).write_text(json.dumps({**chosen, "base_weights": "0" * 64}))
+    with pytest.raises(JobError, match=r"began with weights of hash 000000000000, and .*tiny has those of"):
         prepare(job)

@@ -29,8 +29,12 @@ PROJECT = "honed"
 Scalar = str | float | int | bool
 
 _SECRET = re.compile(r"(^|[._-])(secret|password|passwd|token|api_?key|credentials?)$", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)([^/\s]+|[^/:\s]*:[^@\s]+)(?=@)")
-_GIVEN = re.compile(r"(\b[\w.-]*(secret|password|passwd|token|key|credentials?)=)[^&#;,\s'\")]+", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)([^/?\s]+|[^/?:\s]*:[^?@\s]+)(?=@)")
+_GIVEN = re.compile(
+    r"(\b[\w.-]*(secret|password|passwd|token|key|credentials?)[\"']?\s*[=:]\s*|\bBearer )"
+    r"(\"[^\"]*\"|'[^']*'|[^&;,\s'\")]+)",
+    re.IGNORECASE,
+)
 HIDDEN = "(hidden)"
 
 
