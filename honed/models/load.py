@@ -43,6 +43,12 @@ class Located:
         """What other tools load it by: the hub id of a model from there, of any other its folder, as a whole path."""
         return self.source.removeprefix("hub ") if self.source.startswith("hub ") else str(self.folder.resolve())
 
+    @property
+    def weights_hash(self) -> str:
+        """A hash that a file beside the weights doesn't change, where anybody may add one; else ``hash``."""
+        open_to_all = self.source == "folder" or self.source.startswith("hub ")
+        return cache.folder_hash(self.folder, ("*.safetensors",)) if open_to_all else self.hash
+
 
 @dataclass(frozen=True)
 class Prepared:

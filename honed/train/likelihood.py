@@ -105,8 +105,12 @@ def _nll_by_model(model: PreTrainedModel, pack: Pack, head: Head) -> Iterator[tu
     only the model does, all of them are kept for it (P x V, in the model's precision), and nothing in fp32.
     """
     alone = head.way == "module"
-    once, places = pack.at.unique(return_inverse=True)  # the model takes them by an index: none of them twice (``_at``)
-    states = _hidden(model, pack) if alone else model(**inputs(pack), logits_to_keep=once).logits[0]
+    places = torch.arange(len(pack.at), device=pack.at.device)
+    if alone:
+        states = _hidden(model, pack)
+    else:
+        once, places = pack.at.unique(return_inverse=True)  # the model takes them by an index: none twice (``_at``)
+        states = model(**inputs(pack), logits_to_keep=once).logits[0]
     # What is made of logits lies beside them: what bends them or widens them, their log-softmax, and its gradient.
     size = max(1, chunk_size(model.config.get_text_config().vocab_size) // 3)
 
@@ -116,5 +120,4 @@ def _nll_by_model(model: PreTrainedModel, pack: Pack, head: Head) -> Iterator[tu
 
     for start in range(0, len(pack.at), size):
         part = slice(start, start + size)
-        some = states[part] if alone else _at(states, places[part])
-        yield part, checkpoint(losses, some, pack.targets[part], use_reentrant=False)
+        yield part, checkpoint(losses, _at(states, places[part]), pack.targets[part], use_reentrant=False)

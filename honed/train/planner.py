@@ -130,8 +130,8 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
 def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
     """The settings that advice goes by, and what the rows make of them."""
     config = run.config
-    examples = (run.train.sample if isinstance(run.train, Stream) else run.train).encoded
-    tokens = [sum(len(row.ids) for row in one.rows) for one in examples]
+    train = run.train.sample if isinstance(run.train, Stream) else run.train
+    tokens = train.lengths
     most = heapq.nlargest(_LONGEST, range(len(tokens)), key=tokens.__getitem__)
     longest, largest = max((expected.make((index,)).tokens, index) for index in most)
     return {
@@ -142,7 +142,7 @@ def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
         "packing": ready.layout.packed,
         "largest_pass": expected.counted["largest_pass"],
         "longest": longest,
-        "row": max(len(row.ids) for row in examples[largest].rows),
+        "row": max(len(row.ids) for row in train.encoded[largest].rows),
         "window_rows": _window_rows(run, ready),
     }
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from honed import config as settings_file
 from honed.errors import ConfigError, JobError
 from honed.jobs.job import Job
-from honed.models import cache, devices
+from honed.models import devices
 from honed.models import load as models
 from honed.models.chat import DEFAULT_TEMPLATE, ChatFormat, Encoded, shipped_templates
 from honed.models.load import LoadedModel
@@ -161,7 +161,7 @@ def read(job: Job) -> TrainConfig:
 
 def _check_base(job: Job, spec: str) -> None:
     """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
-    now = cache.folder_hash(models.locate(spec, job.workspace).folder, ("*.safetensors",))
+    now = models.locate(spec, job.workspace).weights_hash
     if (first := chosen(job).get("base_weights", now)) != now:
         raise JobError(
             f"job {job.id} began with weights of hash {first[:12]}, and {spec} has those of {now[:12]} now",

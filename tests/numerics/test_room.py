@@ -159,15 +159,15 @@ def test_a_loss_that_is_scaled_otherwise_than_was_said_is_found() -> None:
         (loss / 3).backward()
 
 
-def test_the_padding_row_of_an_embedding_gets_no_gradient() -> None:
+def test_the_gradient_of_an_embedding_is_torchs_with_a_room_and_without() -> None:
     ids = torch.tensor([[3, 1, 3, 2, 0]])
     for given in (False, True):
         ours, theirs = (nn.Parameter(torch.ones(5, 3)) for _ in range(2))
         if given:
             room.give([(ours, ours)])
         scale = torch.arange(15.0).view(1, 5, 3)
-        (embedding(ids, ours, 2) * scale).sum().backward()
-        (nn.functional.embedding(ids, theirs, padding_idx=2) * scale).sum().backward()
+        (embedding(ids, ours) * scale).sum().backward()
+        (nn.functional.embedding(ids, theirs) * scale).sum().backward()
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 

@@ -192,7 +192,7 @@ def _norm(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
 
 
 def _embedding(module: Any, ids: Tensor) -> Tensor:
-    return embedding(ids, module.weight, module.padding_idx)
+    return embedding(ids, module.weight)
 
 
 def _mlp(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
