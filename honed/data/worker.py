@@ -22,9 +22,10 @@ from honed.data.sources.row import Meter
 from honed.data.survey import Survey, Wanted, surveying
 from honed.data.tagged import SOURCE, sources, tagged
 from honed.errors import DataError
+from honed.jobs import memory
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped, cpu_seconds, largest_child_bytes, main
+from honed.jobs.worker import Stopped, cpu_seconds, main
 from honed.records import ATTRIBUTES, Fault, Split
 from honed.store import artifacts, columns, datasets
 from honed.store.datasets import Draft
@@ -45,7 +46,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
         with path.open("wb") as out:
             facts = Importing(job, settings, draft, out).run(stopping)
         artifact = draft.publish(config=settings.model_dump(mode="json"), facts=facts, files=[path])
-    ran = {"cpu_seconds": round(cpu_seconds() - start, 2), "largest_child_bytes": largest_child_bytes()}
+    ran = {"cpu_seconds": round(cpu_seconds() - start, 2), "largest_child_bytes": memory.peak_of_children()}
     return {"dataset": artifact.ref, "new": artifact.ref not in before, **artifact.manifest.facts, **ran}
 
 

@@ -72,11 +72,6 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def largest_child_bytes() -> int:
-    """Return the peak memory of the largest process that this one started and that has ended; 0 if there was none."""
-    return memory.peak_of_children()
-
-
 def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
     start = time.time()
     try:

@@ -329,7 +329,8 @@ class Training(Generic[E, B]):
         if self.placed.ranks.first:
             with suppress(OSError):  # a full disk is the lesser fault
                 path.write_text("".join(f"{row}\n" for row in rows))
-        listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more (all in {path})" if len(rows) > 8 else "")
+        where = f" (all in {path})" if path.exists() else ""
+        listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more{where}" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",
             f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",

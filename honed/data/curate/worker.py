@@ -21,9 +21,10 @@ from honed.data.curate.table import JUDGED, STEPS
 from honed.data.curate.view import PARTS, View, rewritten
 from honed.data.licences import carried
 from honed.errors import DataError
+from honed.jobs import memory
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped, cpu_seconds, largest_child_bytes, main
+from honed.jobs.worker import Stopped, cpu_seconds, main
 from honed.records import Fault
 from honed.store import artifacts, datasets
 from honed.store.columns import Part, Record
@@ -55,7 +56,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     seconds = {one.step: round(one.seconds, 3) for one in curation.reports}
     cpu = {one.step: round(one.cpu_seconds, 3) for one in curation.reports}
     facts = {**artifact.manifest.facts, "step_seconds": seconds, "step_cpu_seconds": cpu}
-    facts |= {"cpu_seconds": round(cpu_seconds() - start, 2), "largest_child_bytes": largest_child_bytes()}
+    facts |= {"cpu_seconds": round(cpu_seconds() - start, 2), "largest_child_bytes": memory.peak_of_children()}
     return {"dataset": artifact.ref, "new": artifact.ref not in before, "from": curation.dataset.ref, **facts}
 
 
