@@ -69,8 +69,9 @@ def tiny_folder(
     tied: bool = True,
     context: int = 512,
     hidden: int = 32,
+    layers: int = 2,
 ) -> Path:
     """Save model and tokenizer as a Hugging Face folder at ``path`` and return it."""
-    tiny_model(seed, hidden=hidden, tied=tied, context=context).save_pretrained(path)
+    tiny_model(seed, hidden=hidden, layers=layers, tied=tied, context=context).save_pretrained(path)
     tiny_tokenizer(template).save_pretrained(path)
     return path

@@ -33,6 +33,7 @@ from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
+from honed.train.kernels.install import last_layer_kept
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
 from honed.train.optim import Optimizer, kept_wide, local
 from honed.train.prepare import Prepared, prepare
@@ -259,20 +260,27 @@ def _at_once(run: Prepared, ready: Setup) -> bool:
 
 
 def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
-    """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all."""
+    """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all.
+
+    Where layers are computed again, one of them stands beside what goes into all.
+    """
     weights = {local(p).untyped_storage().data_ptr() for p in run.base.model.parameters()}
     head = run.base.model.get_output_embeddings()
     counted = head.weight.shape if head is not None else None  # its gradient stands with the logits
     kept: dict[int, Any] = {}  # the storages themselves, so that none is freed and its place counted for another
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:
+        """Nothing is given back to the graph, which asks for it in a backward pass only.
+
+        Given the tensor itself, a node that saves its own result would hold what holds it, until the process ends.
+        """
         storage = local(tensor).untyped_storage()
         if storage.data_ptr() not in weights and tensor.shape != counted:
             kept[storage.data_ptr()] = storage
-        return tensor
 
     run.base.model.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
+    with last_layer_kept(run.base.model), hooks:
         sums = ready.placed.run(ready.objective.sums, batch.to(run.settings.device))
     total = sum(storage.nbytes() for storage in kept.values())
     del sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from honed.jobs import job as jobs
 from honed.models import load as models
@@ -29,6 +31,9 @@ from tests.tiny import tiny_folder
 from tests.train.jobs import settings
 
 Made = tuple[Prepared, Setup]
+
+CHECKPOINTS = "activation_checkpointing"
+ADAPTERS: dict[str, Any] = {"weights": "lora", "lora": {"rank": 2}}
 
 
 def _made(home: Workspace, **how: Any) -> Made:
@@ -72,6 +77,33 @@ def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
     assert list(planned) == pytest.approx([gradients[-1], kept], rel=0.02)
     least = footprint.held(models.outline(config.base, None), config, config.weights, "cpu", config.precision)
     assert (least.gradients, least.optimizer) == planned
+
+
+@pytest.mark.parametrize("how", [{}, {CHECKPOINTS: True}, ADAPTERS])
+def test_nothing_of_the_pass_whose_activations_are_counted_stays_in_memory(home: Workspace, how: dict[str, Any]) -> None:
+    run, ready = _made(home, **how)
+    (batch,) = expected.expect(run, ready).spread(1)
+    planner._saved(run, ready, batch)  # what the first one makes for good is there
+    before = _tensors()
+    assert planner._saved(run, ready, batch) > 0
+    assert _tensors() == before
+
+
+def _tensors() -> int:
+    gc.collect()
+    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+
+def test_layers_that_are_computed_again_are_planned_with_one_of_them_beside_what_goes_into_all(
+    home: Workspace, tmp_path: Path
+) -> None:
+    def saved(layers: int, *, again: bool) -> float:
+        base = tiny_folder(tmp_path / f"{layers}-{again}", layers=layers)
+        run, ready = _made(home, base=str(base), **{CHECKPOINTS: again})
+        return planner._saved(run, ready, expected.expect(run, ready).spread(1)[0])
+
+    assert saved(1, again=True) == saved(1, again=False)  # the one layer is all there is to compute again
+    assert saved(1, again=True) < saved(4, again=True) < saved(4, again=False) / 2
 
 
 EACH, TOKEN, UPDATE, HELDOUT, WRITTEN = 700.0, 3.0, 50.0, 400.0, 64.0
@@ -138,16 +170,12 @@ def _changed(way: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def wide(home: Workspace) -> Path:
-    """A model of some 0.5 M weights, of which adapters of rank 2 are few; and a dataset with one long row."""
+    """A model of 8 layers and some 2.7 M weights, of which adapters of rank 2 are few; and a dataset with one long row."""
     ask, say = Message(role="user", content="?"), partial(Message, role="assistant")
     rows = [Conversation(messages=(ask, say(content=f"{n} is short"))) for n in range(12)]
     long = Conversation(messages=(ask, say(content="x" * 400)))
     datasets.write(home, "one-long", [(row, "train") for row in (*rows, long)], config={}, facts={})
-    return tiny_folder(home.path.parent / "wide", hidden=192)
-
-
-CHECKPOINTS = "activation_checkpointing"
-ADAPTERS: dict[str, Any] = {"weights": "lora", "lora": {"rank": 2}}
+    return tiny_folder(home.path.parent / "wide", hidden=192, layers=8)
 
 
 @pytest.mark.parametrize(

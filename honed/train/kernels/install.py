@@ -9,7 +9,8 @@ through the model computes every candidate both ways on its own input.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,15 +115,33 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
             f"activation_checkpointing: {type(model).__name__} has no layers that can be computed again",
             "Turn activation_checkpointing off; a smaller pack_tokens saves memory too.",
         )
-    # Renamed in transformers 5; the older name warns.
+    # Renamed in transformers 5; the older name warns. So is the flag (``_recomputed``).
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 
 def checkpoints_layers(model: PreTrainedModel) -> bool:
     """Whether the model's layers are computed again in the backward pass."""
-    names = ("activation_checkpointing", "gradient_checkpointing")  # as above
-    return any(getattr(module, name, None) is True for module in model.modules() for name in names)
+    return bool(_recomputed(model))
+
+
+@contextmanager
+def last_layer_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Let a pass meanwhile keep all of the last layer, as it is held when a backward pass has computed it again."""
+    last = _recomputed(model)[-1:]
+    for layer, flag in last:
+        setattr(layer, flag, False)
+    try:
+        yield
+    finally:
+        for layer, flag in last:
+            setattr(layer, flag, True)
+
+
+def _recomputed(model: PreTrainedModel) -> list[tuple[nn.Module, str]]:
+    """The layers that are computed again, and the name of the flag that says so."""
+    names = ("activation_checkpointing", "gradient_checkpointing")
+    return [(module, name) for module in model.modules() for name in names if getattr(module, name, None) is True]
 
 
 def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
