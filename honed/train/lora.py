@@ -1,60 +1,25 @@
 """The adapted linear layer: low-rank adapters beside a frozen weight, and exactly the arithmetic that they need.
 
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"; Liu et al. 2024, "DoRA: Weight-Decomposed
-Low-Rank Adaptation". The layer is one autograd function: of its input it keeps one tensor, shared by all layers that
-read it, and the low-rank product, which is small. The frozen weight gets no gradient, sums are taken in place, and
-nothing is computed for the layers below the first adapter.
+Low-Rank Adaptation". What is computed, and what is kept for the backward pass: ``kernels.low_rank``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
+from honed.train.kernels import low_rank
 from honed.train.quantise import Nf4Linear, dense
 
 
-class _LowRank(torch.autograd.Function):
-    """``x W' + scale * drop(x) A' B'``. Shapes: x T x in, A rank x in, B out x rank, dropped T x in (bool) or None."""
-
-    @staticmethod
-    def forward(  # noqa: PLR0913 - the operands of one formula
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, base: nn.Linear | Nf4Linear, scale: float, dropped: Tensor | None
-    ) -> Tensor:
-        low = _drop(x, dropped) @ a.T
-        low *= scale
-        out = functional.linear(x, dense(base))
-        out.addmm_(low, b.T)
-        ctx.save_for_backward(x, low, a, b, dropped)
-        ctx.base, ctx.scale = base, scale
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, low, a, b, dropped = ctx.saved_tensors
-        grad_low = grad @ b
-        grad_low *= ctx.scale
-        # (low' grad)' rather than grad' low: the wide matrix is read along its rows, half again as fast on a CPU.
-        grad_b = (low.T @ grad).T if ctx.needs_input_grad[2] else None
-        grad_a = grad_low.T @ _drop(x, dropped) if ctx.needs_input_grad[1] else None
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = grad @ dense(ctx.base)
-            if dropped is None:
-                grad_x.addmm_(grad_low, a)
-            else:
-                grad_x += (grad_low @ a).masked_fill_(dropped, 0)
-        return grad_x, grad_a, grad_b, None, None, None
-
-
 class _Rescaled(torch.autograd.Function):
-    """``x * (magnitude / norm)`` in place; the norm counts as a constant. Shapes: x T x out, the others (out,).
+    """``x * (magnitude / norm)`` in place; the norm counts as a constant. Shapes: x ... x out, the others (out,).
 
     Only the result is kept, which what comes next mostly keeps too: where the magnitude isn't 0 it tells x.
     """
@@ -71,14 +36,10 @@ class _Rescaled(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         out, magnitude, norm = ctx.saved_tensors
         room = grad * out
-        grad_magnitude = room.sum(0, dtype=magnitude.dtype) / magnitude
+        grad_magnitude = room.flatten(0, -2).sum(0, dtype=magnitude.dtype) / magnitude
         grad_magnitude.masked_fill_(magnitude == 0, 0)  # a row of zeros stays one
         torch.mul(grad, (magnitude / norm).to(grad.dtype), out=room)
         return room, grad_magnitude, None
-
-
-def _drop(x: Tensor, dropped: Tensor | None) -> Tensor:
-    return x if dropped is None else torch.where(dropped, x.new_zeros(()), x)
 
 
 def _dropped(x: Tensor, probability: float) -> Tensor:
@@ -128,18 +89,23 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: ... x in -> ... x out."""
-        flat = x.reshape(-1, x.shape[-1])
+        (out,) = side_by_side(x, [self])
+        return out
+
+    def adapter(self, x: Tensor) -> low_rank.Adapter:
+        """Return what is beside the base for an input like ``x``, with what is dropped of it drawn anew."""
         dropped, scale = None, self.scale
         if self.dropout and self.training:
-            dropped = _dropped(flat, self.dropout)
+            dropped = _dropped(x.flatten(0, -2), self.dropout)
             scale /= 1 - self.dropout
-        out: Tensor = _LowRank.apply(flat, self.lora_A, self.lora_B, self.base, scale, dropped)  # type: ignore[no-untyped-call]
+        return low_rank.Adapter(self.base, self.lora_A, self.lora_B, scale, dropped)
+
+    def finished(self, out: Tensor) -> Tensor:
+        """Return the layer's output from the sum of base and adapter."""
         magnitude = self.magnitude
         if magnitude is not None:
             out = _Rescaled.apply(out, magnitude, self.norm())  # type: ignore[no-untyped-call]
-        if self.base.bias is not None:
-            out = out + self.base.bias
-        return out.view(*x.shape[:-1], -1)
+        return out if self.base.bias is None else out + self.base.bias
 
     @torch.no_grad()
     def norm(self) -> Tensor:
@@ -176,3 +142,15 @@ def start(rank: int, features: int, generator: torch.Generator) -> Tensor:
     """Return a Kaiming-uniform A (rank x features) as in the paper's code, in fp32, drawn on the CPU on any machine."""
     bound = 1 / math.sqrt(features)
     return torch.empty(rank, features).uniform_(-bound, bound, generator=generator)
+
+
+def side_by_side(x: Tensor, layers: Sequence[LoraLinear]) -> tuple[Tensor, ...]:
+    """Return each layer's output for one input, ... x in."""
+    outs = low_rank.beside(x, [layer.adapter(x) for layer in layers])
+    return tuple(layer.finished(out) for layer, out in zip(layers, outs, strict=True))
+
+
+def behind_swiglu(gate: Tensor, up: Tensor, layer: LoraLinear, *, compiled: bool = False) -> Tensor:
+    """Return the layer's output for ``silu(gate) * up``, which isn't kept. Shapes: gate and up ... x in."""
+    out = low_rank.behind_swiglu(gate, up, layer.adapter(gate), compiled=compiled)
+    return layer.finished(out)

@@ -23,10 +23,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from honed.errors import ModelError
 from honed.train.attention import Segments
 from honed.train.kernels.embedding import embedding
-from honed.train.kernels.linear import linears, plain
+from honed.train.kernels.linear import linears, plain, unhooked
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
 from honed.train.kernels.swiglu import swiglu, swiglu_down
+from honed.train.lora import LoraLinear, behind_swiglu, side_by_side
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """How far, relative to its norm, the output may be from the model's own. Norms compute in fp32 in an fp64 model too."""
@@ -215,12 +216,24 @@ def _embedding(module: Any, ids: Tensor) -> Tensor:
 
 
 def _mlp(module: Any, x: Tensor, *, compiled: bool) -> Tensor:
-    gate, up = linears(x, (module.gate_proj, module.up_proj))
+    gate, up = _outputs(x, (module.gate_proj, module.up_proj))
     down = module.down_proj
     if plain(down) and down.bias is None:
         return swiglu_down(gate, up, down.weight, compiled=compiled)
+    if unhooked(down, LoraLinear):
+        return behind_swiglu(gate, up, down, compiled=compiled)
     result: Tensor = down(swiglu(gate, up, compiled=compiled))
     return result
+
+
+def _outputs(x: Tensor, layers: Sequence[nn.Module]) -> tuple[Tensor, ...]:
+    """What layers that read one input make of it (... x in): in one function, or where they are others, each alone."""
+    if all(map(plain, layers)):
+        return linears(x, layers)
+    adapted = [layer for layer in layers if unhooked(layer, LoraLinear)]
+    if len(adapted) == len(layers):
+        return side_by_side(x, adapted)
+    return tuple(layer(x) for layer in layers)
 
 
 def _attention(  # noqa: PLR0913 - the signature of transformers' own, and what is ours
@@ -243,7 +256,7 @@ def _attention(  # noqa: PLR0913 - the signature of transformers' own, and what 
     shape = hidden_states.shape[:-1]
     query, key, value = (
         projected.view(*shape, -1, module.head_dim).transpose(1, 2)
-        for projected in linears(hidden_states, (module.q_proj, module.k_proj, module.v_proj))
+        for projected in _outputs(hidden_states, (module.q_proj, module.k_proj, module.v_proj))
     )
     cos, sin = position_embeddings
     attend = ALL_ATTENTION_FUNCTIONS[module.config._attn_implementation]
@@ -258,5 +271,5 @@ def _attention(  # noqa: PLR0913 - the signature of transformers' own, and what 
         **asked,
         **kwargs,
     )
-    (result,) = linears(out.reshape(*shape, -1).contiguous(), (module.o_proj,))
+    (result,) = _outputs(out.reshape(*shape, -1).contiguous(), (module.o_proj,))
     return result, weights

@@ -8,7 +8,7 @@ width fewer a layer. Gradients go where they are summed at once (``room``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from honed.train import heap
 from honed.train.kernels import norm, room
+
+_Kind = TypeVar("_Kind", bound=nn.Module)
 
 
 class _Linears(torch.autograd.Function):
@@ -37,12 +39,7 @@ class _Linears(torch.autograd.Function):
         every = ctx.saved_tensors  # once: layers that are computed again give each tensor once
         saved, kept = every[:count], every[count:]
         flat = [upstream.flatten(0, -2) for upstream in grads]
-        x: Tensor | None = None
-        if len(kept) == 1:
-            x = kept[0].flatten(0, -2)
-        elif kept:
-            before, inverse, weight = kept
-            x = norm.again(norm.Source(before, inverse, weight, ctx.compiled)).flatten(0, -2)
+        x = norm.restored(kept, compiled=ctx.compiled).flatten(0, -2) if kept else None
         found: list[Tensor | None] = []
         for number, (upstream, weight) in enumerate(zip(flat, ctx.weights, strict=True)):
             learns, shifts = ctx.needs_input_grad[2 + 2 * number : 4 + 2 * number]
@@ -68,14 +65,17 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def linears(x: Tensor, layers: Sequence[nn.Module]) -> tuple[Tensor, ...]:
-    """Return each layer's output for ``x`` (... x in). What isn't a plain linear layer is called as it is."""
-    if not all(plain(layer) for layer in layers):
-        return tuple(layer(x) for layer in layers)
+    """Return each plain linear layer's output for ``x`` (... x in)."""
     pairs = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
     result: tuple[Tensor, ...] = _Linears.apply(x, norm.source(x), *pairs)  # type: ignore[no-untyped-call]
     return result
 
 
-def plain(layer: nn.Module) -> bool:
-    """Whether a layer is a linear one and nothing else: no adapter, no hook that should see its input."""
-    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+def plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a layer is a linear one and nothing else."""
+    return unhooked(layer, nn.Linear)
+
+
+def unhooked(layer: nn.Module, kind: type[_Kind]) -> TypeGuard[_Kind]:
+    """Whether a layer is of this kind, with no hook that should see its input or output."""
+    return type(layer) is kind and not layer._forward_hooks and not layer._forward_pre_hooks

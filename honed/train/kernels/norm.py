@@ -7,6 +7,7 @@ what comes behind it needn't keep it either (``linear``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -92,3 +93,11 @@ def again(made: Source) -> Tensor:
         return torch.mul(made.x, made.inverse, out=room).mul_(made.weight)
     normal: Tensor = made.x * made.inverse
     return normal.to(made.x.dtype).mul_(made.weight)
+
+
+def restored(kept: Sequence[Tensor], *, compiled: bool) -> Tensor:
+    """Return the one tensor that was kept, or what a norm made of the three that were (the first of ``Source``)."""
+    if len(kept) == 1:
+        return kept[0]
+    before, inverse, weight = kept
+    return again(Source(before, inverse, weight, compiled))

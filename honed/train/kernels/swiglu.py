@@ -16,25 +16,19 @@ from honed.train.kernels import elementwise, room
 
 
 class _SwiGlu(torch.autograd.Function):
-    """The product alone: whatever comes after it (an adapter, say) keeps what it needs."""
+    """The product alone: whatever comes after it keeps what it needs."""
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor, compiled: bool) -> Tensor:
         ctx.save_for_backward(gate, up)
         ctx.compiled = compiled
-        if compiled:
-            return elementwise.by(gate).swiglu(gate, up)
-        return functional.silu(gate).mul_(up)
+        return product(gate, up, compiled=compiled)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (upstream,) = grads
         gate, up = ctx.saved_tensors
-        if ctx.compiled:
-            of_gate, of_up, _ = elementwise.by(gate).swiglu_back(gate, up, upstream)
-            return of_gate, of_up, None
-        of_up = functional.silu(gate).mul_(upstream)
-        return _of_gate(upstream * up, gate), of_up, None
+        of_gate, of_up, _ = back(gate, up, grads[0], compiled=ctx.compiled)
+        return of_gate, of_up, None
 
 
 class _SwiGluDown(torch.autograd.Function):
@@ -44,31 +38,43 @@ class _SwiGluDown(torch.autograd.Function):
     def forward(ctx: Any, gate: Tensor, up: Tensor, down: Tensor, compiled: bool) -> Tensor:
         ctx.save_for_backward(gate, up, down)
         ctx.weight, ctx.compiled = down, compiled
-        if compiled:
-            return functional.linear(elementwise.by(gate).swiglu(gate, up, brief=True), down)
-        return functional.linear(functional.silu(gate).mul_(up), down)
+        return functional.linear(product(gate, up, compiled=compiled, brief=True), down)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         (upstream,) = grads
         gate, up, down = ctx.saved_tensors
-        learns, goes_on = ctx.needs_input_grad[2], ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        of_gate = of_up = of_down = None
-        if ctx.compiled and goes_on:
-            kernels = elementwise.by(gate)
-            of_gate, of_up, product = kernels.swiglu_back(gate, up, upstream @ down, product=learns, spare=True)
-            if product is not None:
-                of_down = room.product(ctx.weight, upstream.flatten(0, -2), product.flatten(0, -2))
-            return of_gate, of_up, of_down, None
-        activated = functional.silu(gate)
-        product = activated * up
-        if learns:
-            of_down = room.product(ctx.weight, upstream.flatten(0, -2), product.flatten(0, -2))
-        if goes_on:
+        learns = ctx.needs_input_grad[2]
+        of_gate = of_up = of_down = made = None
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             inner = upstream @ down
-            of_gate = _of_gate(torch.mul(inner, up, out=product), gate)
-            of_up = activated.mul_(inner)
+            of_gate, of_up, made = back(gate, up, inner, made=learns, spare=True, compiled=ctx.compiled)
+        elif learns:
+            made = product(gate, up, compiled=ctx.compiled, brief=True)
+        if made is not None:
+            of_down = room.product(ctx.weight, upstream.flatten(0, -2), made.flatten(0, -2))
         return of_gate, of_up, of_down, None
+
+
+def product(gate: Tensor, up: Tensor, *, compiled: bool, brief: bool = False) -> Tensor:
+    """Return ``silu(gate) * up``, of which autograd knows nothing. ``brief``: it won't be kept."""
+    if compiled:
+        return elementwise.by(gate).swiglu(gate, up, brief=brief)
+    return functional.silu(gate).mul_(up)
+
+
+def back(
+    gate: Tensor, up: Tensor, upstream: Tensor, *, compiled: bool, made: bool = False, spare: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of gate and up, and with ``made`` the product itself, which won't be kept.
+
+    ``spare``: nobody needs ``upstream`` any more, so that its place may be taken.
+    """
+    if compiled:
+        return elementwise.by(gate).swiglu_back(gate, up, upstream, product=made, spare=spare)
+    activated = functional.silu(gate)
+    whole = activated * up if made else None
+    return _of_gate(upstream * up, gate), activated.mul_(upstream), whole
 
 
 def _of_gate(upstream: Tensor, gate: Tensor) -> Tensor:
@@ -78,7 +84,7 @@ def _of_gate(upstream: Tensor, gate: Tensor) -> Tensor:
 
 def swiglu(gate: Tensor, up: Tensor, *, compiled: bool = False) -> Tensor:
     """Return ``silu(gate) * up``; all of one shape and type. ``compiled``: by one kernel, where that takes them."""
-    compiled = compiled and gate.shape == up.shape and elementwise.takes(gate, up)
+    compiled = compiled and takes(gate, up)
     result: Tensor = _SwiGlu.apply(gate, up, compiled)  # type: ignore[no-untyped-call]
     return result
 
@@ -88,6 +94,11 @@ def swiglu_down(gate: Tensor, up: Tensor, down: Tensor, *, compiled: bool = Fals
 
     ``compiled``: silu and the product by one kernel, where that takes them.
     """
-    compiled = compiled and gate.shape == up.shape and down.dtype == gate.dtype and elementwise.takes(gate, up)
+    compiled = compiled and down.dtype == gate.dtype and takes(gate, up)
     result: Tensor = _SwiGluDown.apply(gate, up, down, compiled)  # type: ignore[no-untyped-call]
     return result
+
+
+def takes(gate: Tensor, up: Tensor) -> bool:
+    """Whether one kernel computes the product of these, where there is one."""
+    return gate.shape == up.shape and elementwise.takes(gate, up)
