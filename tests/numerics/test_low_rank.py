@@ -1,4 +1,4 @@
-"""Trap 16: adapters beside one another, behind a norm and behind SwiGLU compute their formula, and keep no input twice."""
+"""Trap 16: adapters side by side, behind a norm and behind SwiGLU compute their formula, and keep no input twice."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_flex_attentions_mask_of_one_number_a_token_says_all_of_a_forest() -> No
 def test_flex_attentions_gradients_are_those_of_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch refuses them on CPUs, where its compiled form has none; the uncompiled one computes them all the same."""
     monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
-    torch.compiler.reset()  # where another test had another scale, torch makes it a variable, which this form can't take
+    torch.compiler.reset()  # after a test with another scale, torch makes it a variable, which this form can't take
     torch.manual_seed(0)
     for segments in (FOREST_OF_SEVEN, Segments((30, 100, 8))):
         start = [torch.randn(1, heads, 138, 16) for heads in (4, 2, 2)]

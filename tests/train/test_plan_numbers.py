@@ -80,7 +80,9 @@ def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
 
 
 @pytest.mark.parametrize("how", [{}, {CHECKPOINTS: True}, ADAPTERS])
-def test_nothing_of_the_pass_whose_activations_are_counted_stays_in_memory(home: Workspace, how: dict[str, Any]) -> None:
+def test_nothing_of_the_pass_whose_activations_are_counted_stays_in_memory(
+    home: Workspace, how: dict[str, Any]
+) -> None:
     run, ready = _made(home, **how)
     (batch,) = expected.expect(run, ready).spread(1)
     planner._saved(run, ready, batch)  # what the first one makes for good is there
@@ -170,7 +172,7 @@ def _changed(way: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def wide(home: Workspace) -> Path:
-    """A model of 8 layers and some 2.7 M weights, of which adapters of rank 2 are few; and a dataset with one long row."""
+    """A model of 8 layers and 2.7 M weights, of which adapters of rank 2 are few; and a dataset with one long row."""
     ask, say = Message(role="user", content="?"), partial(Message, role="assistant")
     rows = [Conversation(messages=(ask, say(content=f"{n} is short"))) for n in range(12)]
     long = Conversation(messages=(ask, say(content="x" * 400)))

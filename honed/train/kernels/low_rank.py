@@ -40,7 +40,7 @@ class _Beside(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, source: norm.Source | None, adapters: Sequence[Adapter], *pairs: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.adapters = [one._replace(a=None, b=None, dropped=None) for one in adapters]  # type: ignore[arg-type]
+        ctx.fixed = [(one.base, one.scale) for one in adapters]
         ctx.compiled = source is not None and source.compiled
         lows = _narrow(x.flatten(0, -2), adapters)
         learns = any(ctx.needs_input_grad[3::2])
@@ -53,12 +53,12 @@ class _Beside(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        count, every = len(ctx.adapters), ctx.saved_tensors  # once: layers computed again give each tensor once
+        count, every = len(ctx.fixed), ctx.saved_tensors  # once: layers computed again give each tensor once
         pairs, lows = every[: 2 * count], every[2 * count : 3 * count]
         masks, kept = every[3 * count : 4 * count], every[4 * count :]
         adapters = [
-            one._replace(a=a, b=b, dropped=mask)
-            for one, a, b, mask in zip(ctx.adapters, pairs[::2], pairs[1::2], masks, strict=True)
+            Adapter(base, a, b, scale, mask)
+            for (base, scale), a, b, mask in zip(ctx.fixed, pairs[::2], pairs[1::2], masks, strict=True)
         ]
         flat = [upstream.flatten(0, -2) for upstream in grads]
         narrow = [_narrow_back(upstream, one) for upstream, one in zip(flat, adapters, strict=True)]
@@ -83,8 +83,10 @@ class _BehindSwiGlu(torch.autograd.Function):
     """The one layer behind ``silu(gate) * up``, whose gradients are made in one sweep with that product itself."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, adapter: Adapter, a: Tensor, b: Tensor, compiled: bool) -> Tensor:
-        ctx.adapter, ctx.compiled = adapter._replace(a=None, b=None, dropped=None), compiled  # type: ignore[arg-type]
+    def forward(  # noqa: PLR0913 - the operands of one formula
+        ctx: Any, gate: Tensor, up: Tensor, adapter: Adapter, a: Tensor, b: Tensor, compiled: bool
+    ) -> Tensor:
+        ctx.fixed, ctx.compiled = (adapter.base, adapter.scale), compiled
         product = swiglu.product(gate, up, compiled=compiled, brief=True)
         (low,) = _narrow(product.flatten(0, -2), [adapter])
         ctx.save_for_backward(gate, up, a, b, low, adapter.dropped)
@@ -94,7 +96,8 @@ class _BehindSwiGlu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, up, a, b, low, dropped = ctx.saved_tensors
-        one: Adapter = ctx.adapter._replace(a=a, b=b, dropped=dropped)
+        base, scale = ctx.fixed
+        one = Adapter(base, a, b, scale, dropped)
         learns_a, learns_b = ctx.needs_input_grad[3:5]
         flat = grad.flatten(0, -2)
         narrow = [_narrow_back(flat, one)]
