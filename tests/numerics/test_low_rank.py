@@ -1,4 +1,4 @@
-"""Trap 16: adapters side by side, behind a norm and behind SwiGLU compute their formula, and keep no input twice."""
+"""Adapters side by side, behind a norm and behind SwiGLU compute their formula, and keep no input twice."""
 
 from __future__ import annotations
 
