@@ -71,34 +71,6 @@ def test_adapter_gradients_equal_those_of_peft(kind: str) -> None:
         torch.testing.assert_close(gradient, inner[f"{stem}.{names[last]}"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dora", [True, False])
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_the_layer_and_its_gradients_are_those_of_the_formula(dropout: float, dora: bool, bias: bool) -> None:
-    torch.manual_seed(0)
-    base = nn.Linear(6, 5, bias=bias).double().requires_grad_(False)
-    layer = LoraLinear(base, torch.randn(2, 6).double(), scale=1.7, dropout=dropout, dora=dora)
-    nn.init.normal_(layer.lora_B)
-    x = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=True)
-    torch.manual_seed(1)
-    out = layer(x)
-    torch.manual_seed(1)
-    kept = ~lora._dropped(x.detach().view(12, 6), dropout).view(3, 4, 6)
-    assert bool(kept.all()) == (dropout == 0)
-    plain = x @ base.weight.T + 1.7 * (x * kept / (1 - dropout)) @ layer.lora_A.T @ layer.lora_B.T
-    if layer.magnitude is not None:
-        norm = (base.weight + 1.7 * layer.lora_B @ layer.lora_A).norm(dim=1).detach()
-        plain = plain * (layer.magnitude / norm)
-    plain = plain + base.bias if bias else plain
-    wanted = [tensor for tensor in (x, *layer.parameters()) if tensor.requires_grad]
-    upstream = torch.randn_like(out)
-    torch.testing.assert_close(out, plain, rtol=1e-12, atol=1e-12)
-    mine, theirs = torch.autograd.grad(out, wanted, upstream), torch.autograd.grad(plain, wanted, upstream)
-    assert len(mine) == (4 if dora else 3)
-    for one, other in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-
-
 def test_dropout_is_drawn_anew_in_training_and_absent_in_evaluation() -> None:
     model = stir(adapted(Adapters(rank=4, alpha=8.0, dropout=0.5)))
     row, without = uneven(1)[0], logits(stir(adapted()), uneven(1)[0])

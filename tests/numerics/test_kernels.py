@@ -35,6 +35,7 @@ from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
 from honed.train.kernels.swiglu import swiglu, swiglu_down
+from tests.numerics.adapted import stir
 from tests.numerics.rows import close, gradients, packed_model, uneven
 from tests.tiny import tiny_model
 
@@ -252,7 +253,7 @@ def test_kernels_keep_a_third_less_for_the_backward_pass() -> None:
 
 
 @pytest.mark.parametrize("ours", [False, True])
-@pytest.mark.parametrize("weights", ["full", "lora"])
+@pytest.mark.parametrize("weights", ["full", "lora", "lora with dropout"])
 def test_layers_computed_again_give_the_same_gradients_dropout_included(ours: bool, weights: str) -> None:
     rows, found = uneven(6), []
     for again in (False, True):
@@ -261,8 +262,9 @@ def test_layers_computed_again_give_the_same_gradients_dropout_included(ours: bo
             install(model)
         if again:
             checkpoint_layers(model)
-        if weights == "lora":
-            adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.3), seed=3)
+        if weights != "full":
+            adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.3 if "dropout" in weights else 0.0), seed=3)
+            stir(model)
         torch.manual_seed(7)
         found.append(gradients(model, rows, [[0, 1, 2], [3, 4, 5]]))
     assert found[0].keys() == found[1].keys()
@@ -289,7 +291,7 @@ def test_a_model_that_cannot_compute_layers_again_is_named() -> None:
         type(model).supports_gradient_checkpointing = before
 
 
-def test_mlp_with_an_adapter_on_its_last_matrix_goes_through_the_adapter() -> None:
+def test_a_hook_on_an_adapted_layer_is_called() -> None:
     model = packed_model()
     install(model)
     mlp = model.model.layers[0].mlp

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from honed.models import save as saving
 from honed.train import adapters, attention
 from honed.train.adapters import Adapters
+from honed.train.kernels.install import install
 from honed.train.lora import LoraLinear
 from honed.train.quantise import Nf4Linear, dense, quantise
 from tests.needs import missing
@@ -73,10 +74,13 @@ def test_a_quantised_model_computes_with_its_codes_forward_and_backward() -> Non
 
 
 @kinds
-def test_gradients_equal_those_of_adapters_on_the_unpacked_weights(kind: str) -> None:
+@pytest.mark.parametrize("ours", [False, True])
+def test_gradients_equal_those_of_adapters_on_the_unpacked_weights(kind: str, ours: bool) -> None:
     rows = uneven(3)
-    small = stir(adapted(KINDS[kind], model=quantised()))
-    plain = stir(adapted(KINDS[kind], model=unpacked(quantised())))
+    models = quantised(), unpacked(quantised())
+    if ours:
+        assert [install(model).describe()["swiglu"] for model in models] == ["2 of 2"] * 2
+    small, plain = (stir(adapted(KINDS[kind], model=model)) for model in models)
     close(gradients(small, rows, [[0, 1, 2]]), gradients(plain, rows, [[0, 1, 2]]))
 
 

@@ -30,14 +30,14 @@ from tests.numerics.trained import CASES, RESUMED, STEPS, Case, examples, placed
 
 def one_of(case: str) -> str:
     """The case that one process runs in its place."""
-    kinds = ("lora-dropout", "lora-bf16", "dora-bf16", "bf16", "dora", "kto", "dpo", "orpo", "weighted", "average")
-    kind = [part for part in kinds if part in case]
-    return f"one-{kind[0]}" if kind else "one"
+    kind = [name for name in ONES if name.removeprefix("one-") in case]
+    return max(kind, key=len, default="one")
 
 
 ONES = {
     "one": Case(),
-    "one-lora-dropout": Case(weights="lora"),
+    "one-lora": Case(weights="lora"),
+    "one-lora-dropout": Case(weights="lora", dropout=0.1),
     "one-bf16": Case(dtype=torch.bfloat16),
     "one-lora-bf16": Case(weights="lora", dtype=torch.bfloat16),
     "one-dora": Case(weights="lora", dora=True),

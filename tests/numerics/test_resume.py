@@ -25,11 +25,11 @@ from tests.numerics.trained import LONGER, Case, Killed, kill_at, train
 
 CASES = {
     "full-bf16": Case(dtype=torch.bfloat16),
-    "lora-dropout-bf16": Case(weights="lora", dtype=torch.bfloat16),
+    "lora-dropout-bf16": Case(weights="lora", dropout=0.1, dtype=torch.bfloat16),
     "neftune": Case(neftune=True),
     "recompute": Case(recompute=True),
-    "lora-dropout-recompute": Case(weights="lora", recompute=True),
-    "qlora-dropout": Case(weights="lora", qlora=True),
+    "lora-dropout-recompute": Case(weights="lora", dropout=0.1, recompute=True),
+    "qlora-dropout": Case(weights="lora", dropout=0.1, qlora=True),
 }
 
 KILLS = [(name, 4) for name in CASES]

@@ -59,6 +59,7 @@ class Case:
 
     shard: str = "none"
     weights: str = "full"
+    dropout: float = 0.0
     dtype: torch.dtype = torch.float32
     offload: bool = False
     recompute: bool = False
@@ -74,18 +75,20 @@ class Case:
 
 CASES = {
     "replicated": Case(),
-    "replicated-lora-dropout": Case(weights="lora"),
+    "replicated-lora": Case(weights="lora"),
+    "replicated-lora-dropout": Case(weights="lora", dropout=0.1),
     "replicated-bf16": Case(dtype=torch.bfloat16),
     "replicated-kto": Case(objective="kto"),
     "replicated-dpo": Case(objective="dpo"),
     "replicated-weighted": Case(weighted=True),
     "replicated-average": Case(average=True, best=False),
     "replicated-recompute": Case(recompute=True),
-    "replicated-lora-dropout-recompute": Case(weights="lora", recompute=True),
+    "replicated-lora-dropout-recompute": Case(weights="lora", dropout=0.1, recompute=True),
     "replicated-resumes-one": Case(resumes=True),
-    "replicated-lora-dropout-resumes-one": Case(weights="lora", resumes=True),
+    "replicated-lora-dropout-resumes-one": Case(weights="lora", dropout=0.1, resumes=True),
     "fsdp": Case(shard="fsdp"),
-    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
+    "fsdp-lora": Case(shard="fsdp", weights="lora"),
+    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora", dropout=0.1),
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
     "fsdp-lora-bf16": Case(shard="fsdp", weights="lora", dtype=torch.bfloat16),
     "fsdp-dora": Case(shard="fsdp", weights="lora", dora=True),
@@ -101,9 +104,9 @@ CASES = {
 }
 
 RESUMED = {
-    "replicated-lora-dropout": Case(weights="lora"),
+    "replicated-lora-dropout": Case(weights="lora", dropout=0.1),
     "replicated-neftune": Case(neftune=True),
-    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora"),
+    "fsdp-lora-dropout": Case(shard="fsdp", weights="lora", dropout=0.1),
     "fsdp-bf16": Case(shard="fsdp", dtype=torch.bfloat16),
     "fsdp-average": Case(shard="fsdp", average=True),
 }
@@ -119,7 +122,7 @@ def placed(case: Case, here: Ranks) -> Placement:
     if case.recompute:
         checkpoint_layers(model)
     if case.weights == "lora":
-        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1, dora=case.dora), seed=0)
+        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=case.dropout, dora=case.dora), seed=0)
         stir(model)  # B = 0 would give A no gradient
     if case.neftune:
         neftune.add(model, 5.0)

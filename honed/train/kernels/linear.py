@@ -52,7 +52,7 @@ class _Linears(torch.autograd.Function):
             of_x = flat[0] @ saved[0]
             for upstream, weight in zip(flat[1:], saved[1:], strict=True):
                 of_x.addmm_(upstream, weight)
-            of_x = of_x.view(*grads[0].shape[:-1], -1)
+            of_x = of_x.view(*grads[0].shape[:-1], of_x.shape[-1])
         return of_x, None, *found
 
 

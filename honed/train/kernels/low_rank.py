@@ -71,7 +71,7 @@ class _Beside(torch.autograd.Function):
             for upstream, one in zip(flat[1:], adapters[1:], strict=True):
                 of_x.addmm_(upstream, dense(one.base))
             _add_of_x(of_x, narrow, adapters)
-            of_x = of_x.view(*grads[0].shape[:-1], -1)
+            of_x = of_x.view(*grads[0].shape[:-1], of_x.shape[-1])
         found: list[Tensor | None] = []
         for number, (upstream, low) in enumerate(zip(flat, lows, strict=True)):
             learns_a, learns_b = ctx.needs_input_grad[3 + 2 * number : 5 + 2 * number]
@@ -80,7 +80,7 @@ class _Beside(torch.autograd.Function):
 
 
 class _BehindSwiGlu(torch.autograd.Function):
-    """The one layer behind ``silu(gate) * up``, whose gradients are made in one sweep with that product itself."""
+    """The one layer behind ``silu(gate) * up``; the product is made again along with its factors' gradients."""
 
     @staticmethod
     def forward(  # noqa: PLR0913 - the operands of one formula
@@ -109,7 +109,7 @@ class _BehindSwiGlu(torch.autograd.Function):
                 gate, up, inner.view(gate.shape), made=learns_a, spare=True, compiled=ctx.compiled
             )
         elif learns_a:
-            product = swiglu.product(gate, up, compiled=ctx.compiled)
+            product = swiglu.product(gate, up, compiled=ctx.compiled, brief=True)
         if product is not None:
             (of_a,) = _of_a(narrow, product.flatten(0, -2), [one])
         return of_gate, of_up, None, of_a, _of_b(low, flat) if learns_b else None, None

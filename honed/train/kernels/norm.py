@@ -2,7 +2,7 @@
 
 Zhang & Sennrich 2019, "Root Mean Square Layer Normalization". autograd over the plain formula keeps the normalised
 rows as well, and the squares for as long as the forward pass lasts. A norm's output knows what it was made of, so that
-what comes behind it needn't keep it either (``linear``).
+what comes behind it needn't keep it either (``linear``, ``low_rank``).
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float, *, compiled: bool = Fals
     result: Tensor
     result, inverse = _RmsNorm.apply(x, weight, epsilon, compiled)  # type: ignore[no-untyped-call]
     if result.requires_grad:
-        setattr(result, _NAME, Source(x.detach(), inverse, weight.detach(), compiled))
+        setattr(result, _NAME, (Source(x.detach(), inverse, weight.detach(), compiled), result._version))
     return result
 
 
 def source(x: Tensor) -> Source | None:
-    """What ``x`` was made of, if it is a norm's output itself."""
-    found: Source | None = getattr(x, _NAME, None)
-    return found
+    """What ``x`` was made of, if it is a norm's output itself, which nothing has changed in its place since."""
+    found, version = getattr(x, _NAME, (None, 0))
+    return found if found is not None and version == x._version else None
 
 
 def again(made: Source) -> Tensor:

@@ -74,7 +74,8 @@ def back(
         return elementwise.by(gate).swiglu_back(gate, up, upstream, product=made, spare=spare)
     activated = functional.silu(gate)
     whole = activated * up if made else None
-    return _of_gate(upstream * up, gate), activated.mul_(upstream), whole
+    of_up = activated.mul_(upstream)
+    return _of_gate(upstream.mul_(up) if spare else upstream * up, gate), of_up, whole
 
 
 def _of_gate(upstream: Tensor, gate: Tensor) -> Tensor:
