@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from honed.train.objectives.sft import Sft
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
+@cache
 def chat() -> ChatFormat:
     return from_tokenizer(tiny_tokenizer())
 
@@ -30,21 +32,31 @@ def conversation(*texts: str, system: str | None = None) -> Conversation:
 
 def uneven(count: int, seed: int = 0) -> list[Encoded]:
     """Rows whose supervised lengths differ by more than ten to one."""
+    return list(_uneven(count, seed))
+
+
+@cache
+def _uneven(count: int, seed: int) -> tuple[Encoded, ...]:
     rng = random.Random(seed)
     word = lambda n: "".join(rng.choice("abcdefgh ") for _ in range(n))  # noqa: E731
     rows = [conversation(word(rng.randint(3, 20)), word(rng.choice([1, 2, 5, 40]))) for _ in range(count)]
-    return [chat().encode(row) for row in rows]
+    return tuple(chat().encode(row) for row in rows)
 
 
 def skewed() -> list[Encoded]:
     """Rows of one length in pairs: long prompts with answers of a letter, and short prompts with long answers."""
+    return list(_skewed())
+
+
+@cache
+def _skewed() -> tuple[Encoded, ...]:
     word = lambda n, seed: "".join(random.Random(seed).choices("abcdefgh ", k=n))  # noqa: E731
     shapes = [(12, 1)] * 6 + [(1, 182)]  # the six together are as long as the seventh
     shapes += [shape for size in (40, 30, 20, 10) for shape in ((size, 1), (1, size))] + [(5, 1)]
-    return [
+    return tuple(
         chat().encode(conversation(word(asked, number), word(said, -number)))
         for number, (asked, said) in enumerate(shapes, 1)
-    ]
+    )
 
 
 def packed_model(seed: int = 0, *, path: str = attention.FUSED, hidden: int = 32) -> PreTrainedModel:

@@ -14,15 +14,12 @@ from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
 from honed.train import checkpoint, loop
 from honed.train.average import POWER, Average
-from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
-from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from honed.train.placement import Replicated
 from honed.train.ranks import ALONE
-from tests.numerics.rows import uneven
 from tests.numerics.test_resume import assert_same_to_the_bit, blown_up_at
-from tests.numerics.trained import LONGER, Case, kill_at, placed, train
+from tests.numerics.trained import LONGER, Case, held_out, kill_at, placed, train
 
 
 def mean(weights: list[Tensor]) -> Tensor:
@@ -112,8 +109,7 @@ def _measured(weights: dict[str, Tensor], case: Case) -> float:
     model = placed(case, ALONE).model
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
-    heldout = HeldOut(uneven(11, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
-    return heldout.loss(Replicated(model)) or 0.0
+    return held_out().loss(Replicated(model)) or 0.0
 
 
 @pytest.mark.parametrize("case", [Case(weights="lora"), Case(dtype=torch.bfloat16)])

@@ -141,6 +141,11 @@ def examples(case: Case) -> list[Any]:
     return [replace(row, weights=tuple((0.25, 1.0, 3.0)[n % 3] * w for w in row.weights)) for n, row in enumerate(rows)]
 
 
+def held_out() -> HeldOut:
+    """Rows that aren't trained on, in several passes."""
+    return HeldOut(uneven(5, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+
+
 def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:
     """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
     where = placed(case, here)
@@ -149,7 +154,7 @@ def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = 
     settings = resolve(config, Facts(1, 1, 1, 0, "cpu", "fp32", ""))
     folder.mkdir(exist_ok=True)
     job = Job(folder, rank=here.number)
-    heldout = HeldOut(uneven(11, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    heldout = held_out()
     names = tuple(str(number) for number in range(23))
     objective = Sft(MATRIX, share=not case.neftune) if case.objective == "sft" else made(case.objective)
     run = InMemory(Rows(tuple(examples(case)), names, ()), steps)

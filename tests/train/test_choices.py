@@ -321,7 +321,8 @@ def test_a_held_out_loss_that_is_not_a_number_ends_the_run(home: Workspace) -> N
 def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_settings_as_asked(
     home: Workspace,
 ) -> None:
-    job = start(home, name="reasons", weights="auto", precision="auto", epochs=40, checkpoint_every=2)
+    long: dict[str, Any] = {"epochs": 40, "batch_tokens": 600, "pack_tokens": 600, "checkpoint_every": 20}
+    job = start(home, name="reasons", weights="auto", precision="auto", **long)
     for event in launch.follow(job):
         if getattr(event, "stage", "") == "train":
             break

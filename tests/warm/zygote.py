@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import runpy
 import selectors
 import signal
@@ -23,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-WARM = ("honed.train.worker", "honed.train.planner", "honed.evaluate.worker", "torch.distributed.run")
+WARM = re.compile(r"honed\..*\.(worker|planner)|tests\.rounds\..*|torch\.distributed\.run")
 """The modules that are run this way. Ranks are not: they watch their parent, which must be torchrun."""
 
 LOADED = (
@@ -44,7 +45,7 @@ _WAIT_SECONDS = 120.0
 
 def wanted(argv: Sequence[str]) -> bool:
     """Whether ``argv`` (``sys.orig_argv``) starts a worker in the way that honed does."""
-    return list(argv[1:3]) == ["-P", "-m"] and len(argv) > 3 and argv[3] in WARM
+    return list(argv[1:3]) == ["-P", "-m"] and len(argv) > 3 and bool(WARM.fullmatch(argv[3]))
 
 
 def hand_over(path: str) -> None:
