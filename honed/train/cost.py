@@ -107,8 +107,8 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
     if settings["precision"] == "fp32":
         found.append((_halved(memory, settings), "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
-        shown = min(hidden, memory.activations // 2)
-        found.append((memory.activations // 2 - shown, "keep less of a pass: --set activation_checkpointing=true"))
+        dropped = memory.activations - _number(settings, "kept_if_recomputed")
+        found.append((dropped - min(hidden, dropped), "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
         found.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     ranks = _number(settings, "ranks")

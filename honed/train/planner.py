@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from honed import config as settings_file
 from honed.jobs import worker
@@ -97,7 +98,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
     expected = expect(run, ready)
     memory, hidden = _memory(run, ready, expected, runtime)
-    beside, asked = _beside(run, ready, expected), _set(run, ready, expected)
+    beside, asked = _beside(run, ready, expected), _set(run, ready, expected, memory.activations)
     result = {
         **_what(run, expected),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
@@ -128,7 +129,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     return result
 
 
-def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> dict[str, object]:
     """The settings that advice goes by, and what the rows make of them."""
     config = run.config
     train = run.train.sample if isinstance(run.train, Stream) else run.train
@@ -145,7 +146,19 @@ def _set(run: Prepared, ready: Setup, expected: Expected) -> dict[str, object]:
         "longest": longest,
         "row": max(len(row.ids) for row in train.encoded[largest].rows),
         "window_rows": _window_rows(run, ready),
+        "kept_if_recomputed": _kept_if_recomputed(run.base.model, activations, expected.counted["largest_pass"]),
     }
+
+
+def _kept_if_recomputed(model: PreTrainedModel, activations: int, tokens: int) -> int:
+    """Bytes of ``activations`` that stay with activation checkpointing: what goes into each layer, and one layer.
+
+    All of them where the model doesn't say how many layers it has, and how wide they are.
+    """
+    text = model.config.get_text_config()
+    layers, width = int(getattr(text, "num_hidden_layers", 1)), int(getattr(text, "hidden_size", 0))
+    into: int = layers * tokens * width * model.dtype.itemsize
+    return min(activations, activations // layers + into)
 
 
 def _window_rows(run: Prepared, ready: Setup) -> int:
