@@ -27,7 +27,7 @@ class _Linears(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, source: norm.Source | None, *pairs: Tensor | None) -> tuple[Tensor, ...]:
         weights, biases = pairs[::2], pairs[1::2]
         learn = any(ctx.needs_input_grad[2::2])
-        kept = () if not learn else (x,) if source is None else source[:3]
+        kept = norm.to_keep(x, source) if learn else ()
         ctx.save_for_backward(*weights, *kept)
         ctx.compiled = source is not None and source.compiled
         ctx.weights = weights  # themselves: what is saved may come back as another tensor, without its room

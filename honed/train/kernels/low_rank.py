@@ -44,7 +44,7 @@ class _Beside(torch.autograd.Function):
         ctx.compiled = source is not None and source.compiled
         lows = _narrow(x.flatten(0, -2), adapters)
         learns = any(ctx.needs_input_grad[3::2])
-        kept = () if not learns else (x,) if source is None else source[:3]
+        kept = norm.to_keep(x, source) if learns else ()
         ctx.save_for_backward(*pairs, *lows, *(one.dropped for one in adapters), *kept)
         return tuple(
             _sum(functional.linear(x, dense(one.base)), low, one.b) for one, low in zip(adapters, lows, strict=True)

@@ -95,8 +95,13 @@ def again(made: Source) -> Tensor:
     return normal.to(made.x.dtype).mul_(made.weight)
 
 
+def to_keep(x: Tensor, made: Source | None) -> tuple[Tensor, ...]:
+    """Return what ``restored`` needs for ``x``: the first three of what it was made of, or itself."""
+    return (x,) if made is None else made[:3]
+
+
 def restored(kept: Sequence[Tensor], *, compiled: bool) -> Tensor:
-    """Return the one tensor that was kept, or what a norm made of the three that were (the first of ``Source``)."""
+    """Return the tensor of which ``to_keep`` told what to keep."""
     if len(kept) == 1:
         return kept[0]
     before, inverse, weight = kept
