@@ -32,7 +32,7 @@ def split(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 def reached(losses: tuple[float, ...], curve: str | None) -> tuple[float, ...]:
     """Return what ``--reach`` gives. Raises ``ConfigError`` where there is no curve that could reach it."""
-    if losses and not curve:
+    if losses and curve is None:
         raise ConfigError("--reach needs a learning curve", "Give its sizes: --curve 16,64,256,1k,all.")
     return losses
 
@@ -76,9 +76,8 @@ def table(found: CurveOutcome) -> RenderableType:
     first, *others = found.words
     parts += [Text(), Text(first, {"more helps": "bold green", "worse": "bold yellow"}.get(found.verdict, "bold"))]
     parts += [Text(f"  {sentence}") for sentence in others]
-    largest = found.points[-1].trained
-    if found.rows_for and largest:
-        said = [needed.sentence(one, found.unit, largest.rows) for one in found.rows_for]
+    if found.rows_for:
+        said = [needed.sentence(one, found.unit, found.points[-1].size) for one in found.rows_for]
         parts += [
             Text(),
             Text(f"How many {found.unit} it takes (95 % interval):", "bold"),
@@ -95,7 +94,7 @@ def _lines(found: CurveOutcome, names: Sequence[str], cells: Callable[[Point], l
         made.add_column(name, justify="right", no_wrap=True)
     for point in found.points:
         one = point.trained
-        ran = [f"{one.rows:,}", f"{one.steps:,}", f"{one.seconds / 60:.1f}"] if one else ["base", "", ""]
+        ran = [f"{one.size:,}", f"{one.steps:,}", f"{one.seconds / 60:.1f}"] if one else ["base", "", ""]
         made.add_row(*ran, *cells(point))
     return made
 

@@ -108,9 +108,9 @@ def command(
         trackers.find(track)  # before anything is started
     curve: str | None = flags.pop("curve")
     reach = curves.reached(flags.pop("reach"), curve)
-    sets, evaluation = curves.split(sets) if curve else (sets, {})
+    sets, evaluation = curves.split(sets) if curve is not None else (sets, {})
     given = load(TrainConfig, "train", one_file(file, config), sets, flags)
-    job = curves.start(workspace, given, curve, evaluation, reach) if curve else run(workspace, given)
+    job = run(workspace, given) if curve is None else curves.start(workspace, given, curve, evaluation, reach)
     say(f"job {job.id}")
     if track:
         launch.track(job, track)
@@ -118,7 +118,7 @@ def command(
     if as_json:
         emit_json({"job": job.id, **result})
         return
-    if curve:
+    if curve is not None:
         curves.tell(result)
         return
     tell(result)

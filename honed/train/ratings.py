@@ -16,6 +16,7 @@ from honed.models.chat import ChatFormat, Encoded
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.train import pairs
+from honed.train.objectives.kinds import of_each
 from honed.train.rows import Limit, Rows, collect, encode_row
 
 
@@ -50,12 +51,15 @@ def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -
     two examples, its chosen answer as a good and its rejected one as a bad one; what makes a pair unusable for other
     objectives leaves out both.
     """
-    rated, preferred = (int(dataset.manifest.facts.get(part, 0)) for part in ("ratings", "preferences"))
-    first = count if count is None else min(rated, round(count * rated / max(1, rated + preferred)))
+    first = second = None
+    if count is not None:
+        first, second = of_each(
+            count, *(int(dataset.manifest.facts.get(part, 0)) for part in ("ratings", "preferences"))
+        )
     single = collect(
         datasets.ratings(dataset, first), lambda one: Rated(encode_row(one.row(), chat, limit), one.good), "answers"
     )
-    double = pairs.read(dataset, chat, limit, None if count is None or first is None else count - first)
+    double = pairs.read(dataset, chat, limit, second)
     both = [Rated(row, good) for pair in double.encoded for row, good in ((pair.chosen, True), (pair.rejected, False))]
     names = [name for name in double.names for _ in range(2)]
     return Rows(

@@ -26,3 +26,8 @@ class CurveConfig(Config):
     least_steps: int = Field(
         default=24, gt=0, description="a size with fewer optimizer steps gets smaller batches, then more epochs"
     )
+
+    @property
+    def objective(self) -> str:
+        """What every size learns."""
+        return str(self.train.get("objective", "sft"))

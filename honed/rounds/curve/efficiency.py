@@ -76,7 +76,7 @@ def compared(
     _same_rows(names, both)
     curves = [
         Curve(
-            np.array([point.trained.rows for point in found.points if point.trained], dtype=np.float64),
+            np.array([point.size for point in found.points if point.trained], dtype=np.float64),
             one.nats[:, 1:],
             one.tokens,
             float(one.nats[:, 0].sum() / one.tokens.sum()),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from honed.evaluate.stats import LEVEL, Interval
+from honed.evaluate.stats import LEVEL, SMALLEST, Interval
 from honed.records import Record
 
 Floats = NDArray[np.float64]
@@ -112,7 +112,9 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
     spread = forecast.gain_interval.high - forecast.gain_interval.low
     any_exponent = exponents.low <= _EXPONENTS[0] and exponents.high >= _EXPONENTS[-1]
     identified = bool(spread <= 0.5 * covered and residual <= 0.25 * covered and not any_exponent)
-    span = f"{exponents.low:.2f} to {exponents.high:.2f}"
+    why = f"the sizes don't pin the curve down (its exponent may be {exponents.low:.2f} to {exponents.high:.2f})"
+    if len(tokens) < SMALLEST:
+        identified, why = False, f"{len(tokens)} held-out rows pin no curve down"
     return Law(
         a=float(point.a[0]),
         b=float(point.b[0]),
@@ -121,7 +123,7 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
         residual=residual,
         forecast=forecast,
         identified=identified,
-        why="" if identified else f"the sizes don't pin the curve down (its exponent may be {span})",
+        why="" if identified else why,
     )
 
 
@@ -137,11 +139,13 @@ def draws(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0, noise_seed:
     measured = nats.sum(axis=0) / tokens.sum()
     point = fit(rows, measured[None])
     errors = measured - point.a - point.b * rows**-point.c
-    residual = float(np.sqrt((errors**2).sum() / (len(rows) - 3)))
+    free = len(rows) - 3
+    residual = float(np.sqrt((errors**2).sum() / free))
     random = np.random.default_rng(seed)
     drawn = _resampled(nats, tokens, random)
     noise = random if noise_seed is None else np.random.default_rng(noise_seed)
-    drawn += noise.normal(0.0, residual, drawn.shape)
+    # Few residuals say little of their own size: by Student's t, each draw has a size that they leave possible.
+    drawn += noise.normal(0.0, residual, drawn.shape) * np.sqrt(free / noise.chisquare(free, (len(drawn), 1)))
     return Drawn(point, fit(rows, drawn), residual)
 
 

@@ -17,6 +17,7 @@ from honed.records import Conversation, Preference, Rating, Split, digest
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
+from honed.train.objectives.kinds import KINDS, of_each
 
 R = TypeVar("R", Preference, Rating)
 TAG = "task"
@@ -40,20 +41,27 @@ def ranks(ids: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
     return found
 
 
-def write(workspace: Workspace, dataset: Artifact, sizes: Sequence[int], seed: int, name: str) -> Artifact:
+def write(
+    workspace: Workspace, dataset: Artifact, sizes: Sequence[int], seed: int, name: str, objective: str = "sft"
+) -> Artifact:
     """Write the dataset's first rows in that order, as the next version of ``name``: the first N are the subset of N.
 
     Rows beyond the largest size are left away. A row's rank among those of its size plays no part in training, so the
-    rows are copied size by size in passes over the file, in bounded memory.
+    rows are copied size by size in passes over the file, in bounded memory. Where an ``objective`` learns from
+    preferences and ratings both, the largest size has them in the shares of the whole, as training then takes them.
     """
+    facts, pairs = dataset.manifest.facts, sizes[-1]
+    ratings = pairs
+    if KINDS[objective].learns == "answers":
+        ratings, pairs = of_each(pairs, int(facts.get("ratings", 0)), int(facts.get("preferences", 0)))
     return datasets.write(
         workspace,
         name,
         _rows(dataset, sizes, seed),
         config={"data": dataset.ref, "sizes": list(sizes), "seed": seed},
         facts={"sizes": list(sizes)},
-        preferences=_first(datasets.preferences(dataset), sizes[-1], seed),
-        ratings=_first(datasets.ratings(dataset), sizes[-1], seed),
+        preferences=_first(datasets.preferences(dataset), pairs, seed),
+        ratings=_first(datasets.ratings(dataset), ratings, seed),
         parents={dataset.ref: dataset.manifest.hash},
     )
 

@@ -18,7 +18,10 @@ from honed.rounds.curve.needed import Curve, RowsFor
 
 
 class Trained(Record):
-    """One size as it was trained. ``size`` was asked for; ``rows`` were trained on, without those left out."""
+    """One size as it was trained. ``size`` was asked for, which is what the curve is drawn over.
+
+    ``rows`` are the examples that were trained on: without those left out, and two for each preference under KTO.
+    """
 
     size: int
     rows: int
@@ -152,7 +155,7 @@ class Measured:
         """Return the power law through the sizes, the base left out: it has seen no row."""
         if not self.loss_rows:
             return None
-        return law.law(np.array([one.rows for one in trained], dtype=np.float64), self.nats[:, 1:], self.tokens)
+        return law.law(np.array([one.size for one in trained], dtype=np.float64), self.nats[:, 1:], self.tokens)
 
     def rows_for(
         self, trained: Sequence[Trained], fitted: Law | None, asked: Sequence[float] = ()
@@ -160,7 +163,7 @@ class Measured:
         """Return how many rows reach the losses ``asked`` for, and parts of the gain; none without losses."""
         if not self.loss_rows:
             return ()
-        rows = np.array([one.rows for one in trained], dtype=np.float64)
+        rows = np.array([one.size for one in trained], dtype=np.float64)
         base = float(self.nats[:, 0].sum() / self.tokens.sum())
         return needed.rows_for(Curve(rows, self.nats[:, 1:], self.tokens, base), fitted, asked)
 

@@ -79,8 +79,13 @@ def evaluation(config: CurveConfig, model: str, data: str) -> EvaluateConfig:
 
 def evaluation_values(config: CurveConfig) -> dict[str, Any]:
     """Return the settings that all evaluations share."""
-    given = {"unverified_answers": 0, "seed": config.seed, **config.evaluate}
+    given = {"unverified_answers": 0, "seed": config.seed, **_written(config), **config.evaluate}
     return {**given, "loss": True, "split": "heldout"}
+
+
+def _written(config: CurveConfig) -> dict[str, Any]:
+    """The base is measured in the chat template that the others are trained in: its loss stands beside theirs."""
+    return {key: config.train[key] for key in ("template",) if config.train.get(key)}
 
 
 def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,5 +97,6 @@ def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[s
         room = int(tokens * epochs / shared["least_steps"])
         batch = min(batch, max(LEAST_BATCH, room))
     if "epochs" not in config.train:
-        epochs = min(max(epochs, shared["least_steps"] * batch / tokens), max(epochs, MOST_EPOCHS))
-    return {"epochs": round(epochs, 2), "batch_tokens": batch}
+        wanted = shared["least_steps"] * batch / tokens
+        epochs = round(min(max(epochs, wanted), max(epochs, MOST_EPOCHS)), 2)
+    return {"epochs": epochs, "batch_tokens": batch}

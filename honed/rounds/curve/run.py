@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from honed.errors import ConfigError, DataError
+from honed.evaluate.stats import SMALLEST
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
@@ -13,10 +14,11 @@ from honed.models.load import pinned
 from honed.rounds.curve import plan, sizes
 from honed.rounds.curve.config import CurveConfig
 from honed.rounds.curve.sizes import Size
-from honed.store import artifacts, datasets
+from honed.store import artifacts
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
+from honed.train.objectives.kinds import KINDS
 from honed.train.run import check_name, ranks_of
 
 _NAMED = 48
@@ -34,9 +36,12 @@ def run(
 
     ``wanted`` are the sizes (``sizes.parse``), ``evaluation`` settings of the evaluations, ``reach`` losses whose rows
     are asked for. Raises ``ConfigError`` for
-    sizes that make no curve or a setting that the curve itself decides, ``DataError`` if no row is held out,
+    sizes that make no curve or a setting that the curve itself decides, ``DataError`` if too few rows are held out,
     ``StoreError`` if there is no such dataset; before anything is written.
     """
+    if reach and not KINDS[training.objective].likelihood:
+        what = f"--reach is about the held-out loss, which isn't what {training.objective} lowers"
+        raise ConfigError(what, "Leave it out: the curve goes by the pass rate of rows with a verifier.")
     config, said = resolved(workspace, training, wanted, evaluation or {})
     if wrong := [loss for loss in reach if not loss > 0]:
         raise ConfigError(f"--reach {wrong[0]:g}: a loss is above 0", "Give nats per token, as the curve shows them.")
@@ -55,9 +60,9 @@ def resolved(
     if training.rows is not None:
         raise ConfigError("--curve and rows both say how many rows are trained on", "Leave rows out.")
     dataset = artifacts.resolve(workspace, "datasets", training.data)
-    if next(datasets.rows(dataset, "heldout", 1), None) is None:
-        hint = "Hold some out: import the data again with --heldout."
-        raise DataError(f"{dataset.ref} has no held-out rows, so nothing can be measured", hint)
+    if (held_out := int(dataset.manifest.facts["heldout"])) < SMALLEST:
+        what = f"{dataset.ref} has {held_out or 'no'} held-out rows, and fewer than {SMALLEST} show nothing"
+        raise DataError(what, "Hold more out: import the data again with --heldout.")
     count, unit = plan.examples(dataset, training.objective)
     fitting, said = sizes.within(wanted, count, unit)
     name = training.name or f"{dataset.manifest.name[:_NAMED]}-curve"
@@ -71,10 +76,12 @@ def resolved(
         name=name,
         sizes=fitting,
         train=own,
-        evaluate={"rows": min(plan.HELD_OUT, int(dataset.manifest.facts["heldout"])), **evaluation},
+        evaluate={"rows": min(plan.HELD_OUT, held_out), **evaluation},
         seed=training.seed,
     )
     check_installed(training.weights)
     plan.training(config, fitting[-1], dataset.ref, {})
-    plan.evaluation(config, config.base, dataset.ref)
+    measured = plan.evaluation(config, config.base, dataset.ref).rows or held_out
+    if measured < SMALLEST:
+        raise ConfigError(f"evaluate.rows {measured}: fewer than {SMALLEST} rows show nothing", "Leave it out.")
     return config, said

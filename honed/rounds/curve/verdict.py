@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from honed.evaluate import words
-from honed.evaluate.stats import LEVEL, Interval
+from honed.evaluate.stats import LEVEL, SMALLEST, Interval
 from honed.rounds.curve.law import LEAST_POINTS, Forecast, Law
 from honed.rounds.curve.outcome import Change, Measured, Point
+from honed.train.objectives.kinds import KINDS
 
 Verdict = Literal["more helps", "flat", "worse", "not shown"]
 
@@ -19,21 +20,24 @@ _LITTLE = 0.02
 _MOST = 0.9
 
 
-def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: str) -> tuple[Verdict, list[str]]:
+def judge(
+    measured: Measured, points: Sequence[Point], law: Law | None, unit: str, objective: str = "sft"
+) -> tuple[Verdict, list[str]]:
     """Return the verdict and its sentences; the first one says it, the others what else was seen.
 
-    ``points`` begin with the base. The loss decides, and the pass rate where the rows have no loss.
+    ``points`` begin with the base. The loss decides where the ``objective`` lowers it, the pass rate where it doesn't
+    or the rows have no loss.
     """
-    by_loss = bool(measured.loss_rows)
+    by_loss = bool(measured.loss_rows) and KINDS[objective].likelihood
+    if nothing := _undecided(measured, by_loss, objective):
+        return "not shown", [nothing]
     change = measured.loss_change if by_loss else measured.pass_change
     last = len(points) - 1
     step = points[-1].gain if by_loss else points[-1].pass_gain
-    if step is None:
-        return "not shown", ["Nothing could be measured: the held-out rows have neither a loss nor a verifier."]
     sizes = [f"{point.size:,}" for point in points]
     what = "held-out loss" if by_loss else "pass rate"
     whole = change(0, last)
-    assert whole
+    assert step and whole
     verdict, said = _last_step(step, f"{sizes[-2]} to {sizes[-1]} {unit}", what, by_loss)
     little = _LITTLE * max(whole.better, 0.0)
     if verdict == "more helps" and step.better < little:
@@ -48,9 +52,26 @@ def judge(measured: Measured, points: Sequence[Point], law: Law | None, unit: st
             way = _moved(rest, by_loss, "only ")
             said = f"The {what} is flat since {sizes[since]} {unit}: from there to {sizes[-1]} it {way}."
     sentences = [said, *_forecast(law, verdict, len(points) - 1, unit, by_loss), *_enough(points, by_loss, unit)]
+    if measured.loss_rows and not by_loss:
+        sentences.append(f"The pass rate decides: the held-out loss isn't what {objective} lowers.")
     if by_loss and points[-1].pass_gain:
         sentences.append(_last_step(points[-1].pass_gain, f"{sizes[-2]} to {sizes[-1]} {unit}", "pass rate", False)[1])
     return verdict, sentences
+
+
+def _undecided(measured: Measured, by_loss: bool, objective: str) -> str:
+    """Say why nothing can be decided, if so."""
+    rows = len(measured.loss_rows if by_loss else measured.judged)
+    if rows >= SMALLEST:
+        return ""
+    if rows:
+        return (
+            f"Nothing can be shown by {rows} held-out rows: it takes {SMALLEST} at least, and many more for a little."
+        )
+    if measured.loss_rows:
+        why = f"the held-out rows have no verifier, and their loss isn't what {objective} lowers"
+        return f"Whether more would help can't be told: {why}."
+    return "Nothing could be measured: the held-out rows have neither a loss nor a verifier."
 
 
 def _last_step(step: Change, way: str, what: str, by_loss: bool) -> tuple[Verdict, str]:

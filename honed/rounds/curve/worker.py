@@ -18,6 +18,7 @@ from honed.rounds.curve.config import CurveConfig
 from honed.rounds.curve.outcome import CurveOutcome, Measured, Trained
 from honed.rounds.steps import Ledger, Steps
 from honed.store import artifacts
+from honed.train.objectives.kinds import KINDS
 from honed.train.run import run as start_training
 
 
@@ -52,9 +53,9 @@ class _Curve:
         workspace, config = self.job.workspace, self.config
         source = artifacts.resolve(workspace, "datasets", config.data)
         name = f"{source.manifest.name[:58]}-curve"
-        made = order.write(workspace, source, config.sizes, config.seed, name)
+        made = order.write(workspace, source, config.sizes, config.seed, name, config.objective)
         said = ", ".join(f"{size:,}" for size in config.sizes)
-        _, unit = plan.examples(source, str(config.train.get("objective", "sft")))
+        _, unit = plan.examples(source, config.objective)
         turns = ", the tasks in turn" if unit == "rows" else ""
         self.job.log.note(f"{made.ref}: {said} {unit} of {source.ref}, each size within the next{turns}")
         return {"data": made.ref}
@@ -83,9 +84,11 @@ class _Curve:
         self, measured: Measured, trained: list[Trained], shared: Mapping[str, Any], data: str
     ) -> CurveOutcome:
         source = artifacts.resolve(self.job.workspace, "datasets", self.config.data)
-        _, unit = plan.examples(source, str(self.config.train.get("objective", "sft")))
-        points, law = measured.points(trained), measured.law(trained)
-        said, sentences = verdict.judge(measured, points, law, unit)
+        _, unit = plan.examples(source, self.config.objective)
+        points, objective = measured.points(trained), self.config.objective
+        lowered = KINDS[objective].likelihood  # else what the loss does as rows are added is no matter of a law
+        law = measured.law(trained) if lowered else None
+        said, sentences = verdict.judge(measured, points, law, unit, objective)
         found = CurveOutcome(
             data=data,
             source=self.config.data,
@@ -97,7 +100,7 @@ class _Curve:
             points=points,
             law=law,
             recipe=dict(shared),
-            rows_for=measured.rows_for(trained, law, self.config.reach),
+            rows_for=measured.rows_for(trained, law, self.config.reach) if lowered else (),
             verdict=said,
             words=tuple(sentences),
             page=str(self.job.path / page.FILE),

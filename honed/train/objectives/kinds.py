@@ -40,12 +40,14 @@ class Kind:
     """An objective: the part of a dataset that it learns from, and the settings that it reads, with their defaults.
 
     ``answers`` are the ratings, and both sides of the preferences. ``refers`` says that examples need the base model's
-    log-likelihoods.
+    log-likelihoods. ``likelihood`` says that good answers' likelihood is part of the loss, as in SFT: else the held-out
+    loss may rise while the objective is reached.
     """
 
     learns: Literal["rows", "preferences", "answers"]
     defaults: Mapping[str, Setting] = field(default_factory=dict)
     refers: bool = False
+    likelihood: bool = False
 
     def settings(self, given: PreferenceConfig) -> dict[str, Setting]:
         """Return what the objective goes by: what was given, and the defaults of the rest."""
@@ -56,10 +58,16 @@ class Kind:
         return sorted(given.model_dump(exclude_none=True).keys() - self.defaults.keys())
 
 
+def of_each(count: int, ratings: int, preferences: int) -> tuple[int, int]:
+    """Return how many ratings and preferences are taken of so many, for ``count`` of both: by their shares."""
+    rated = min(ratings, round(count * ratings / max(1, ratings + preferences)))
+    return rated, min(preferences, count - rated)
+
+
 KINDS: Mapping[str, Kind] = {
-    "sft": Kind("rows"),
+    "sft": Kind("rows", likelihood=True),
     "dpo": Kind("preferences", {"beta": 0.1, "dpo_loss": "sigmoid"}, refers=True),
     "kto": Kind("answers", {"beta": 0.1, "desirable": 1.0, "undesirable": 1.0}, refers=True),
-    "orpo": Kind("preferences", {"beta": 0.1}),
+    "orpo": Kind("preferences", {"beta": 0.1}, likelihood=True),
     "simpo": Kind("preferences", {"beta": 2.0, "gamma": 1.0}),
 }

@@ -40,6 +40,21 @@ def test_the_forecast_covers_the_truth_and_is_said_to_be_sure() -> None:
     assert 0 < found.forecast.gain_interval.low < found.forecast.gain < found.forecast.gain_interval.high
 
 
+def test_intervals_cover_the_truth_where_few_sizes_say_little_of_what_another_training_would_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(law, "RESAMPLES", 300)
+    random, covered = np.random.default_rng(0), {"loss": 0, "gain": 0}
+    for at in range(80):
+        truth = 1 + 3 * ROWS[:4] ** -0.4
+        found = law.law(ROWS[:4], *held_out(truth + random.normal(0, 0.02, 4), noise=0.05, seed=at))
+        assert found
+        ahead = 1 + 3 * 2048**-0.4
+        covered["loss"] += found.forecast.interval.low <= ahead <= found.forecast.interval.high
+        covered["gain"] += found.forecast.gain_interval.low <= truth[-1] - ahead <= found.forecast.gain_interval.high
+    assert min(covered.values()) >= 74, covered
+
+
 def test_three_sizes_are_no_law() -> None:
     assert law.law(ROWS[:3], *held_out(1 + 3 * ROWS[:3] ** -0.4)) is None
 

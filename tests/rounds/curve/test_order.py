@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from honed.records import Message, Preference
+from honed.records import Message, Preference, Rating
 from honed.rounds.curve import order
 from honed.store import datasets
 from honed.store.workspace import Workspace
+from honed.train.objectives.kinds import of_each
 from tests.rounds.curve.desk import question, write_rows
 
 
@@ -65,6 +66,26 @@ def test_preferences_come_in_a_seeded_order_too(workspace: Workspace) -> None:
     found = list(datasets.preferences(made))
     assert len(found) == 12 and found != pairs[:12]
     assert found == sorted(found, key=lambda pair: order.digest([0, pair.id]))
+
+
+def test_what_kto_learns_from_has_the_mix_of_the_whole_at_every_size(workspace: Workspace) -> None:
+    turns = (Message(role="user", content="x"),)
+    pairs = [Preference(prompt=turns, chosen="a", rejected=str(at)) for at in range(10)]
+    ratings = [Rating(prompt=turns, answer=str(at), good=True) for at in range(90)]
+    source = datasets.write(
+        workspace,
+        "mixed",
+        [(question(1, "billing"), "heldout")],
+        config={},
+        facts={},
+        preferences=pairs,
+        ratings=ratings,
+    )
+    made = order.write(workspace, source, (10, 20), 0, "mixed-curve", "kto")
+    assert (len(list(datasets.preferences(made))), len(list(datasets.ratings(made)))) == (2, 18)
+    assert of_each(10, 18, 2) == (9, 1)
+    every = order.write(workspace, source, (10, 20), 0, "mixed-dpo", "dpo")
+    assert len(list(datasets.preferences(every))) == 10
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -57,8 +57,9 @@ def test_what_the_user_set_is_never_changed() -> None:
     assert one.batch_tokens == 8192
     given = plan.training(curve(weights="full", learning_rate=1e-5), 16, "d", plan.recipe(curve(), RESULT))
     assert (given.weights, given.learning_rate) == ("full", 1e-5)
-    epochs = plan.training(curve(epochs=1.5), 16, "d", plan.recipe(curve(), {**RESULT, "epochs": 1.5}))
-    assert epochs.epochs == 1.5
+    for asked in (1.5, 0.125, 0.004):
+        epochs = plan.training(curve(epochs=asked), 16, "d", plan.recipe(curve(), {**RESULT, "epochs": asked}))
+        assert epochs.epochs == asked
 
 
 def test_no_size_gets_more_steps_than_the_largest_had() -> None:
@@ -68,6 +69,13 @@ def test_no_size_gets_more_steps_than_the_largest_had() -> None:
     for size in (64, 256):
         one = plan.training(curve(), size, "d", shared)
         assert one.epochs == 3.0 and one.batch_tokens == size * 150 * 3 // 9
+
+
+def test_the_base_is_measured_in_the_chat_template_that_the_others_are_trained_in() -> None:
+    assert plan.evaluation(curve(template="chatml"), "b", "d").template == "chatml"
+    assert plan.evaluation(curve(), "b", "d").template is None
+    asked = curve(template="chatml").model_copy(update={"evaluate": {"template": "plain"}})
+    assert plan.evaluation(asked, "b", "d").template == "plain"
 
 
 def start(workspace: Workspace, text: str = "4,16", **train: Any) -> tuple[CurveConfig, tuple[str, ...]]:
@@ -88,9 +96,16 @@ def test_versions_are_fixed_and_every_held_out_row_is_measured_up_to_a_limit(wor
 def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Workspace) -> None:
     write_base(workspace)
     datasets.write(workspace, "bills", [(question(at, "billing"), "train") for at in range(20)], config={}, facts={})
-    with pytest.raises(DataError, match="no held-out rows"):
+    with pytest.raises(DataError, match="has no held-out rows, and fewer than 6 show nothing"):
+        start(workspace)
+    write_rows(workspace, heldout=2)
+    with pytest.raises(DataError, match="has 2 held-out rows, and fewer than 6 show nothing"):
         start(workspace)
     write_rows(workspace)
+    with pytest.raises(ConfigError, match=r"evaluate\.rows 5: fewer than 6 rows show nothing"):
+        run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"rows": 5})
+    with pytest.raises(ConfigError, match="--reach is about the held-out loss, which isn't what dpo lowers"):
+        run.run(workspace, TrainConfig(base="first", data="bills", objective="dpo"), (4, 16), reach=(1.0,))
     with pytest.raises(ConfigError, match="both say how many rows"):
         start(workspace, rows=5)
     with pytest.raises(ConfigError, match="there are 0 training preferences"):

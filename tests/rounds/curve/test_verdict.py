@@ -46,9 +46,9 @@ def measured(losses: Sequence[float], rows: int = 200, noise: float = 0.1, rates
     return Measured(found)
 
 
-def judge(found: Measured, sizes: Sequence[int] = SIZES) -> tuple[str, list[str]]:
+def judge(found: Measured, sizes: Sequence[int] = SIZES, objective: str = "sft") -> tuple[str, list[str]]:
     runs = trained(sizes)
-    said, sentences = verdict.judge(found, found.points(runs), found.law(runs), "rows")
+    said, sentences = verdict.judge(found, found.points(runs), found.law(runs), "rows", objective)
     return said, [sentence.replace("\u00a0", " ") for sentence in sentences]
 
 
@@ -81,6 +81,38 @@ def test_too_few_held_out_rows_show_nothing_and_nothing_is_called_flat() -> None
     said, sentences = judge(measured([1.3, 1.2, 1.15, 1.1, 1.1], rows=8, noise=0.5))
     assert said == "not shown"
     assert "no change of the held-out loss is shown" in sentences[0]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_handful_of_held_out_rows_show_nothing_however_alike_they_are(rows: int) -> None:
+    found = measured([3.0, 1.5, 1.0, 1.0, 1.0], rows=rows, noise=0.01)
+    said, sentences = judge(found)
+    fitted = found.law(trained())
+    assert said == "not shown" and sentences[0].startswith(f"Nothing can be shown by {rows} held-out rows")
+    assert fitted and not fitted.identified and f"{rows} held-out rows" in fitted.why
+
+
+@pytest.mark.parametrize("objective", ["dpo", "kto", "simpo"])
+def test_an_objective_that_does_not_lower_the_loss_is_judged_by_the_pass_rate(objective: str) -> None:
+    found = measured([1.0, 1.1, 1.2, 1.3, 1.5], rates=[0.1, 0.2, 0.4, 0.5, 0.8])
+    said, sentences = judge(found, objective=objective)
+    assert said == "more helps" and sentences[0].startswith("From 256 to 1,024 rows the pass rate still rose by ")
+    assert sentences[-1] == f"The pass rate decides: the held-out loss isn't what {objective} lowers."
+    assert judge(found, objective="orpo")[0] == "worse"  # the chosen answer's likelihood is part of its loss
+
+
+def test_such_an_objective_without_verifiers_is_not_judged_at_all() -> None:
+    said, sentences = judge(measured([1.0, 1.1, 1.2, 1.3, 1.5]), objective="dpo")
+    assert (said, len(sentences)) == ("not shown", 1)
+    assert "have no verifier, and their loss isn't what dpo lowers" in sentences[0]
+
+
+def test_a_curve_is_drawn_over_what_a_user_brings_and_not_over_what_was_left_of_it() -> None:
+    found = measured([3.0, *(1 + 3 * size**-0.4 for size in SIZES)], noise=0.05)
+    runs = [one.model_copy(update={"rows": 2 * one.size}) for one in trained()]  # as under KTO
+    fitted, plain = found.law(runs), found.law(trained())
+    assert fitted == plain and fitted.forecast.rows == 2048
+    assert found.rows_for(runs, fitted) == found.rows_for(trained(), plain)
 
 
 def test_a_loss_that_rose_is_called_so() -> None:
@@ -145,4 +177,5 @@ def test_rows_that_one_model_could_not_read_are_left_out_of_all() -> None:
 
 def test_without_losses_or_verifiers_nothing_is_claimed() -> None:
     found = Measured([Evaluation(one.job, one.outcome, {}, {}) for one in measured([2.0, 1.5, 1.0]).evaluations])
-    assert judge(found, SIZES[:2])[0] == "not shown"
+    said, sentences = judge(found, SIZES[:2])
+    assert said == "not shown" and sentences[0].startswith("Nothing could be measured")

@@ -162,9 +162,11 @@ def test_the_command_ends_in_a_table_and_a_verdict(
 
 
 def test_a_wrong_size_is_two_lines(quick: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["train", "--base", "first", "--data", "bills", "--curve", "64,16", "--workspace", str(quick.path)]
-    assert main.run(args) == 1
+    args = ["train", "--base", "first", "--data", "bills", "--workspace", str(quick.path), "--curve"]
+    assert main.run([*args, "64,16"]) == 1
     assert capsys.readouterr().err.splitlines()[0] == "error: --curve: '16' comes after 64"
+    assert main.run([*args, ""]) == 1  # as of a variable that isn't set: no training of all rows begins
+    assert capsys.readouterr().err.splitlines()[0] == "error: --curve: '' is no number of rows"
 
 
 def test_a_tiny_model_learns_more_from_more_rows(
