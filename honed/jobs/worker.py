@@ -25,8 +25,8 @@ from honed.jobs.job import Job, Status
 _POLL_SECONDS = 0.2
 
 _LESS = (
-    "Lower pack_tokens, turn activation_checkpointing on, or train fewer weights (--weights lora or qlora). "
-    "What a run takes is told before it by: honed plan"
+    "Train anew with a lower pack_tokens, with activation_checkpointing, or with fewer weights (--weights lora or "
+    "qlora). What a run takes is told before it by: honed plan"
 )
 MORE_MEMORY = {"train": _LESS, "plan": _LESS}
 """What to do about a lack of memory, by the job's stage."""

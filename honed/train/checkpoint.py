@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -106,13 +106,15 @@ def position(path: Path) -> dict[str, Any]:
 def load(path: Path, optimizer: Optimizer) -> int:
     """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
     done = int(facts(path)["step"])
-    optimizer.load_state(_read(path, optimizer.rows), done)
+    with ExitStack() as opened:
+        optimizer.load_state(_Saved(path, optimizer.rows, opened), done)
     return done
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:
     """Put the weights of ``save_best`` back."""
-    optimizer.load_weights(_read(path, optimizer.rows))
+    with ExitStack() as opened:
+        optimizer.load_weights(_Saved(path, optimizer.rows, opened))
 
 
 def _name(step: int) -> str:
@@ -159,12 +161,25 @@ def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], 
         raise
 
 
-def _read(path: Path, rows: Mapping[str, slice]) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint, cut to ``rows`` by parameter name."""
-    with ExitStack() as opened:
-        files = [opened.enter_context(safe_open(file, "pt")) for file in sorted(path.glob("state*.safetensors"))]
-        keys = sorted({key for file in files for key in file.keys()})  # noqa: SIM118 - it isn't a mapping
-        return {key: _cut(files, key, rows[key.partition(".")[2]]) for key in keys}
+class _Saved(Mapping[str, Tensor]):
+    """The tensors of a checkpoint, cut to ``rows`` by parameter name; each is read when it is asked for.
+
+    All of them at once would stand beside what they are put into: as much memory again as the optimizer takes.
+    """
+
+    def __init__(self, path: Path, rows: Mapping[str, slice], opened: ExitStack) -> None:
+        self._rows = rows
+        self._files = [opened.enter_context(safe_open(file, "pt")) for file in sorted(path.glob("state*.safetensors"))]
+        self._keys = {key for file in self._files for key in file.keys()}  # noqa: SIM118 - it isn't a mapping
+
+    def __getitem__(self, key: str) -> Tensor:
+        return _cut(self._files, key, self._rows[key.partition(".")[2]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _cut(files: list[Any], key: str, rows: slice) -> Tensor:
@@ -183,4 +198,6 @@ def _cut(files: list[Any], key: str, rows: slice) -> Tensor:
         if start < stop:
             pieces.append(part[start:stop])
         at += size
+    if len(pieces) == 1:
+        return pieces[0]
     return torch.cat(pieces) if pieces else torch.empty(0, *parts[0].get_shape()[1:])

@@ -33,6 +33,8 @@ from honed.train.prefixes import Example
 from honed.train.steps import Planned, Position, Steps, count
 
 CHECKPOINT_SECONDS = 300.0
+_SAVING = 0.05
+"""The most of a run's time that goes into checkpoints, where nobody says how often they are written."""
 
 NOT_FINITE = "not_finite.txt"
 """The rows, by their ids, whose loss or gradient was no number and ended the run; in the job's folder."""
@@ -103,6 +105,8 @@ class Training(Generic[E, B]):
     holes: Holes = field(default_factory=Holes, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
+    saving: float = field(default=0.0, init=False)
+    """Seconds that the last checkpoint took."""
     proved: int = field(default=-1, init=False)
     """After how many steps the weights were those with which something finite was last computed."""
     best: tuple[int, float] | None = field(default=None, init=False)
@@ -131,8 +135,10 @@ class Training(Generic[E, B]):
                 measured, heldout_loss = self.done, self._measure(optimizer)
             stopping = self.stopping()
             if self._checkpoint_due(saved) or stopping:
+                begun = time.monotonic()
                 self._save(optimizer)
                 saved = time.monotonic()
+                self.saving = saved - begun
             if stopping and step.number < step.total:
                 raise Stopped
             begun = time.perf_counter()
@@ -249,10 +255,13 @@ class Training(Generic[E, B]):
         loss = self.heldout.loss(self.placed)
         if loss is not None and not math.isfinite(loss):
             self._disproved()
-            raise HonedError(
-                f"the held-out loss after step {self.done} is not a number: the weights aren't fit for use",
-                f"Train anew with a lower learning_rate (now {self.settings.learning_rate:g}), or with precision fp32.",
-            )
+            what, rate = "is not a number: the weights aren't fit for use", self.settings.learning_rate
+            if self.done == 0:
+                what, hint = f"before the first step {what}", "Look at the base model's weights, or use precision fp32."
+            else:
+                what = f"after step {self.done} {what}"
+                hint = f"Train anew with a lower learning_rate (now {rate:g}), or with precision fp32."
+            raise HonedError(f"the held-out loss {what}", hint)
         if loss is not None:
             if not self.settings.average:  # a mean may be finite where the weights, which are saved, aren't
                 self._proved()
@@ -281,10 +290,11 @@ class Training(Generic[E, B]):
             facts = checkpoint.facts(path)
             self.best = (facts["step"], facts["heldout_loss"])
         saved = checkpoint.found(self._folder)
-        if not saved:
+        name = self.placed.ranks.agreed(saved[-1].name if saved else "")  # a shared disk may show one rank more
+        if not name:
             return
-        self.done = checkpoint.load(saved[-1], optimizer)
-        self.position = checkpoint.position(saved[-1])
+        self.done = checkpoint.load(self._folder / name, optimizer)
+        self.position = checkpoint.position(self._folder / name)
         self.watch.replay(self.job.events(), self.done)
         self.job.log.note(f"resumed after step {self.done}")
 
@@ -293,7 +303,7 @@ class Training(Generic[E, B]):
         every = self.settings.checkpoint_every
         if every:
             return self.done % every == 0
-        (due,) = self.placed.ranks.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
+        (due,) = self.placed.ranks.any(time.monotonic() - saved > between(self.saving))
         return due
 
     def _save(self, optimizer: Optimizer) -> None:
@@ -333,8 +343,14 @@ class Training(Generic[E, B]):
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more{where}" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",
-            f"Look at those rows, lower learning_rate (now {self.settings.learning_rate:g}), or use precision fp32.",
+            f"Look at those rows. Resume with a lower learning_rate (now {self.settings.learning_rate:g}) in the job's "
+            "file, or train anew with precision fp32.",
         )
+
+
+def between(saving: float) -> float:
+    """Return the seconds from one checkpoint to the next, where each takes ``saving`` seconds."""
+    return max(CHECKPOINT_SECONDS, saving / _SAVING)
 
 
 def pass_seed(seed: int, step: int, number: int) -> int:

@@ -132,8 +132,6 @@ class Optimizer:
         """Take back what ``state`` gave after so many steps, weights included."""
         self.load_weights(tensors)
         for name, master in zip(self.names, self.masters, strict=True):
-            if f"step.{name}" not in tensors:  # it never had a gradient
-                continue
             for key, value in self._adamw.state[master].items():
                 value.copy_(tensors[f"{key}.{name}"])
         if self._average:

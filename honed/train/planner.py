@@ -35,7 +35,7 @@ from honed.train.cost import Memory
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
 from honed.train.kernels.install import last_layer_kept
-from honed.train.loop import CHECKPOINT_SECONDS, Batch
+from honed.train.loop import Batch, between
 from honed.train.optim import Optimizer, kept_wide, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
@@ -363,9 +363,9 @@ def _saving(run: Prepared, training: float, steps: int) -> float:
         path.unlink()
     trained = sum(p.numel() for p in run.base.model.parameters() if p.requires_grad)
     every = run.settings.checkpoint_every
-    checkpoints = steps // every if every else training // CHECKPOINT_SECONDS
-    written = checkpoints * folder.of_checkpoint(trained, average=run.settings.average)
-    return float(seconds * (_bytes(run.base.model.parameters()) + written) / len(block))
+    one = seconds * folder.of_checkpoint(trained, average=run.settings.average) / len(block)
+    checkpoints = steps // every if every else training // between(one)
+    return float(seconds * _bytes(run.base.model.parameters()) / len(block) + checkpoints * one)
 
 
 def _clocked(action: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
     ``DataError`` if nothing in the dataset can be used.
     """
+    ranks.together(lambda: _check_settings(job) if ranks.first else None)
     config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     device = devices.choose_device(config.device)
@@ -127,13 +129,15 @@ def _settled(job: Job, config: TrainConfig, facts: Facts, streams: bool, why_str
     before, settings = chosen(job), resolve(config, facts)
     if (first := before.get("examples", facts.rows)) != facts.rows:
         raise JobError(
-            f"job {job.id} began with {first} examples, and this version of honed makes {facts.rows} of its data",
+            f"job {job.id} began with {first} examples, and {facts.rows} are made of its data now",
             f"Train anew: honed train {job.path / 'config.yaml'}",
         )
     reasons = before.get("reasons") or [*settings.reasons, *([why_stream] if why_stream else [])]
     if ranks.first:
+        _note_rounding(job, before)
         remember(
             job,
+            **{name: before.get(name, value) for name, value in _rounds_by().items()},
             device=facts.device,
             precision=facts.precision,
             weights=settings.weights,
@@ -157,6 +161,48 @@ def read(job: Job) -> TrainConfig:
     stands = {name for name in _COUNTED if getattr(config, name) is not None}
     found = {name: value for name, value in before.items() if name in TrainConfig.model_fields and name not in stands}
     return config.model_copy(update=found)
+
+
+def _check_settings(job: Job) -> None:
+    """Raise ``JobError`` if the job's file has other settings than at first: steps would be others, or stay unchanged.
+
+    A resume goes on behind a number of steps, with what was chosen then.
+    """
+    path = job.path / "config.yaml"
+    now = settings_file.read(TrainConfig, path).model_dump(mode="json")
+    first = chosen(job).get("asked")
+    if first is None:
+        remember(job, asked=now)
+        return
+    changed = [name for name in now if name not in _MAY_CHANGE and now[name] != first.get(name, now[name])]
+    if changed:
+        listed = ", ".join(f"{name} ({first[name]} at first, {now[name]} now)" for name in changed)
+        raise JobError(
+            f"job {job.id} can't go on with other settings: {listed}",
+            f"Put them back in {path}, or train anew with them: honed train {path}",
+        )
+
+
+_MAY_CHANGE = frozenset(
+    ("name", "ranks", "on", "learning_rate", "eval_every", "eval_rows", "checkpoint_every", "keep_checkpoints")
+)
+"""Settings that another attempt may have: they decide neither which rows a step has nor what is computed of them."""
+
+
+def _note_rounding(job: Job, before: Mapping[str, Any]) -> None:
+    """Say so if this attempt rounds otherwise than the first one did: sums are cut by threads, kernels are torch's."""
+    now = _rounds_by()
+    if differ := [
+        f"{name} {before[name]}, now {now[name]}" for name in now if before.get(name, now[name]) != now[name]
+    ]:
+        job.log.note(
+            f"the first attempt had {' and '.join(differ)}: the weights will equal those of an uninterrupted run up to "
+            "rounding, not to the bit"
+        )
+
+
+def _rounds_by() -> dict[str, Any]:
+    return {"threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def _check_base(job: Job, spec: str) -> None:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from honed.errors import HonedError
 from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
@@ -67,9 +68,9 @@ class Reference:
         """Return 32 hex digits over everything that decides the numbers.
 
         That is: this object, the model's settings (quantization among them), the types of its weights, the attention's
-        path, the machine's instructions, the libraries and the code that compute, the passes if they are given, and
-        every row's token ids and weights in order, which hold all that dataset, template and settings of the data can
-        change.
+        path, the machine's instructions, the libraries and the code that compute, the passes if they are given, with
+        the threads that share their sums out, and every row's token ids and weights in order, which hold all that
+        dataset, template and settings of the data can change. Without passes it is no matter how long those are.
         """
         settings = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
         types = sorted({str(parameter.dtype) for parameter in model.parameters()})
@@ -80,7 +81,9 @@ class Reference:
             _code(),
             _machine(self.device),
         ]
-        head = [asdict(self), settings, types, by, len(rows), passes]
+        how = self if passes is not None else replace(self, shared=False, pack_tokens=0)
+        in_passes = None if passes is None else [passes, torch.get_num_threads()]
+        head = [asdict(how), settings, types, by, len(rows), in_passes]
         total = hashlib.sha256(orjson.dumps(head, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
         for row in rows:
             total.update(np.array([len(row.ids), *row.ids], np.int64).tobytes())
@@ -91,6 +94,7 @@ class Reference:
         self,
         placed: Placement,
         examples: Sequence[E],
+        names: Sequence[str],
         job: Job,
         stopping: Callable[[], bool],
         packs: Sequence[Sequence[int]] | None = None,
@@ -99,7 +103,8 @@ class Reference:
 
         ``packs`` are passes to compute them in, by the examples' indices; those in none have passes of their own.
         The model computes as the base still. Several ranks share the passes out among them, and rank 0 keeps what they
-        computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew.
+        computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew. Raises ``HonedError`` with the
+        ``names`` of the examples for which the base gives no number.
         """
         rows, ranks = [row for example in examples for row in example.referred], placed.ranks
         passes = None if packs is None else _given(packs, examples)
@@ -112,6 +117,7 @@ class Reference:
             values = iter(kept)
         else:
             computed = self._computed(placed, rows, passes or [], job, stopping)
+            _check(computed, examples, names)
             ranks.together(lambda: _keep(path, computed) if ranks.first else None)
             values = iter(computed.tolist())
         return tuple(replace(one, reference=tuple(islice(values, len(one.referred)))) for one in examples)
@@ -130,6 +136,8 @@ class Reference:
         table = torch.full((len(rows),), torch.nan)
         others = sorted(set(range(len(rows))) - {index for some in passes for index in some})
         passes = [*passes, *_passes(rows, others, self.pack_tokens if self.packed else 0)]
+        if not self.packed:  # each row goes through the model alone: ranks that hold shares must do so equally often
+            passes = [[index] for some in passes for index in some]
         costs = [sum(len(rows[index].ids) for index in some) for some in passes]
         rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
         compute = partial(answers.log_likelihoods, head=self.head)
@@ -154,6 +162,18 @@ def _merged(tables: Sequence[Sequence[float]]) -> Tensor:
     for table in map(torch.tensor, tables[1:]):
         whole = torch.where(whole.isnan(), table, whole)
     return whole
+
+
+def _check(table: Tensor, examples: Sequence[Pair | Rated], names: Sequence[str]) -> None:
+    """Nothing could be learned of such an example, and what is kept is read by every later run."""
+    of_row = [index for index, one in enumerate(examples) for _ in one.referred]
+    lost = sorted({of_row[at] for at in table.isfinite().logical_not().nonzero().flatten().tolist()})
+    if lost:
+        listed = ", ".join([*(names[index] for index in lost[:8]), *([f"{len(lost) - 8} more"] if lost[8:] else [])])
+        raise HonedError(
+            f"the base model's likelihood is not a number for {len(lost)} of {len(examples)} examples: {listed}",
+            "Look at the base model's weights and at those rows, or use precision fp32.",
+        )
 
 
 def _keep(path: Path, table: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 from torch import nn
@@ -63,7 +64,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         passes = settings if layout.one_pass else layout.settings
         remember(run.job, one_pass=layout.one_pass, pack_tokens=passes.pack_tokens)
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
-    attempt = run.job.status().attempt
+    attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
     of_run = (*_of_stream(run), *_of_best(run), *_of_experts(run))
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
@@ -81,11 +82,11 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if config.neftune_alpha:
         neftune.add(model, config.neftune_alpha)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    disk = _disk(run, trainable)  # of the types that are published: shares are fp32
     placed = _placed(run, here)
     if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
         train = _referred(run, layout, kernels, placed, stopping)
     given = KINDS[config.objective].settings(config.preference)
-    disk = _disk(run, trainable)
     if first:
         here.together(lambda: folder.check(run.job, disk) if here.first else None)
     return Setup(
@@ -237,7 +238,7 @@ def _referred(
     settings, train = run.settings, run.train
     assert isinstance(train, Rows), "source.py streams no objective that needs a reference"
     reference = Reference(
-        f"{run.base.hash}-nf4" if settings.weights == "qlora" else run.base.hash,
+        f"{run.base.hash}-nf4 by {version('bitsandbytes')}" if settings.weights == "qlora" else run.base.hash,
         settings.precision,
         settings.device,
         packed=layout.packed,
@@ -248,7 +249,7 @@ def _referred(
     )
     first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]
     packs = None if settings.precision == "fp32" else [pack for step in first for pack in step.packs]
-    return replace(train, encoded=reference.attach(placed, train.encoded, run.job, stopping, packs))
+    return replace(train, encoded=reference.attach(placed, train.encoded, train.names, run.job, stopping, packs))
 
 
 def _placed(run: Prepared, here: Ranks) -> Placement:

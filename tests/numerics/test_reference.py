@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
+from honed.errors import HonedError
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job, create
 from honed.models.chat import Encoded
 from honed.store import workspace
-from honed.train import attention, reference
+from honed.train import answers, attention, reference
 from honed.train.config import TrainConfig
 from honed.train.head import MATRIX, MODEL, Head
 from honed.train.pairs import Pair
@@ -32,7 +34,8 @@ def job(tmp_path: Path) -> Job:
 
 
 def attach(job: Job, model: PreTrainedModel, some: list[Pair] | list[Rated], how: Reference = MADE) -> list[float]:
-    found = how.attach(Replicated(model), some, job, lambda: False)  # type: ignore[type-var]
+    names = [f"example {at}" for at in range(len(some))]
+    found = how.attach(Replicated(model), some, names, job, lambda: False)  # type: ignore[type-var]
     return [value for one in found for value in one.reference]
 
 
@@ -70,11 +73,38 @@ def test_a_second_run_on_the_data_computes_nothing_and_gets_the_same_numbers(job
     assert computed(job) == 2
 
 
+def test_an_example_for_which_the_base_gives_no_number_is_named_and_nothing_is_kept(job: Job) -> None:
+    model, some = packed_model(), answered(6)
+    odd = max(some[4].rejected.ids)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[odd] = torch.nan
+    bad = [at for at, one in enumerate(some) if any(odd in row.ids for row in one.referred)]
+    with pytest.raises(HonedError, match=f"not a number for {len(bad)} of 6 examples: .*example 4"):
+        attach(job, model, some)
+    assert not (job.workspace.cache / "references").exists()
+
+
+def test_rows_that_are_not_packed_have_passes_of_their_own_so_that_ranks_with_shares_keep_step(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, some, sizes = packed_model(), answered(5), []
+    collate = answers.collate
+
+    def seen(rows: Any, *rest: Any, **how: Any) -> Any:
+        sizes.append(sum(map(len, rows)))
+        return collate(rows, *rest, **how)
+
+    monkeypatch.setattr(answers, "collate", seen)
+    how = replace(MADE, packed=False)
+    how.attach(Replicated(model), some, ["x"] * 5, job, lambda: False, packs=[[0], [1, 2]])
+    assert sizes == [1] * 10
+
+
 def test_the_key_covers_everything_that_the_numbers_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = packed_model(), uneven(4)
     changed = [
-        {"base": "other"}, {"precision": "bf16"}, {"device": "mps"}, {"packed": False}, {"shared": False},
-        {"head": Head(factor=2.0)}, {"pack_tokens": 200}, {"kernels": {"elementwise": "native"}},
+        {"base": "other"}, {"precision": "bf16"}, {"device": "mps"}, {"packed": False},
+        {"head": Head(factor=2.0)}, {"kernels": {"elementwise": "native"}},
     ]  # fmt: skip
     others = [
         rows[:3],
@@ -94,7 +124,14 @@ def test_the_key_covers_everything_that_the_numbers_depend_on(monkeypatch: pytes
         MADE.key(rotary, rows),
         MADE.key(parts, rows),
     ]
-    keys += [MADE.key(model, rows, passes) for passes in ([[0, 1], [2, 3]], [[0], [1, 2, 3]])]
+    passes = [[0, 1], [2, 3]]
+    keys += [MADE.key(model, rows, some) for some in (passes, [[0], [1, 2, 3]])]
+    in_passes = ({"pack_tokens": 200}, {"shared": False})
+    keys += [replace(MADE, **change).key(model, rows, passes) for change in in_passes]  # type: ignore[arg-type]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 100)
+    keys.append(MADE.key(model, rows, passes))
+    for change in in_passes:  # a number belongs to its row where its last bits are nothing
+        assert replace(MADE, **change).key(model, rows) == keys[0]  # type: ignore[arg-type]
     moved = packed_model()
     moved.config._name_or_path = "elsewhere"
     assert MADE.key(moved, uneven(4)) == keys[0]

@@ -283,7 +283,7 @@ def references(folder: Path, where: Placement) -> None:
     reference = Reference("base", "fp32", "cpu", packed=True, shared=True, head=MATRIX, pack_tokens=100)
     job = Job(folder / "jobs" / "one", rank=where.ranks.number)
     job.path.mkdir(parents=True, exist_ok=True)
-    first, again = (reference.attach(where, pairs, job, lambda: False) for _ in range(2))
+    first, again = (reference.attach(where, pairs, ["a pair"] * len(pairs), job, lambda: False) for _ in range(2))
     assert first == again and all(pair.reference != (0.0, 0.0) for pair in first)
 
 

@@ -313,7 +313,11 @@ def test_a_held_out_loss_that_is_not_a_number_ends_the_run(home: Workspace) -> N
     alone: Any = SimpleNamespace(ranks=ALONE)
     rate: Any = SimpleNamespace(learning_rate=0.1)
     training: Training[Any, Any] = Training(alone, nothing, heldout, nothing, rate, job, lambda: False)
-    with pytest.raises(HonedError, match="held-out loss after step 0 is not a number") as caught:
+    with pytest.raises(HonedError, match="held-out loss before the first step is not a number") as caught:
+        training._evaluate()
+    assert "base model's weights" in caught.value.hint and "learning_rate" not in caught.value.hint
+    training.done = 3
+    with pytest.raises(HonedError, match="held-out loss after step 3 is not a number") as caught:
         training._evaluate()
     assert "lower learning_rate" in caught.value.hint
 

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import time
+import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.attention import PARTS
 from honed.train.kernels import choice
+from honed.train.loop import between
+from honed.train.optim import Optimizer
 from honed.train.prepare import CHOSEN, prepare, read
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
@@ -66,6 +70,71 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
     assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
     read = [event for event in killed.events() if isinstance(event, Note) and "are read from" in event.text]
     assert bool(read) == ("objective" in how)  # the second attempt computes no reference anew
+
+
+def test_a_resume_with_other_settings_is_refused_by_name_and_goes_on_once_they_are_put_back(home: Workspace) -> None:
+    job = start(home, name="edited", epochs=40, checkpoint_every=1000)
+    for event in launch.follow(job):
+        if isinstance(event, Step):
+            launch.stop(job)
+            break
+    path = job.path / "config.yaml"
+    asked = path.read_text()
+    path.write_text(asked.replace("batch_tokens: 100", "batch_tokens: 50").replace("seed: 0", "seed: 1"))
+    launch.resume(job)
+    with pytest.raises(JobError, match=r"other settings: batch_tokens \(100 at first, 50 now\), seed \(0") as caught:
+        launch.wait(job)
+    assert caught.value.hint.endswith(f"train anew with them: honed train {path}")
+    path.write_text(asked.replace("learning_rate: 0.001", "learning_rate: 0.0001"))
+    launch.resume(job)
+    assert finish(job)["ran"]["learning_rate"] == 0.0001
+    steps = [event.step for event in job.events() if isinstance(event, Step) and event.stage == "train"]
+    assert len(steps) == len(set(steps)) == steps[-1]
+
+
+def test_a_resume_that_rounds_otherwise_than_the_first_attempt_says_so(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="threads"))
+    prepare(job)
+    prepare(job)
+    said = [event.text for event in job.events() if isinstance(event, Note) and "the first attempt had" in event.text]
+    assert said == []
+    threads = torch.get_num_threads()
+    path = job.path / CHOSEN
+    path.write_text(json.dumps({**json.loads(path.read_text()), "threads": threads + 1}))
+    prepare(job)
+    (said,) = [
+        event.text for event in job.events() if isinstance(event, Note) and "the first attempt had" in event.text
+    ]
+    assert said.startswith(f"the first attempt had threads {threads + 1}, now {threads}: ") and "not to the bit" in said
+
+
+def test_a_checkpoint_is_read_tensor_by_tensor_so_that_a_resume_takes_no_more_memory_than_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [(f"w{at}", torch.nn.Parameter(torch.randn(4, 4))) for at in range(5)]
+    optimizer = Optimizer(named, weight_decay=0.0, average=True)
+    wanted = {key: value.clone() for key, value in optimizer.state().items()}
+    path = checkpoint.save(tmp_path / "checkpoints", 3, optimizer)
+    alive: list[weakref.ref[torch.Tensor]] = []
+    cut = checkpoint._cut
+
+    def seen(*given: Any) -> torch.Tensor:
+        assert sum(one() is not None for one in alive) <= 1
+        tensor = cut(*given)
+        alive.append(weakref.ref(tensor))
+        return tensor
+
+    monkeypatch.setattr(checkpoint, "_cut", seen)
+    with torch.no_grad():
+        for _, parameter in named:
+            parameter.zero_()
+    assert checkpoint.load(path, optimizer) == 3 and len(alive) == len(wanted)
+    assert all(value.equal(wanted[key]) for key, value in optimizer.state().items())
+
+
+def test_checkpoints_that_take_long_are_written_less_often() -> None:
+    assert between(0.0) == between(10.0) == 300.0
+    assert between(60.0) == pytest.approx(1200.0)
 
 
 def test_stop_saves_a_checkpoint_that_resume_continues(home: Workspace) -> None:

@@ -79,13 +79,10 @@ def evaluation(config: CurveConfig, model: str, data: str) -> EvaluateConfig:
 
 def evaluation_values(config: CurveConfig) -> dict[str, Any]:
     """Return the settings that all evaluations share."""
-    given = {"unverified_answers": 0, "seed": config.seed, **_written(config), **config.evaluate}
+    # The base is measured in the chat template that the others are trained in: its loss stands beside theirs.
+    written = {"template": config.train.get("template")}
+    given = {"unverified_answers": 0, "seed": config.seed, **written, **config.evaluate}
     return {**given, "loss": True, "split": "heldout"}
-
-
-def _written(config: CurveConfig) -> dict[str, Any]:
-    """The base is measured in the chat template that the others are trained in: its loss stands beside theirs."""
-    return {key: config.train[key] for key in ("template",) if config.train.get(key)}
 
 
 def _passes(config: CurveConfig, size: int, shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,6 @@ def recipe(config: TrialConfig, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def evaluation(config: TrialConfig, model: str) -> EvaluateConfig:
     """Return the settings of one model's evaluation. Raises ``ConfigError`` that names the key that is wrong."""
-    given = {"unverified_answers": 0, **config.evaluate}
+    given = {"unverified_answers": 0, "template": config.train.get("template"), **config.evaluate}
     fixed = {"model": model, "data": config.data, "split": "heldout", "loss": True}
     return build(EvaluateConfig, {**given, **fixed}, "evaluate")
