@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -135,7 +136,8 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
     """Send a job's numbers, settings and notes to a tracker: what isn't there yet.
 
     It reads the job's events from outside, so that the job is neither slowed nor stopped by it. TensorBoard's files
-    go into the job's folder, all else stays on this machine too unless you are logged in or name a server.
+    go into the job's folder, all else stays on this machine too unless you are logged in or name a server. A
+    destination other than before, or one whose run was deleted, gets everything, which is said.
     """
     from honed.errors import HonedError, JobError
     from honed.jobs import job as jobs
@@ -153,7 +155,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
             "Is its server there, and are you logged in? The same command sends what is missing, and nothing twice.",
         ) from error
     if as_json:
-        emit_json({"id": job.id, "tracker": sent.tracker, "where": sent.where, "events": sent.events})
+        emit_json({"id": job.id, **asdict(sent)})
     else:
         click.echo(f"{sent.events} events of job {job.id} are in {sent.tracker}: {sent.where}")
 

@@ -52,26 +52,41 @@ class MLflow:
 
 def begin(run: Run) -> MLflow:
     """Create the job's run in the experiment ``honed`` (MLFLOW_EXPERIMENT_NAME), or find it again."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # honed has no telemetry, and starts none
-    from mlflow.entities import Param
-    from mlflow.tracking import MlflowClient
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.workspace / 'mlflow.db'}"
-    client = MlflowClient(tracking_uri=uri)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-    experiment = client.get_experiment_by_name(name)
-    home = experiment.experiment_id if experiment else client.create_experiment(name)
-    found = (
-        client.search_runs([home], filter_string=f"tags.`{_TAG}` = '{run.name}'", max_results=1) if run.again else []
-    )
-    if found:
-        id_ = found[0].info.run_id
+    client, uri, name = _client(run)
+    if id_ := _found(client, name, run):
         client.update_run(id_, status="RUNNING")
         return MLflow(client, id_, uri)
+    from mlflow.entities import Param
+
+    experiment = client.get_experiment_by_name(name)
+    home = experiment.experiment_id if experiment else client.create_experiment(name)
     tags = {_TAG: run.name, "honed.stage": run.stage}
     id_ = client.create_run(home, start_time=int(1000 * run.started), tags=tags, run_name=run.name).info.run_id
     client.log_batch(id_, params=[Param(key, str(value)[:_LONGEST]) for key, value in run.settings.items()])
     return MLflow(client, id_, uri)
 
 
-backend = Backend("mlflow", begin)
+def home(run: Run) -> str:
+    """Return the id of the job's run: no other has it, whichever its server, database and experiment are called."""
+    client, _, name = _client(run)
+    return _found(client, name, run)
+
+
+def _client(run: Run) -> tuple[Any, str, str]:
+    """Return a client, its URI and the experiment's name."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # honed has no telemetry, and starts none
+    from mlflow.tracking import MlflowClient
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.workspace / 'mlflow.db'}"
+    return MlflowClient(tracking_uri=uri), uri, os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+
+
+def _found(client: Any, name: str, run: Run) -> str:
+    """Return the id of the run that has the job's tag, "" if there is none or it was deleted."""
+    experiment = client.get_experiment_by_name(name)
+    where = [experiment.experiment_id] if experiment else []
+    found = client.search_runs(where, filter_string=f"tags.`{_TAG}` = '{run.name}'", max_results=1) if where else []
+    return found[0].info.run_id if found else ""
+
+
+backend = Backend("mlflow", begin, home)

@@ -1,7 +1,8 @@
 """Reads a job's events, from outside its process, into a tracker: what was sent is never sent twice.
 
-How far it came is kept in ``trackers/<name>.json`` of the job's folder. A resumed job repeats its last steps with the
-same values; a step that was sent, or a measurement at one, is left out.
+How far it came is kept in ``trackers/<name>.json`` of the job's folder, for each destination by itself: another server,
+or one whose run was deleted, gets everything. A resumed job repeats its last steps with the same values; a step that
+was sent, or a measurement at one, is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from honed.errors import JobError
 from honed.jobs import events
 from honed.jobs.job import Job, State
 from honed.jobs.trackers import tracker as trackers
-from honed.jobs.trackers.tracker import Tracker
+from honed.jobs.trackers.tracker import Backend, Run, Tracker
+from honed.records import digest
 from honed.store.workspace import write_whole, writing
 
 FOLDER = "trackers"
@@ -37,7 +39,11 @@ _GOING = ("queued", "running")
 
 
 class Progress(BaseModel):
-    """How far a tracker is: ``trackers/<name>.json``. ``beside`` says that a reader starts whenever the job does."""
+    """How far a tracker is: ``trackers/<name>.json``. ``beside`` says that a reader starts whenever the job does.
+
+    ``home`` is a hash of where the run is, "" if that isn't known; ``elsewhere`` tells by such hashes how far the
+    tracker is with destinations that were left.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,15 +55,18 @@ class Progress(BaseModel):
     answers: int = 0
     texts: int = 0
     ended: bool = False
+    home: str = ""
+    elsewhere: dict[str, Progress] = {}
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What one reading came to: where the run is, and how many events were sent."""
+    """What one reading came to: where the run is, how many events were sent, ``anew`` if some had been sent before."""
 
     tracker: str
     where: str
     events: int
+    anew: bool
 
 
 def read(job: Job, name: str) -> Progress:
@@ -79,25 +88,49 @@ def place(job: Job, name: str) -> Path:
 
 
 def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> Tracked:
-    """Send what isn't sent yet; with ``follow``, go on until the job ends.
+    """Send what isn't sent yet; with ``follow``, go on until the job ends. Another destination gets everything.
 
     Raises ``ConfigError`` as ``tracker.find``, ``JobError`` if another process tracks the job to ``name`` (with
     ``wait``, until it is done). What the tracker's package prints goes to stderr.
     """
     with _alone(job, name, wait), redirect_stdout(sys.stderr):
-        progress = read(job, name)
+        backend, kept = trackers.find(name), read(job, name)
+        run = trackers.describe(job, again=kept.opened, texts=list)
+        progress = _at(_home(backend, run), kept) if kept.opened else kept
+        if anew := kept.opened and not progress.opened:
+            why = "its run is at another destination than before, or was deleted"
+            sys.stderr.write(f"job {job.id} in {name}: {why}; everything is sent anew\n")
         texts = partial(_texts, job, progress.offset, progress.ended)
-        opened = trackers.find(name).begin(trackers.describe(job, again=progress.opened, texts=texts))
+        run = replace(run, again=progress.opened, texts=texts)
+        opened = backend.begin(run)
         reading = _Reading(job, name, opened, progress)
-        keep(job, name, progress.model_copy(update={"opened": True}))
+        progress.opened = True
         try:
+            progress.home = _home(backend, run)
+            keep(job, name, progress)
             reading.run(follow)
         except BaseException:
             opened.close("running")
             keep(job, name, progress)  # what came before the fault is there now
             raise
         opened.close(job.status().state)
-        return Tracked(name, trackers.masked(opened.where), reading.sent)
+        return Tracked(name, trackers.masked(opened.where), reading.sent, anew)
+
+
+def _home(backend: Backend, run: Run) -> str:
+    """Return a hash of where the job's events are, for what names a server may hold a password; "" if nowhere."""
+    home = backend.home(run)
+    return digest(home) if home else ""
+
+
+def _at(home: str, kept: Progress) -> Progress:
+    """Return how far the tracker is with the run at ``home``: a new one is at the beginning."""
+    if home and kept.home in ("", home):
+        return kept
+    left = {kept.home: kept.model_copy(update={"elsewhere": {}})} if kept.home else {}
+    elsewhere = kept.elsewhere | left
+    known = elsewhere.pop(home, Progress())
+    return known.model_copy(update={"beside": kept.beside, "elsewhere": elsewhere})
 
 
 @dataclass
@@ -109,7 +142,6 @@ class _Reading:
     sent: int = field(default=0)
 
     def run(self, follow: bool) -> None:
-        self.progress.opened = True
         path = self.job.path / "events.jsonl"
         while True:
             going = self.job.status().state in _GOING

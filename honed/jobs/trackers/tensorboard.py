@@ -72,4 +72,9 @@ def begin(run: Run) -> TensorBoard:
     return TensorBoard(run, writer, summary_pb2)
 
 
-backend = Backend("tensorboard", begin)
+def home(run: Run) -> str:
+    """Name the folder if it holds event files; its place is the job's, wherever that is moved to."""
+    return FOLDER if any((run.folder / FOLDER).glob("*tfevents*")) else ""
+
+
+backend = Backend("tensorboard", begin, home)

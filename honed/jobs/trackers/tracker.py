@@ -5,7 +5,8 @@ A tracker is declared in a ``pyproject.toml`` and found by its name::
     [project.entry-points."honed.trackers"]
     tensorboard = "honed.jobs.trackers.tensorboard:backend"
 
-``backend`` is a ``Backend``: the package that it needs, and the function that opens a run.
+``backend`` is a ``Backend``: the package that it needs, the function that opens a run, and the one that says which
+run that is.
 """
 
 from __future__ import annotations
@@ -80,10 +81,15 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """A tracker before it is used. ``begin`` imports ``package``, opens a run or goes on with it."""
+    """A tracker before it is used. ``begin`` imports ``package``, opens a run or goes on with it.
+
+    ``home`` names the run that has the job's events, so that another destination has another name; "" if none has
+    them. It stays when the workspace is moved or a password changes. Only a hash of it is kept.
+    """
 
     package: str
     begin: Callable[[Run], Tracker]
+    home: Callable[[Run], str]
 
 
 def find(name: str) -> Backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from honed.jobs.job import State
@@ -40,8 +41,8 @@ class Trackio:
 
 def begin(run: Run) -> Trackio:
     """Start the run that has the job's id, or go on with it."""
-    remote = os.environ.get("TRACKIO_SPACE_ID") or os.environ.get("TRACKIO_SERVER_URL")
     folder = os.environ.setdefault("TRACKIO_DIR", str(run.workspace / FOLDER))  # read when the package is imported
+    Path(folder).mkdir(parents=True, exist_ok=True)  # the package makes it later, and ``home`` looks for it now
     import trackio
 
     opened = trackio.init(
@@ -53,7 +54,21 @@ def begin(run: Run) -> Trackio:
         auto_log_gpu=False,
         auto_log_cpu=False,
     )
-    return Trackio(opened, remote or f"{folder} (TRACKIO_DIR={folder} trackio show --project {PROJECT})")
+    return Trackio(opened, _remote() or f"{folder} (TRACKIO_DIR={folder} trackio show --project {PROJECT})")
 
 
-backend = Backend("trackio", begin)
+def home(run: Run) -> str:
+    """Name the Space, the server without its token, or the folder if it is there, seen from the workspace."""
+    if remote := _remote():
+        return remote.partition("?")[0]
+    folder = Path(os.environ.get("TRACKIO_DIR") or run.workspace / FOLDER).resolve()
+    if not folder.is_dir():
+        return ""
+    return str(folder.relative_to(run.workspace) if folder.is_relative_to(run.workspace) else folder)
+
+
+def _remote() -> str:
+    return os.environ.get("TRACKIO_SPACE_ID") or os.environ.get("TRACKIO_SERVER_URL") or ""
+
+
+backend = Backend("trackio", begin, home)

@@ -50,17 +50,14 @@ class Wandb:
 
 def begin(run: Run) -> Wandb:
     """Start the run that has the job's id, or go on with it."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # honed has no telemetry, and starts none
-    import wandb
-
-    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+    wandb = _package()
     opened = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        project=_project(),
         id=run.name,
         name=run.name,
         group=run.stage,
         dir=str(run.folder),
-        mode=mode,
+        mode=_mode(wandb),
         resume="allow",
         config=dict(run.settings),
         settings=wandb.Settings(
@@ -70,8 +67,38 @@ def begin(run: Run) -> Wandb:
     return Wandb(run, opened)
 
 
+def home(run: Run) -> str:
+    """Name the server, or that the files are still here, and the entity and the project.
+
+    A run that was kept here and then synced is on the server, so that what comes next only has to follow it.
+    """
+    wandb = _package()
+    files = list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
+    synced = bool(files) and all(file.with_name(f"{file.name}.synced").exists() for file in files)
+    mode = "offline" if synced else _mode(wandb)
+    settings = wandb.setup().settings
+    named = settings.base_url != wandb.Settings().base_url  # the default one differs between versions of the package
+    server = settings.base_url if named and mode != "offline" else ""
+    return " ".join([mode, server, settings.entity or "", _project()])
+
+
+def _package() -> Any:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # honed has no telemetry, and starts none
+    import wandb
+
+    return wandb
+
+
+def _mode(wandb: Any) -> str:
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+
+
+def _project() -> str:
+    return os.environ.get("WANDB_PROJECT", PROJECT)
+
+
 def _group(name: str) -> str:
     return name.rpartition("/")[0] or "job"
 
 
-backend = Backend("wandb", begin)
+backend = Backend("wandb", begin, home)

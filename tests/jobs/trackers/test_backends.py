@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
 import struct
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +21,7 @@ import pytest
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
-from honed.jobs.trackers import reader, wandb
+from honed.jobs.trackers import reader, trackio, wandb
 from honed.jobs.trackers import tracker as trackers
 from honed.store.workspace import Workspace
 from tests.jobs.counting import CountConfig
@@ -38,6 +42,8 @@ def need(package: str) -> None:
 def at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No account, no server, no home but the test's own."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("MLFLOW_EXPERIMENT_NAME", "TRACKIO_DIR", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "NETRC"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
@@ -89,6 +95,26 @@ def test_tensorboard_reads_the_settings_back(job: Job) -> None:
     assert starts[0].hparams["fail"].string_value == "user"
 
 
+def test_a_tensorboard_folder_that_was_deleted_gets_everything(job: Job) -> None:
+    need("tensorboard")
+    twice(job, "tensorboard")
+    assert reader.track(job, "tensorboard").events == 0
+    shutil.rmtree(job.path / "tensorboard")
+    sent = reader.track(job, "tensorboard")
+    assert (sent.events, sent.anew) == (8, True)
+    loading = importlib.import_module("tensorboard.backend.event_processing.event_file_loader")
+    (path,) = (job.path / "tensorboard").iterdir()
+    tags = {v.tag for event in loading.LegacyEventFileLoader(str(path)).Load() for v in event.summary.value}
+    assert {"sft/train/loss", "result/loss", "notes", "_hparams_/session_start_info"} <= tags
+
+
+def test_a_workspace_that_was_moved_takes_its_trackers_along(job: Job, tmp_path: Path) -> None:
+    need("tensorboard")
+    twice(job, "tensorboard")
+    moved = shutil.move(job.workspace.path, tmp_path / "elsewhere")
+    assert reader.track(Job(moved / "jobs" / job.id), "tensorboard").events == 0
+
+
 def test_a_reader_beside_a_job_sends_it_while_it_runs_and_to_its_end(workspace: Workspace) -> None:
     need("tensorboard")
     job = jobs.create(workspace, "counting", CountConfig(steps=20, seconds=0.02))
@@ -118,6 +144,57 @@ def test_mlflow_reads_the_values_back(job: Job) -> None:
     assert (run.info.status, run.info.run_name) == ("FINISHED", job.id)
 
 
+def test_each_mlflow_server_gets_everything_once(job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    need("mlflow")
+    twice(job, "mlflow")
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert reader.track(job, "mlflow").events == 8
+    assert reader.track(job, "mlflow").events == 0
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    assert reader.track(job, "mlflow").events == 8
+    client = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
+    for name in ("honed", "theirs"):
+        (run,) = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "sft/train/loss")] == [1, 2, 3]
+        assert run.data.metrics["result/loss"] == 0.25 and run.data.params["steps"] == "3"
+        assert run.info.status == "FINISHED"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert reader.track(job, "mlflow").events == 0, "it went on from where it was with the first"
+
+
+def test_an_mlflow_run_that_was_deleted_is_made_anew(job: Job) -> None:
+    need("mlflow")
+    twice(job, "mlflow")
+    uri = f"sqlite:///{job.workspace.path / 'mlflow.db'}"
+    client = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("honed").experiment_id
+    client.delete_run(client.search_runs([experiment])[0].info.run_id)
+    assert reader.track(job, "mlflow").events == 8
+    (run,) = client.search_runs([experiment])
+    assert run.data.metrics["result/loss"] == 0.25 and run.data.tags["notes.0001"]
+
+
+def test_an_mlflow_run_is_found_again_though_how_far_it_came_was_lost(job: Job) -> None:
+    need("mlflow")
+    twice(job, "mlflow")
+    reader.place(job, "mlflow").unlink()
+    assert reader.track(job, "mlflow").events == 8
+    uri = f"sqlite:///{job.workspace.path / 'mlflow.db'}"
+    client = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("honed").experiment_id])
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "sft/train/loss")] == [1, 2, 3]
+
+
+def test_an_mlflow_database_of_another_name_is_the_same_one(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("mlflow")
+    twice(job, "mlflow")
+    (job.workspace.path / "mlflow.db").rename(job.workspace.path / "moved.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{job.workspace.path / 'moved.db'}")
+    assert reader.track(job, "mlflow").events == 0
+
+
 def test_trackio_reads_the_values_back(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     need("trackio")
     monkeypatch.setenv("TRACKIO_DIR", str(job.workspace.path / "trackio"))
@@ -128,11 +205,34 @@ def test_trackio_reads_the_values_back(job: Job, monkeypatch: pytest.MonkeyPatch
     assert losses == pytest.approx(dict(zip((1, 2, 3), LOSSES, strict=True)))
     assert next(line["result/loss"] for line in logs if "result/loss" in line) == 0.25
     assert storage.get_run_config("honed", job.id)["steps"] == 3
+    assert reader.track(job, "trackio").events == 0
+
+
+def test_trackio_tells_its_destinations_apart(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig(steps=1))
+    run = trackers.describe(job, again=True, texts=list)
+    assert trackio.home(run) == "", "there is no folder yet"
+    (workspace.path / "trackio").mkdir()
+    here = trackio.home(run)
+    moved = Path(shutil.move(workspace.path, tmp_path / "elsewhere")).resolve()
+    assert trackio.home(replace(run, workspace=moved)) == here
+    (folder := tmp_path / "folder").mkdir()
+    monkeypatch.setenv("TRACKIO_DIR", str(folder))
+    there = trackio.home(run)
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://host:7860/?write_token=one")
+    server = trackio.home(run)
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://host:7860/?write_token=two")
+    assert trackio.home(run) == server
+    monkeypatch.setenv("TRACKIO_SPACE_ID", "me/space")
+    assert len({here, there, server, trackio.home(run), ""}) == 5
 
 
 def test_wandb_keeps_the_values_offline(job: Job) -> None:
     need("wandb")
     assert "wandb sync" in twice(job, "wandb").where
+    assert reader.track(job, "wandb").events == 0
     importlib.import_module("wandb").teardown()  # its own process writes the last lines when it ends
     protos = importlib.import_module("wandb.proto.wandb_internal_pb2")
     losses: list[float] = []
@@ -155,18 +255,24 @@ def test_wandb_keeps_the_values_offline(job: Job) -> None:
 
 
 class Offline:
-    """As much of the package wandb, and of a run of it, as is used: it keeps the tables."""
+    """As much of the package wandb, and of a run of it, as is used: it keeps the tables. No one is ``logged`` in."""
 
     offline, url = True, None
 
     def __init__(self) -> None:
         self.tables: list[list[str]] = []
         self.finished = 0
+        self.logged = False
+        self.settings = self.Settings()
 
     def login(self, **_: object) -> bool:
-        return False
+        return self.logged
 
-    def Settings(self, **_: object) -> None: ...  # noqa: N802 - the package's own name
+    def setup(self) -> Offline:
+        return self
+
+    def Settings(self, **_: object) -> SimpleNamespace:  # noqa: N802 - the package's own name
+        return SimpleNamespace(base_url="https://default", entity=None)
 
     def init(self, **_: object) -> Offline:
         return self
@@ -204,6 +310,33 @@ def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
     job.log.note("another tracker failed")
     reader.track(job, "wandb")
     assert sorted(package.tables[-1]) == ["answers", "artifacts", "notes", "notes", "result"]
+
+
+def test_wandb_gets_everything_once_the_user_is_logged_in_unless_the_files_were_synced(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Offline()
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    monkeypatch.setattr(trackers, "find", lambda _: wandb.backend)
+    file = job.path / "wandb" / "offline-run-1" / "run-1.wandb"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
+    assert wandb.home(trackers.describe(job, again=True, texts=list))
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false", "it is read when the package is imported"
+    reader.track(job, "wandb")
+    kept = reader.read(job, "wandb")
+    package.logged = True
+    assert reader.track(job, "wandb").events == 7
+    package.settings.base_url = "https://ours"
+    assert reader.track(job, "wandb").events == 7
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert reader.track(job, "wandb").events == 7
+    assert reader.track(job, "wandb").events == 0
+    monkeypatch.delenv("WANDB_PROJECT")
+    reader.keep(job, "wandb", kept)
+    file.with_name("run-1.wandb.synced").touch()
+    assert reader.track(job, "wandb").events == 0
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ from tests.jobs.trackers.conftest import end
 
 @dataclass
 class Fake:
-    """A tracker that remembers what it is told; it fails at the scalar named ``fail``."""
+    """A tracker that remembers what it is told; it fails at the scalar named ``fail``, or to ``begin``."""
 
     runs: list[Run] = field(default_factory=list)
     numbers: list[tuple[str, float, int]] = field(default_factory=list)
@@ -40,10 +40,16 @@ class Fake:
     fail: str = ""
     said: str = "the network is gone"
     where: str = "memory"
+    at: str = "memory of one machine"
 
     def begin(self, run: Run) -> Fake:
+        if self.fail == "begin":
+            raise OSError(self.said)
         self.runs.append(run)
         return self
+
+    def home(self, run: Run) -> str:
+        return self.at
 
     def scalars(self, values: Mapping[str, float], step: int, when: float) -> None:
         assert when > 0
@@ -64,7 +70,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
-    monkeypatch.setattr(trackers, "find", lambda _: Backend("json", made.begin))
+    monkeypatch.setattr(trackers, "find", lambda _: Backend("json", made.begin, made.home))
     return made
 
 
@@ -99,6 +105,81 @@ def test_what_was_sent_is_not_sent_again_and_what_came_since_is(job: Job, fake: 
     assert len([name for name, _, _ in fake.numbers if name == "sft/train/loss"]) == 3
     assert len([name for name, _, _ in fake.numbers if name == "result/loss"]) == 1
     assert [run.again for run in fake.runs] == [False, True, True]
+
+
+def test_another_destination_gets_everything_and_this_is_said(
+    job: Job, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader.track(job, "fake")
+    assert "anew" not in capsys.readouterr().err
+    before = list(fake.numbers)
+    fake.numbers, fake.at = [], "memory of another machine"
+    end(job)
+    sent = reader.track(job, "fake")
+    assert (sent.events, sent.anew) == (8, True)
+    assert fake.numbers[: len(before)] == before and ("result/loss", 0.25, 0) in fake.numbers
+    assert [run.again for run in fake.runs] == [False, False]
+    assert f"job {job.id} in fake: its run is at another destination" in capsys.readouterr().err
+    again = reader.track(job, "fake")
+    assert (again.events, again.anew) == (0, False)
+
+
+def test_a_destination_that_comes_again_gets_only_what_came_since(job: Job, fake: Fake) -> None:
+    reader.track(job, "fake")
+    fake.at = "memory of another machine"
+    reader.track(job, "fake")
+    fake.at = "memory of one machine"
+    end(job)
+    fake.numbers = []
+    sent = reader.track(job, "fake")
+    assert (sent.events, sent.anew) == (1, False) and fake.runs[-1].again
+    assert not any(name == "sft/train/loss" for name, _, _ in fake.numbers)
+    fake.at = "memory of another machine"
+    assert reader.track(job, "fake").events == 1
+
+
+def test_a_run_that_was_deleted_gets_everything(job: Job, fake: Fake) -> None:
+    reader.track(job, "fake")
+    fake.at = ""
+    assert reader.track(job, "fake").events == 7
+
+
+def test_a_destination_that_could_not_be_reached_leaves_the_one_before_as_it_is(job: Job, fake: Fake) -> None:
+    reader.track(job, "fake")
+    kept = reader.read(job, "fake")
+    fake.at, fake.fail = "memory of another machine", "begin"
+    with pytest.raises(OSError, match="network"):
+        reader.track(job, "fake")
+    assert reader.read(job, "fake") == kept
+    fake.at, fake.fail = "memory of one machine", ""
+    assert reader.track(job, "fake").events == 0
+
+
+def test_another_destination_leaves_the_reader_beside_the_job(job: Job, fake: Fake) -> None:
+    reader.keep(job, "fake", reader.Progress(beside=True))
+    reader.track(job, "fake")
+    fake.at = "memory of another machine"
+    reader.track(job, "fake")
+    assert reader.read(job, "fake").beside
+
+
+def test_a_destination_is_kept_without_its_password(job: Job, fake: Fake) -> None:
+    fake.at = "https://me:hush@host"
+    reader.track(job, "fake")
+    fake.at = "https://me:hush@other"
+    reader.track(job, "fake")
+    assert not any("hush" in path.read_text() for path in (job.path / reader.FOLDER).iterdir())
+
+
+def test_how_far_an_older_version_came_still_holds(job: Job, fake: Fake) -> None:
+    reader.track(job, "fake")
+    path = reader.place(job, "fake")
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({name: fields[name] for name in fields if name not in ("home", "elsewhere")}))
+    sent = reader.track(job, "fake")
+    assert (sent.events, sent.anew) == (0, False) and fake.runs[-1].again
+    fake.at = "memory of another machine"
+    assert reader.track(job, "fake").anew
 
 
 def test_steps_that_a_resumed_job_repeats_are_sent_once(job: Job, fake: Fake) -> None:
@@ -256,7 +337,8 @@ def _until_noted(job: Job, word: str) -> str:
 
 
 def test_a_tracker_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("honed.registry.get", lambda *_: Backend("no_such_package", Fake().begin))
+    missing = Backend("no_such_package", Fake().begin, Fake().home)
+    monkeypatch.setattr("honed.registry.get", lambda *_: missing)
     with pytest.raises(ConfigError, match="the tracker wandb needs the Python package no_such_package") as raised:
         trackers.find("wandb")
     assert raised.value.hint == "pip install 'honed[wandb]'"
@@ -281,7 +363,7 @@ def test_the_command_sends_and_says_where(job: Job, fake: Fake, capsys: pytest.C
     where = ["--workspace", str(job.workspace.path)]
     assert main.run(["jobs", "track", "last", "--to", "fake", "--json", *where]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"id": job.id, "tracker": "fake", "where": "memory", "events": 8}
+    assert told == {"id": job.id, "tracker": "fake", "where": "memory", "events": 8, "anew": False}
     assert main.run(["jobs", "track", "last", "--to", "fake", *where]) == 0
     assert capsys.readouterr().out == f"0 events of job {job.id} are in fake: memory\n"
 
