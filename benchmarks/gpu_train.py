@@ -46,8 +46,11 @@ SIZES = {
 """Llama 3.2 1B and Llama 3.1 8B, each with 8 key-value heads."""
 
 VOCABULARY = {"1b": 128256, "8b": 128256, "tiny": 512}
-STATED = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
-"""Dense bf16 FLOP/s by the makers' data sheets, by what the card's name contains."""
+STATED = {
+    "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12,
+    "L4": 121e12, "4090": 165e12,
+}  # fmt: skip
+"""Dense bf16 FLOP/s by the makers' data sheets, by the words that the card's name contains; the first counts."""
 
 RANK = 16
 
@@ -108,8 +111,9 @@ def find_card(tiny: bool) -> Card | None:
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name(0)
-    words = re.split(r"[ -]", name)
-    return Card("cuda", name, "bf16", next((rate for part, rate in STATED.items() if part in words), None), _in_use())
+    words = set(re.split(r"[ -]", name))
+    stated = next((rate for part, rate in STATED.items() if words >= set(part.split())), None)
+    return Card("cuda", name, "bf16", stated, _in_use())
 
 
 def measure(card: Card, options: argparse.Namespace) -> dict[str, Any]:
@@ -254,7 +258,7 @@ def _ways(
     if _has(python, "flash_attn"):
         flash = {"packing": True, "attention": "flash_attention_2"}
         ways |= {f"{name}, flash": {**one, **flash} for name, one in ways.items()}
-    return {name: one for name, one in ways.items() if options.ways in name}
+    return {name: one for name, one in peer.alike(ways, honed_job.given(options.set)).items() if options.ways in name}
 
 
 def _has(python: str | None, module: str) -> bool:

@@ -127,14 +127,10 @@ def _point(folder: Path, base: str, chat: ChatFormat, point: int, options: argpa
         sample = [len(chat.encode(row).ids) for row in data.synthetic(50, SHORT)]
         total = point * sum(sample) / len(sample)
         values["epochs"] = min(1.0, options.steps * options.batch_tokens / total)
-        known, _ = honed_job.settable({"stream": True})
-        values |= known
-        extra["streamed"] = bool(known)
+        values["stream"] = True
+        extra["streamed"] = True
     else:
-        known, _ = honed_job.settable({"ranks": point})
-        if not known and point > 1:
-            return {"failed": "this version has no setting ranks"}
-        values |= known
+        values["ranks"] = point
         rows = data.synthetic(max(1, options.steps * options.batch_tokens // 200))
     begun = time.time()
     run = honed_job.train(folder, rows, values)

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--data", type=Path, help="Alpaca rows, or LLaMA-Factory's preference rows")
     parser.add_argument("--model", default="smollm2-135m", help="as in `honed train --base`")
-    parser.add_argument("--batch-tokens", type=int, default=2048)
+    parser.add_argument("--batch-tokens", type=int, help="of a step: 2048, and 8192 of prefix, whose rows share one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of honed's training")
     parser.add_argument("--repeats", type=int, default=1, help="honed and the best peer, in turns; medians count")
     parser.add_argument("--peer-python")
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--no-plain", action="store_true", help="don't train again in the plain way to compare losses")
     parser.add_argument("--json", action="store_true", help="the document on one line")
     options = parser.parse_args()
+    options.batch_tokens = options.batch_tokens or (8192 if options.case == "prefix" else 2048)
     emit(measure(options), compact=options.json)
 
 
@@ -160,12 +161,11 @@ def _median(runs: Sequence[honed_job.Trained]) -> dict[str, Any]:
 
 def _plain(folder: Path, case: Case, fast: honed_job.Trained, options: argparse.Namespace) -> dict[str, Any]:
     """Train once more without any of the fast paths, and compare the losses step by step."""
-    settings, unknown = honed_job.settable(honed_job.PLAIN)
-    run = honed_job.train(folder, case.rows, {**_values(case, options), **settings}, preferences=case.preferences)
+    values = {**_values(case, options), **honed_job.PLAIN}
+    run = honed_job.train(folder, case.rows, values, preferences=case.preferences)
     apart = [abs(a - b) for a, b in zip(fast.losses, run.losses, strict=False)]
     return {
-        "settings": settings,
-        "no_such_setting": unknown,
+        "settings": dict(honed_job.PLAIN),
         "losses": list(run.losses),
         "seconds": run.seconds,
         "peak_bytes": run.result["peak_rss_bytes"],
@@ -180,7 +180,7 @@ def _peers(
     if options.no_peer:
         return {}, {}, "not asked for"
     ways = peer.dpo_ways(case.lengths) if case.objective == "dpo" else peer.sft_ways(case.lengths, options.batch_tokens)
-    tried, left_out = peer.in_precisions(ways, rates, case.weights)
+    tried, left_out = peer.in_precisions(peer.alike(ways, _values(case, options)), rates, case.weights)
     try:
         python = peer.interpreter(options.peer_python)
     except peer.PeerError as error:

@@ -110,12 +110,6 @@ def curve(events: Sequence[Event]) -> list[tuple[float, float]]:
     return found
 
 
-def settable(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return those of ``values`` that this version has settings for, and the names of the others."""
-    known = {name: value for name, value in values.items() if name in TrainConfig.model_fields}
-    return known, sorted(set(values) - set(known))
-
-
 def given(items: Sequence[str]) -> dict[str, Any]:
     """Return ``KEY=VALUE`` settings of a command line, values as YAML."""
     import yaml

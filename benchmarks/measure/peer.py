@@ -112,6 +112,12 @@ def dpo_ways(lengths: Sequence[int]) -> dict[str, dict[str, Any]]:
     }
 
 
+def alike(ways: Mapping[str, dict[str, Any]], values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Let the peer compute layers again in the backward pass where the settings of honed's training say so."""
+    checkpointing = bool(values.get("activation_checkpointing"))
+    return {name: {**way, "checkpointing": checkpointing} for name, way in ways.items()}
+
+
 def in_precisions(
     ways: Mapping[str, dict[str, Any]], rates: Mapping[str, float], weights: str = "full"
 ) -> tuple[dict[str, Any], dict[str, str]]:

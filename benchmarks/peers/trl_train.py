@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # honed, of which nothing else is loaded
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
@@ -29,6 +29,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from honed.jobs import memory
 from measure.heldout import heldout_loss
 
 
@@ -38,7 +39,8 @@ class Way:
 
     A pass has ``batch`` rows (packed: packs) of ``length`` tokens at most, a step ``accumulate`` passes.
     ``precision`` is fp32, bf16 (autocast over fp32 weights) or bf16-weights; ``grouped`` puts rows of like length
-    together; ``precompute`` takes DPO's reference from a pass before training; ``attention`` is transformers' name.
+    together; ``precompute`` takes DPO's reference from a pass before training; ``attention`` is transformers' name;
+    ``checkpointing`` computes layers again in the backward pass, which TRL does unless it is told not to.
     """
 
     length: int
@@ -50,6 +52,7 @@ class Way:
     precompute: bool = False
     liger: bool = False
     attention: str = "sdpa"
+    checkpointing: bool = False
 
 
 class Clock(TrainerCallback):
@@ -109,7 +112,7 @@ def main() -> None:
     clock.start = time.perf_counter()
     trainer.train()
     seconds = clock.now() + reference
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = memory.peak()
     document = {
         "seconds": seconds,
         "reference_seconds": reference,
@@ -170,7 +173,7 @@ def _common(options: argparse.Namespace, way: Way) -> dict[str, Any]:
         "bf16": way.precision != "fp32",
         "use_cpu": not torch.cuda.is_available(),
         "use_liger_kernel": way.liger,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": way.checkpointing,
         "logging_steps": 1,
         "report_to": "none",
         "save_strategy": "no",
