@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,9 @@ from honed.train.optim import Optimizer
 from honed.train.ranks import ALONE, Ranks
 
 _FACTS = "checkpoint.json"
+
+_MAPPED_BYTES = 256 * 2**20
+"""How much is read of a checkpoint's files before they are opened anew."""
 
 _GOOD = "good"
 """An empty file in a checkpoint whose weights have given a finite loss."""
@@ -106,15 +108,13 @@ def position(path: Path) -> dict[str, Any]:
 def load(path: Path, optimizer: Optimizer) -> int:
     """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
     done = int(facts(path)["step"])
-    with ExitStack() as opened:
-        optimizer.load_state(_Saved(path, optimizer.rows, opened), done)
+    optimizer.load_state(_Saved(path, optimizer.rows), done)
     return done
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:
     """Put the weights of ``save_best`` back."""
-    with ExitStack() as opened:
-        optimizer.load_weights(_Saved(path, optimizer.rows, opened))
+    optimizer.load_weights(_Saved(path, optimizer.rows))
 
 
 def _name(step: int) -> str:
@@ -164,16 +164,25 @@ def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], 
 class _Saved(Mapping[str, Tensor]):
     """The tensors of a checkpoint, cut to ``rows`` by parameter name; each is read when it is asked for.
 
-    All of them at once would stand beside what they are put into: as much memory again as the optimizer takes.
+    All of them at once would stand beside what they are put into: as much memory again as the optimizer takes. So would
+    the files' pages, which are mapped into memory as they are read: now and then the files are opened anew.
     """
 
-    def __init__(self, path: Path, rows: Mapping[str, slice], opened: ExitStack) -> None:
-        self._rows = rows
-        self._files = [opened.enter_context(safe_open(file, "pt")) for file in sorted(path.glob("state*.safetensors"))]
+    def __init__(self, path: Path, rows: Mapping[str, slice]) -> None:
+        self._path, self._rows = path, rows
+        self._files = self._opened()
         self._keys = {key for file in self._files for key in file.keys()}  # noqa: SIM118 - it isn't a mapping
+        self._mapped = 0
 
     def __getitem__(self, key: str) -> Tensor:
-        return _cut(self._files, key, self._rows[key.partition(".")[2]])
+        if self._mapped > _MAPPED_BYTES:
+            self._files, self._mapped = self._opened(), 0
+        tensor = _cut(self._files, key, self._rows[key.partition(".")[2]])
+        self._mapped += tensor.nbytes
+        return tensor
+
+    def _opened(self) -> list[Any]:
+        return [safe_open(file, "pt") for file in sorted(self._path.glob("state*.safetensors"))]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
