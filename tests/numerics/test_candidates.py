@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV4Config,
     GemmaConfig,
     GemmaForCausalLM,
     LlamaConfig,
@@ -19,6 +21,8 @@ from transformers import (
     SeedOssConfig,
     Starcoder2Config,
 )
+from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4MLP
+from transformers.models.mllama.modeling_mllama import MllamaTextSelfAttention
 
 from honed.train import attention
 from honed.train.kernels import choice
@@ -92,3 +96,26 @@ def test_a_layer_that_differs_is_left_alone_by_itself() -> None:
     model = packed_model()
     model.model.layers[1].mlp.act_fn = nn.GELU()
     assert install(model).describe()["swiglu"] == "1 of 2"
+
+
+@pytest.mark.parametrize(("limit", "ours"), [(10.0, "1 of 1"), (math.inf, "2 of 2")])
+def test_an_mlp_that_clamps_what_a_probe_would_have_to_be_large_for_is_left_alone(limit: float, ours: str) -> None:
+    model = packed_model()
+    model.model.layers[1].mlp = DeepseekV4MLP(DeepseekV4Config(hidden_size=32, swiglu_limit=limit))
+    assert install(model).describe()["swiglu"] == ours  # what can't be ours isn't tried, nor counted
+
+
+@pytest.mark.parametrize(("dropout", "ours"), [(0.0, "2 of 2"), (0.1, None)])
+def test_attention_that_has_another_name_for_its_dropout_trains_as_it_does_itself(
+    dropout: float, ours: str | None
+) -> None:
+    plain = packed_model()
+    plain.config.dropout = dropout  # as Mllama's and Blt's have it
+    for number, layer in enumerate(plain.model.layers):
+        layer.self_attn = MllamaTextSelfAttention(plain.config, number)
+    fused, found = copy.deepcopy(plain.eval()), []
+    assert install(fused).describe().get("rotary") == ours
+    for model in (plain, fused):
+        torch.manual_seed(7)
+        found.append(gradients(model.train(), uneven(4), [[0], [1], [2], [3]]))
+    close(*found)
