@@ -12,10 +12,8 @@ from torch.nn import functional
 from honed.models.columns import same_window
 from honed.models.lean import LeanDecoder, Product, lean, worth_copying
 from honed.models.load import LoadedModel
+from honed.models.positions import apart_beyond
 from honed.models.slots import Pass, Run, Slots, attending
-
-_ROWS_DEPEND = frozenset({"dynamic", "longrope"})
-"""Kinds of position embeddings that are other ones for a row when a longer one is in the same pass."""
 
 _NEAR = 1e-4
 """How far states of the lean decoder may be from the model's own: rounding, in units of a norm's output."""
@@ -56,8 +54,7 @@ def packed_forward(loaded: LoadedModel, rows: int) -> PackedForward | None:
     model: Any = loaded.model
     text = model.config.get_text_config()
     plain = model.device.type == "cpu" and model.config._attn_implementation == "sdpa" and same_window(model.config)
-    rope = (getattr(text, "rope_parameters", None) or {}).get("rope_type")
-    if not plain or rope in _ROWS_DEPEND:
+    if not plain or apart_beyond(model.config) is not None:
         return None
     work = _trial()
     given = {"input_ids": work.ids, "position_ids": work.positions, "use_cache": False, "slots": work}

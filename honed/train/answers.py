@@ -44,10 +44,19 @@ class AnswerPack:
 
 
 def collate(
-    examples: Sequence[Sequence[Encoded]], reference: Sequence[Sequence[float]], *, packed: bool, share: bool = True
+    examples: Sequence[Sequence[Encoded]],
+    reference: Sequence[Sequence[float]],
+    *,
+    packed: bool,
+    share: bool = True,
+    within: int | None = None,
 ) -> AnswerPack:
-    """Lay the rows of all examples into one pack, or each into its own where rows of a pack would mix."""
+    """Lay the rows of all examples into one pack, or each into its own where rows of a pack would mix.
+
+    So they would also where a row has more than ``within`` tokens (``positions.apart_beyond``).
+    """
     rows = [row for example in examples for row in example]
+    packed = packed and (within is None or all(len(row.ids) <= within for row in rows))
     packs = (batches.collate(rows, share=share),) if packed else tuple(batches.collate([row]) for row in rows)
     lengths = [[row.supervised for row in example] for example in examples]
     return AnswerPack(packs, torch.tensor(reference, dtype=torch.float32), torch.tensor(lengths, dtype=torch.float32))

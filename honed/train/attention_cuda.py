@@ -81,9 +81,18 @@ def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, m
     bent = None if manner.cap is None else _bent(manner.cap)
     options: dict[str, Any] = {"score_mod": bent, "block_mask": segments.made[key], "scale": scale, "enable_gqa": True}
     if q.device.type == "cuda":  # by itself it takes a kernel for decoding where a pass is short, and finds none
-        options["kernel_options"] = {"BACKEND": "TRITON"}
+        options["kernel_options"] = _for_passes()
     out: Tensor = _compiled(q.device.type)(q, k, v, **options)
     return out
+
+
+@cache
+def _for_passes() -> dict[str, Any]:
+    """What asks FlexAttention for its kernel for whole passes: BACKEND is newer than the oldest torch that we take."""
+    from torch.nn.attention import flex_attention
+
+    known = getattr(getattr(flex_attention, "FlexKernelOptions", None), "__annotations__", {})
+    return {"BACKEND": "TRITON"} if "BACKEND" in known else {"FORCE_USE_FLEX_ATTENTION": True}
 
 
 @cache
@@ -154,6 +163,8 @@ def fastest(
                 without.append(f"{attention.short(name)} disagrees with plain torch here")
                 continue
             times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5, manner)
+        except torch.OutOfMemoryError:  # it says nothing of the path
+            raise
         except (
             RuntimeError,
             ImportError,

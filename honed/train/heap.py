@@ -125,4 +125,5 @@ def brief(shape: torch.Size | tuple[int, ...], like: Tensor, turn: int = 1) -> T
     size = 1
     for length in shape:
         size *= length
-    return torch.empty(size + 64 * turn, dtype=like.dtype, device=like.device)[:size].view(shape)
+    # Detached, it is no view: of what a custom function of autograd returns, a model may change no view in its place.
+    return torch.empty(size + 64 * turn, dtype=like.dtype, device=like.device)[:size].view(shape).detach()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
+from honed.models.positions import apart_beyond
 from honed.train import (
     attention,
     attention_cuda,
@@ -81,6 +82,12 @@ def choose(
     numbers is what rank 0 found. Raises ``ModelError`` if the model lets a token see later ones.
     """
     head, packed, reasons = _allowed(model, examples, config, here)
+    if packed and settings.pack_tokens > (most := _most(model, config, settings.pack_tokens)):
+        settings = replace(settings, pack_tokens=most)
+        reasons.append(
+            f"pack_tokens {most}: longer rows, each in a pass of its own, have other positions than shorter ones in "
+            f"this model; with max_length {most} there are none"
+        )
 
     def laid(settings: Settings) -> tuple[Prefixes | None, list[StepRows], str]:
         def planned(shared: Prefixes | None) -> list[StepRows]:
@@ -99,9 +106,9 @@ def choose(
             reasons.append(f"pack_tokens {fewer}: so that a step has a pass for each of {config.ranks} ranks")
     if one_pass is None:
         may = packed and head.fused and _may_be_one_pass(model, config, settings)
-        one_pass = may and 0 < _largest(examples, steps, table) <= _IN_ONE * settings.pack_tokens
+        one_pass = may and 0 < _largest(examples, steps, table) <= _most(model, config, _IN_ONE * settings.pack_tokens)
     if one_pass:
-        settings = replace(settings, pack_tokens=_IN_ONE * settings.pack_tokens)
+        settings = replace(settings, pack_tokens=_most(model, config, _IN_ONE * settings.pack_tokens))
         table, steps, why = laid(settings)
     reasons += [why, _attention(model, examples, steps, settings, shared=table is not None)]
     path = model.config._attn_implementation
@@ -132,6 +139,12 @@ def _allowed(
     if config.neftune_alpha and config.sharing and packed:
         reasons.append("sharing is off: with neftune_alpha each row has noise of its own")
     return head, packed, reasons
+
+
+def _most(model: PreTrainedModel, config: TrainConfig, tokens: int) -> int:
+    """Return ``tokens`` of a pass, or fewer, so that a row which changes others' positions is too long for company."""
+    end = apart_beyond(model.config)
+    return tokens if end is None or (config.max_length or tokens) <= end else min(tokens, end)
 
 
 def _for_each_rank(

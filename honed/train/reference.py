@@ -49,8 +49,9 @@ _CODE = ("models", "train")
 class Reference:
     """What the numbers depend on besides the rows: the base model (its content hash), and how they are computed.
 
-    ``packed``, ``shared`` and ``head`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass;
-    ``kernels`` says what norms, MLPs and rotary positions are computed by (``Installed.describe``).
+    ``packed``, ``shared`` and ``head`` are those of ``Layout``; ``pack_tokens`` is the most tokens of a pass,
+    ``within`` that of a row which shares one (``answers.collate``); ``kernels`` says what norms, MLPs and rotary
+    positions are computed by (``Installed.describe``).
     """
 
     base: str
@@ -61,6 +62,7 @@ class Reference:
     head: Head
     pack_tokens: int
     kernels: Mapping[str, str] = field(default_factory=dict)
+    within: int | None = None
 
     def key(
         self, model: PreTrainedModel, rows: Sequence[Encoded], passes: Sequence[Sequence[int]] | None = None
@@ -145,7 +147,11 @@ class Reference:
         for number, turn in enumerate(rounds, start=1):  # as many on every rank, so that all hear of a stop at once
             some = passes[turn.index]
             batch = answers.collate(
-                [(rows[index],) for index in some], [(0.0,)] * len(some), packed=self.packed, share=self.shared
+                [(rows[index],) for index in some],
+                [(0.0,)] * len(some),
+                packed=self.packed,
+                share=self.shared,
+                within=self.within,
             )
             table[some] = placed.run(compute, batch.to(self.device))[:, 0].float().cpu()
             if number == len(rounds) or time.monotonic() - said > 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from honed.models.positions import apart_beyond
 from honed.train import adapters, attention, folder, neftune
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
@@ -91,7 +92,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         here.together(lambda: folder.check(run.job, disk) if here.first else None)
     return Setup(
         placed=placed,
-        objective=entry.make(given, layout.head, layout.packed, layout.shared),
+        objective=entry.make(given, layout.head, layout.packed, layout.shared, apart_beyond(model.config)),
         heldout=HeldOut(
             run.heldout.encoded, Sft(layout.head, layout.shared), layout.packed, settings.device, pass_tokens
         ),
@@ -246,6 +247,7 @@ def _referred(
         head=layout.head,
         pack_tokens=layout.settings.pack_tokens,
         kernels=kernels.describe(),
+        within=apart_beyond(run.base.model.config),
     )
     first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]
     packs = None if settings.precision == "fp32" else [pack for step in first for pack in step.packs]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from honed.models import batch as batches
 from honed.models.engine import Completion, Sampling
@@ -80,6 +81,22 @@ def test_attention_that_does_not_come_through_our_function_is_padded(monkeypatch
     loaded = tiny()
     monkeypatch.setattr(loaded.model.config, "_attn_implementation", "eager")
     assert isinstance(batches.batch(loaded, 4), PaddedBatch)
+
+
+@pytest.mark.parametrize(("kind", "packs"), [("longrope", False), ("dynamic", True)])
+def test_a_model_that_has_other_positions_for_long_rows_is_padded_unless_they_are_too_long_for_it(
+    kind: str, packs: bool
+) -> None:
+    model = tiny_model(3)
+    given = {"short_factor": [1.0] * 4, "long_factor": [9.0] * 4} if kind == "longrope" else {"factor": 4.0}
+    ends = {"original_max_position_embeddings": 64} if kind == "longrope" else {}
+    model.config.rope_parameters = {"rope_type": kind, "rope_theta": 1e4, **given, **ends}
+    loaded = tiny(LlamaForCausalLM(model.config).eval())
+    running = batches.batch(loaded, 3)
+    assert isinstance(running, PackedBatch) is packs
+    if packs:
+        prompts = unequal(5)
+        assert answers(running, rows(loaded, prompts)) == one_by_one(loaded, prompts, GREEDY)
 
 
 def test_padded_rows_give_the_same_answers(loaded: LoadedModel) -> None:

@@ -33,12 +33,20 @@ GIVEN: dict[str, dict[str, Any]] = {
 Logps = Callable[[Encoded], Tensor]
 
 
-def made(name: str, *, head: Head = MATRIX, packed: bool = True, share: bool = True, **given: Any) -> Any:
+def made(
+    name: str,
+    *,
+    head: Head = MATRIX,
+    packed: bool = True,
+    share: bool = True,
+    within: int | None = None,
+    **given: Any,
+) -> Any:
     """The objective that training would make of these settings."""
     kind = "dpo" if name == "ipo" else name
     config = PreferenceConfig(**{**GIVEN[name], **given})
     assert KINDS[kind].unread(config) == []
-    return OBJECTIVES[kind].make(KINDS[kind].settings(config), head, packed, share)
+    return OBJECTIVES[kind].make(KINDS[kind].settings(config), head, packed, share, within)
 
 
 def answered(count: int, seed: int = 0) -> list[Pair]:

@@ -62,8 +62,12 @@ def test_each_formula_and_its_gradients_are_those_of_torch(rows: int, dtype: tor
     def normed(x: Tensor, weight: Tensor, *, compiled: bool) -> Tensor:
         return rms_norm(x, weight, 1e-5, compiled=compiled)
 
+    def shaken(x: Tensor, weight: Tensor, *, compiled: bool) -> Tensor:
+        return normed(x, weight, compiled=compiled).mul_(2)  # in its place, as some models with experts do it
+
     cases: list[tuple[Callable[..., Tensor], list[Tensor]]] = [
         (normed, [wide, drawn(24, dtype=dtype)]),
+        (shaken, [wide, drawn(24, dtype=dtype)]),
         (swiglu, [wide, drawn(1, rows, 24, dtype=dtype).flip(2)]),
         (swiglu_down, [wide, drawn(1, rows, 24, dtype=dtype).flip(2), drawn(5, 24, dtype=dtype)]),
         (turned, [drawn(1, rows, 3, 8, dtype=dtype).transpose(1, 2)]),

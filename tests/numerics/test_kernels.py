@@ -12,17 +12,6 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModelForCausalLM,
-    GemmaConfig,
-    GemmaForCausalLM,
-    LlamaConfig,
-    Ministral3Config,
-    PreTrainedConfig,
-    PreTrainedModel,
-    SeedOssConfig,
-    Starcoder2Config,
-)
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from honed.errors import ModelError
@@ -131,35 +120,6 @@ def test_a_model_with_our_kernels_has_the_same_gradients_and_says_what_was_insta
     close(gradients(fused, rows, packs), gradients(plain, rows, packs))
 
 
-SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-SMALL |= {"vocab_size": 259, "num_key_value_heads": 2}
-FAR = {"rope_type": "default", "rope_theta": 1e4, "llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 64}
-
-
-@pytest.mark.parametrize(
-    ("made", "kept"),
-    [
-        (Starcoder2Config(residual_dropout=0.1, **SMALL), {"rotary"}),
-        (SeedOssConfig(residual_dropout=0.1, head_dim=8, **SMALL), {"rotary", "swiglu"}),
-        (
-            Ministral3Config(head_dim=8, max_position_embeddings=256, rope_parameters=FAR, **SMALL),
-            {"rotary"},
-        ),
-        (LlamaConfig(**SMALL), set()),
-    ],
-    ids=["starcoder2", "seed-oss", "ministral3", "llama"],
-)
-def test_a_module_that_does_more_in_training_or_far_from_the_start_keeps_its_own_code(
-    made: PreTrainedConfig, kept: set[str]
-) -> None:
-    """Dropout of what attention and MLP give; queries scaled by their position."""
-    attention.register()
-    model = AutoModelForCausalLM.from_config(made, attn_implementation=attention.FUSED)
-    installed = install(model.eval())
-    ours = {kind for kind in ("rotary", "swiglu") if installed.fused.get(kind)}
-    assert ours == {"rotary", "swiglu"} - kept - ({"swiglu"} if made.model_type == "starcoder2" else set())
-
-
 def test_the_token_that_pads_and_ends_turns_learns_where_it_stands_in_a_row() -> None:
     model = packed_model()
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.clone())  # by itself: the head's gradient would hide it
@@ -204,29 +164,6 @@ def test_generation_with_a_cache_is_the_models_own() -> None:
         model.set_attn_implementation("sdpa")
     ids = torch.tensor([[5, 6, 7, 8]])
     assert fused.generate(ids, max_new_tokens=6).tolist() == plain.generate(ids, max_new_tokens=6).tolist()
-
-
-def gemma() -> PreTrainedModel:
-    torch.manual_seed(0)
-    attention.register()
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
-    model = GemmaForCausalLM(GemmaConfig(vocab_size=50, num_attention_heads=4, num_key_value_heads=2, **sizes))
-    model.set_attn_implementation(attention.FUSED)
-    return model
-
-
-def test_a_norm_with_an_offset_and_an_mlp_without_silu_are_left_alone_and_said() -> None:
-    model = gemma()
-    said = install(model).describe()
-    assert said["rms_norm"] == "0 of 5"
-    assert said["swiglu"] == "0 of 2"
-    assert not any("forward" in vars(module) for module in model.modules() if "Norm" in type(module).__name__)
-
-
-def test_a_layer_that_differs_is_left_alone_by_itself() -> None:
-    model = packed_model()
-    model.model.layers[1].mlp.act_fn = nn.GELU()
-    assert install(model).describe()["swiglu"] == "1 of 2"
 
 
 def test_kernels_keep_a_third_less_for_the_backward_pass() -> None:

@@ -190,12 +190,15 @@ def test_on_one_input_only_what_learns_has_a_gradient_and_where_no_a_learns_the_
     compared(ours, lambda: [torch.cat([formula(layer, x) for layer in layers], -1)], learn)
 
 
-def test_an_input_that_was_changed_after_its_norm_is_kept_as_it_is() -> None:
-    layers, weight = made(torch.bfloat16, 2), torch.ones(IN, dtype=torch.bfloat16)
-    x = torch.randn(1, 5, IN, dtype=torch.bfloat16, requires_grad=True)
+@TYPES
+@COMPILED
+def test_an_input_that_was_changed_after_its_norm_is_kept_as_it_is(dtype: torch.dtype, compiled: bool) -> None:
+    compiled = compiled and choice.choose(dtype, "cpu")[0]
+    layers, weight = made(dtype, 2), torch.ones(IN, dtype=dtype)
+    x = torch.randn(1, 5, IN).to(dtype).requires_grad_()
 
     def normal() -> Tensor:
-        out = rms_norm(x, weight, 1e-5)
+        out = rms_norm(x, weight, 1e-5, compiled=compiled)
         out *= 2  # some models with experts shake what goes into them
         return out
 

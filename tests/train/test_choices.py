@@ -36,8 +36,10 @@ from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
+from honed.train.objectives.preference import PairObjective
 from honed.train.own_attention import Found
 from honed.train.ranks import ALONE
+from honed.train.reference import Reference
 from honed.train.setup import Setup, set_up
 from tests.numerics.rows import packed_model
 from tests.tiny import tiny_folder
@@ -154,6 +156,21 @@ def test_single_long_rows_are_not_cut_into_passes_for_ranks_and_the_ranks_are_to
 def _set_up(home: Workspace, **asked: Any) -> Setup:
     job = jobs.create(home, "train", settings(home, **asked))
     return set_up(prepare.prepare(job, ALONE), ALONE, lambda: False, to_train=False)
+
+
+def test_where_a_long_row_would_change_the_positions_of_others_all_that_makes_passes_knows_it(
+    home: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, factors = tiny_folder(tmp_path / "far"), {"short_factor": [1.0] * 4, "long_factor": [9.0] * 4}
+    far = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64, **factors}
+    plain = LlamaConfig.from_pretrained(folder).to_diff_dict()
+    LlamaConfig(**{**plain, "rope_parameters": far}).save_pretrained(folder)
+    seen: list[Reference] = []
+    monkeypatch.setattr(Reference, "attach", lambda self, _placed, examples, *_: seen.append(self) or examples)
+    job = jobs.create(home, "train", settings(home, base=str(folder), data="liked", objective="dpo", pack_tokens=90))
+    ready = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False)
+    assert isinstance(ready.objective, PairObjective)
+    assert [ready.objective.within, seen[0].within, seen[0].pack_tokens, ready.heldout.pack_tokens] == [64] * 4
 
 
 def test_layers_are_computed_again_and_noise_is_added_where_that_was_asked_for_and_the_result_looks_there(

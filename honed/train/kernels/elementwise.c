@@ -21,7 +21,7 @@ enum { W = 8 };
 #else
 enum { W = 4 };
 #endif
-enum { BLOCK = 32 }; /* rows whose share of the weight's gradient is summed by one thread; elementwise.py knows it */
+enum { BLOCK = 32 }; /* rows whose share of the weight's gradient is summed by one thread; in_c.py knows it */
 
 typedef float vf __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * W), aligned(4), may_alias));

@@ -22,7 +22,7 @@ _FORMS = 64
 def norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """Return RMSNorm of x (... x D) by weight (D,), and 1 / root mean square of each row (... x 1, fp32)."""
     out, inverse = _compiled(_norm)(_rows(x), weight.detach(), epsilon)
-    return out.view(x.shape), inverse.view(*x.shape[:-1], 1)
+    return out.view(x.shape).detach(), inverse.view(*x.shape[:-1], 1)  # no view: a model may change it in its place
 
 
 def norm_again(x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:

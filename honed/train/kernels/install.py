@@ -8,6 +8,7 @@ through the model computes every candidate both ways on its own input.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ def _recomputed(model: PreTrainedModel) -> list[tuple[nn.Module, str]]:
 
 def _candidate(module: nn.Module, compiled: bool) -> tuple[str, Forward] | None:
     children = {name for name, _ in module.named_children()}
-    if _drops(module):  # which a pass without dropout doesn't show
+    if _drops(module) or _clamps(module):  # which a pass of few tokens without dropout doesn't show
         return None
     if children >= {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return "swiglu", partial(_mlp, compiled=compiled)
@@ -167,6 +168,12 @@ def _drops(module: nn.Module) -> bool:
     own = [value for name, value in vars(module).items() if "drop" in name and name != "attention_dropout"]
     rates = [*own, *(child.p for child in module.children() if isinstance(child, nn.Dropout))]
     return any(isinstance(rate, float | int) and rate > 0 for rate in rates)
+
+
+def _clamps(module: nn.Module) -> bool:
+    """Whether it has a bound of its own for its numbers: DeepSeek 4 has one in its SwiGLU, Step 3.7 in some layers."""
+    own = [value for name, value in vars(module).items() if any(word in name for word in ("limit", "clamp", "clip"))]
+    return any(isinstance(value, float | int) and value is not False and math.isfinite(value) for value in own)
 
 
 def _compare(
@@ -266,7 +273,7 @@ def _attention(  # noqa: PLR0913 - the signature of transformers' own, and what 
         rotate(key, cos, sin, compiled=compiled),
         value,
         attention_mask,
-        dropout=module.attention_dropout if module.training else 0.0,
+        dropout=getattr(module, "attention_dropout", 0.0) if module.training else 0.0,  # none by another name: _drops
         scaling=module.scaling,
         **asked,
         **kwargs,

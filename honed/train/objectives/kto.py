@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, distributed
@@ -56,7 +57,7 @@ class Kto:
     """Rated answers in; what each lacks of its full value out.
 
     ``beta`` scales gains: the larger, the sooner a gain has its full value. ``desirable`` and ``undesirable`` weigh
-    good and bad answers; ``head``, ``packed`` and ``share`` are as in ``PairObjective``.
+    good and bad answers; ``head``, ``packed``, ``share`` and ``within`` are as in ``PairObjective``.
     """
 
     beta: float
@@ -65,15 +66,17 @@ class Kto:
     head: Head
     packed: bool
     share: bool = True
+    within: int | None = None
 
     def collate(self, examples: Sequence[Rated]) -> RatedPack:
         """Lay the answers' rows into one pack, and those with others' answers in a pack of their own."""
         crossed = [((one.unrelated,), one.reference[1:]) for one in examples if one.unrelated is not None]
         rows, reference = [one.rows for one in examples], [one.reference[:1] for one in examples]
+        lay = partial(answers.collate, packed=self.packed, share=self.share, within=self.within)
         return RatedPack(
-            answers.collate(rows, reference, packed=self.packed, share=self.share),
+            lay(rows, reference),
             torch.tensor([one.good for one in examples]),
-            answers.collate(*zip(*crossed, strict=True), packed=self.packed, share=self.share) if crossed else None,
+            lay(*zip(*crossed, strict=True)) if crossed else None,
         )
 
     @torch.no_grad()

@@ -52,18 +52,20 @@ class PairLoss(Protocol):
 class PairObjective:
     """Pairs in; the sums of ``loss`` over them out.
 
-    ``packed`` says that the rows of a pass may share a pack, ``head`` and ``share`` what they say in ``Sft``.
+    ``packed`` says that the rows of a pass may share a pack, those of up to ``within`` tokens if that isn't None;
+    ``head`` and ``share`` say what they say in ``Sft``.
     """
 
     loss: PairLoss
     head: Head
     packed: bool
     share: bool = True
+    within: int | None = None
 
     def collate(self, examples: Sequence[Pair]) -> AnswerPack:
         """Lay the pairs' rows into one pack, or each into its own."""
         rows, reference = [pair.rows for pair in examples], [pair.reference for pair in examples]
-        return answers.collate(rows, reference, packed=self.packed, share=self.share)
+        return answers.collate(rows, reference, packed=self.packed, share=self.share, within=self.within)
 
     def ready(
         self, _model: PreTrainedModel, batches: Sequence[AnswerPack], _weight: float | None = None

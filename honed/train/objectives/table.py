@@ -26,13 +26,13 @@ from honed.train.rows import Limit, Rows, encode, encode_row
 class Entry:
     """An objective before its model is known.
 
-    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, head, packed, shared)`` the objective,
-    from the settings that ``kinds`` names. ``encode(record, chat, limit)`` returns the example of one row or
+    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, head, packed, shared, within)`` the
+    objective, from the settings that ``kinds`` names. ``encode(record, chat, limit)`` returns the example of one row or
     preference, where these can be streamed: not where the base model must have seen all of them first.
     """
 
     read: Callable[[Artifact, ChatFormat, Limit, int | None], Rows[Any]]
-    make: Callable[[Mapping[str, Any], Head, bool, bool], Objective[Any, Any]]
+    make: Callable[[Mapping[str, Any], Head, bool, bool, int | None], Objective[Any, Any]]
     encode: Callable[[Any, ChatFormat, Limit], Any] | None = None
 
 
@@ -46,11 +46,13 @@ def _of_pairs(kind: str, loss: Callable[..., PairLoss]) -> Entry:
 
 
 OBJECTIVES: Mapping[str, Entry] = {
-    "sft": Entry(_rows, lambda _settings, head, _packed, shared: Sft(head, shared), encode=encode_row),
+    "sft": Entry(_rows, lambda _settings, head, _packed, shared, _within: Sft(head, shared), encode=encode_row),
     "dpo": _of_pairs("dpo", Dpo),
     "kto": Entry(
         ratings.read,
-        lambda settings, head, packed, share: Kto(**settings, head=head, packed=packed, share=share),
+        lambda settings, head, packed, share, within: Kto(
+            **settings, head=head, packed=packed, share=share, within=within
+        ),
     ),
     "orpo": _of_pairs("orpo", Orpo),
     "simpo": _of_pairs("simpo", Simpo),

@@ -1,0 +1,67 @@
+"""Which attention path a run on CUDA takes, found without a card: what fails is left out and said, but for memory."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import flex_attention
+
+from honed.train import attention, attention_cuda
+from honed.train.attention import PARTS, Segments
+
+SIZES = SimpleNamespace(hidden_size=32, num_attention_heads=4, num_key_value_heads=2)
+
+
+@pytest.fixture(autouse=True)
+def _on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw what paths are compared on here, time nothing, and let plain torch stand for FlexAttention."""
+
+    def drawn(heads: tuple[int, ...], some: Segments, width: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        return tuple(torch.randn(1, count, sum(some.lengths), width).to(dtype) for count in heads)
+
+    monkeypatch.setattr(attention_cuda, "_drawn", drawn)
+    monkeypatch.setattr(attention_cuda, "_timed", lambda *_: 0.001)
+    monkeypatch.setattr(attention_cuda, "by_flex", attention.by_parts)
+    monkeypatch.setattr(attention, "register", lambda _: None)
+
+
+def fastest() -> tuple[str, str]:
+    return attention_cuda.fastest(SIZES, Segments((40, 9)), torch.bfloat16, shared=False)
+
+
+def test_memory_that_runs_out_while_paths_are_timed_ends_the_run_and_demotes_no_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(error: Exception) -> None:
+        def timed(*_: Any) -> float:
+            raise error
+
+        monkeypatch.setattr(attention_cuda, "_timed", timed)
+
+    fails(RuntimeError("no such kernel"))
+    assert fastest()[0] == PARTS
+    fails(torch.OutOfMemoryError("too much"))
+    with pytest.raises(torch.OutOfMemoryError):
+        fastest()
+
+
+def test_a_torch_that_has_no_attention_over_rows_of_varying_length_takes_another_path_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", None)
+    name, why = fastest()
+    assert name == attention_cuda.FLEX
+    assert "varlen doesn't run here (import of torch.nn.attention.varlen" in why
+
+
+def test_flex_attention_is_asked_for_its_kernel_by_the_option_that_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert attention_cuda._for_passes() == {"BACKEND": "TRITON"}
+    monkeypatch.setattr(flex_attention, "FlexKernelOptions", SimpleNamespace(__annotations__={}))
+    attention_cuda._for_passes.cache_clear()
+    assert attention_cuda._for_passes() == {"FORCE_USE_FLEX_ATTENTION": True}
+    attention_cuda._for_passes.cache_clear()
