@@ -130,9 +130,13 @@ def _allowed(
     probe = batches.collate((rows * 2)[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
     head = Head(**here.agreed(asdict(find(model, probe))))
     exact = here.agreed(likelihood.packing_is_exact(model, probe))
-    packed = config.packing and exact
+    # A pair that straddles that end is two passes: ranks that hold shares would go through the model unequally often.
+    uneven = config.shard == "fsdp" and config.objective != "sft" and apart_beyond(model.config) is not None
+    packed = config.packing and exact and not uneven
     reasons = []
-    if config.packing and not packed:
+    if config.packing and exact and uneven:
+        reasons.append("packing is off: under fsdp, answers of a model whose positions depend on a pass go one by one")
+    elif config.packing and not packed:
         reasons.append("packing is off: this model has layers that would mix neighbouring rows")
     if config.sharing and not packed:
         reasons.append("sharing is off: each row has a pass of its own")
@@ -238,7 +242,7 @@ def _worth(
 ) -> tuple[Prefixes | None, str]:
     """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
     if _has_dropout(model):
-        return None, "sharing is off: this model has dropout, which each row must draw for itself"
+        return None, "sharing is off: this model has dropout or jitter, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
     every = sum(_length(examples[index]) for one in packs for index in one)
@@ -249,9 +253,10 @@ def _worth(
 
 
 def _has_dropout(model: PreTrainedModel) -> bool:
-    """Whether a setting of that name is above 0. A prefix computed once would be dropped alike for all its rows."""
+    """Whether a setting of that name, or of a router's jitter, is above 0: a prefix would have one noise for all rows."""
     settings = model.config.get_text_config().to_dict()
-    named = [value for name, value in settings.items() if "drop" in name and not name.startswith(_OTHER_HEADS)]
+    noisy = [name for name in settings if ("drop" in name or "jitter" in name) and not name.startswith(_OTHER_HEADS)]
+    named = [settings[name] for name in noisy]
     return any(isinstance(value, float | int) and value > 0 for value in named)
 
 

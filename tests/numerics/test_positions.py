@@ -133,7 +133,7 @@ def test_the_bases_likelihoods_of_answers_in_one_pass_are_those_of_each_by_itsel
     some = compared.rated(6)
     job = create(workspace.init(tmp_path), "train", TrainConfig(base="b", data="d"))
     how = Reference("b", "fp32", "cpu", packed=True, shared=True, head=MATRIX, pack_tokens=END, within=END)
-    found = how.attach(Replicated(model), some, job, lambda: False, [range(6)])
+    found = how.attach(Replicated(model), some, ["x"] * 6, job, lambda: False, [range(6)])
     expected = [-reference_loss(model, row).item() for one in some for row in one.referred]
     assert [value for one in found for value in one.reference] == pytest.approx(expected, rel=1e-5)
 
@@ -168,3 +168,12 @@ def test_a_row_never_changes_the_dynamic_positions_of_others_within_the_models_c
     some = rows(30, 512)
     close(gradients(model, some, [[0, 1]]), gradients(model, some, [[0], [1]]))
     assert batches.collate(some).tokens == 522
+
+
+def test_answers_have_passes_of_their_own_where_shares_are_gathered_as_often_on_every_rank(
+    model: PreTrainedModel,
+) -> None:
+    pairs: Any = compared.answered(4)
+    assert chosen(model, pairs, objective="dpo").packed and chosen(model, rows(22, 60), shard="fsdp", ranks=2).packed
+    made = chosen(model, pairs, objective="dpo", shard="fsdp", ranks=2)
+    assert not made.packed and any("go one by one" in reason for reason in made.reasons)

@@ -15,6 +15,7 @@ from transformers import (
     GPT2Config,
     Llama4TextConfig,
     LlamaConfig,
+    MixtralConfig,
     MistralConfig,
     MistralForCausalLM,
     OPTConfig,
@@ -199,6 +200,7 @@ def test_a_model_with_dropout_of_any_name_shares_no_prefix(name: str) -> None:
     assert "has dropout" in _worth(GPT2Config(**{**none, name: 0.1}))[1]
     assert "has dropout" in _worth(LlamaConfig(attention_dropout=0.1))[1]
     assert "has dropout" in _worth(OPTConfig())[1] and "has dropout" in _worth(BioGptConfig())[1]
+    assert "has dropout or jitter" in _worth(MixtralConfig(router_jitter_noise=0.1))[1]
 
 
 def test_flash_attention_for_rows_of_varying_length_refuses_rows_that_share_a_prefix() -> None:
