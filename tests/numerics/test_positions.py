@@ -30,6 +30,7 @@ from honed.train.heldout import HeldOut
 from honed.train.layout import Layout
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Replicated
+from honed.train.prefixes import Example
 from honed.train.reference import Reference
 from tests.numerics import compared
 from tests.numerics.rows import close, gradients, reference_loss
@@ -73,9 +74,9 @@ def rows(*lengths: int) -> list[Encoded]:
     return [Encoded(ids, (0.0, *[1.0] * (len(ids) - 1))) for ids in every]
 
 
-def chosen(model: PreTrainedModel, some: Sequence[Encoded], **asked: Any) -> Layout:
+def chosen(model: PreTrainedModel, some: Sequence[Example], **asked: Any) -> Layout:
     config = TrainConfig(base="b", data="d", **{"epochs": 1, "batch_tokens": 1000, "weights": "full", **asked})
-    tokens = sum(len(row.ids) for row in some)
+    tokens = sum(len(row.ids) for one in some for row in one.rows)
     return layout.choose(model, some, config, resolve(config, Facts(1, len(some), tokens, 10**10, "cpu", "fp32", "")))
 
 
@@ -173,7 +174,7 @@ def test_a_row_never_changes_the_dynamic_positions_of_others_within_the_models_c
 def test_answers_have_passes_of_their_own_where_shares_are_gathered_as_often_on_every_rank(
     model: PreTrainedModel,
 ) -> None:
-    pairs: Any = compared.answered(4)
+    pairs = compared.answered(4)
     assert chosen(model, pairs, objective="dpo").packed and chosen(model, rows(22, 60), shard="fsdp", ranks=2).packed
     made = chosen(model, pairs, objective="dpo", shard="fsdp", ranks=2)
     assert not made.packed and any("go one by one" in reason for reason in made.reasons)
