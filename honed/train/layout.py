@@ -253,7 +253,7 @@ def _worth(
 
 
 def _has_dropout(model: PreTrainedModel) -> bool:
-    """Whether a setting of that name, or of a router's jitter, is above 0: a prefix would have one noise for all rows."""
+    """Whether a setting of that name, or of jitter, is above 0. A prefix computed once would have one noise for all."""
     settings = model.config.get_text_config().to_dict()
     noisy = [name for name in settings if ("drop" in name or "jitter" in name) and not name.startswith(_OTHER_HEADS)]
     named = [settings[name] for name in noisy]

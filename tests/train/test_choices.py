@@ -15,9 +15,9 @@ from transformers import (
     GPT2Config,
     Llama4TextConfig,
     LlamaConfig,
-    MixtralConfig,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
     OPTConfig,
     Qwen2Config,
 )
