@@ -18,6 +18,15 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'user' %}{{ m.content }}"
+    "{% elif loop.last %}{{ '' if '</think>' in m.content else '<think></think>' }}{{ m.content }}"
+    "{% else %}{{ m.content.split('</think>')[-1] }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""In the manner of Qwen3: reasoning stands before the last answer, be it empty, and before no other."""
+
 
 def tiny_tokenizer(template: str | None = TEMPLATE, merges: Sequence[tuple[str, str]] = ()) -> PreTrainedTokenizerFast:
     """256 byte tokens, those of ``merges`` and three special ones; ids 0-255 are the byte alphabet by its symbols."""

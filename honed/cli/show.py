@@ -29,7 +29,7 @@ def show(name: str, model: str, rows: int, split: Any, workspace: Workspace, as_
 
     dataset = artifacts.resolve(workspace, "datasets", name)
     chat = load_chat(model, workspace, say=say)
-    shown = [seen(row, chat) for row in conversations(dataset, split, rows)]
+    shown = [one for row in conversations(dataset, split, rows) for one in seen(row, chat)]
     if as_json:
         emit_json({"dataset": dataset.ref, "model": model, "split": split, "rows": [row.plain() for row in shown]})
         return

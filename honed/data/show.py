@@ -12,7 +12,7 @@ from honed.store import datasets
 from honed.store.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from honed.models.chat import ChatFormat
+    from honed.models.chat import ChatFormat, Encoded
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,21 @@ def _told(row: Conversation, answer: str) -> Conversation:
     return row.model_copy(update={"tags": {**row.tags, "answer": answer}})
 
 
-def seen(row: Conversation, chat: ChatFormat) -> Seen:
-    """Return the row as the model of ``chat`` sees it; a row that it can't be trained on comes with the reason."""
+def seen(row: Conversation, chat: ChatFormat) -> list[Seen]:
+    """Return the row as the model of ``chat`` sees it; a row that it can't be trained on comes with the reason.
+
+    Answers that the template writes otherwise once turns follow come once more, as they are learned.
+    """
     from honed.models.chat import Unusable
 
     try:
         encoded = chat.encode(row)
     except Unusable as error:
-        return Seen(row, problem=error.message)
+        return [Seen(row, problem=error.message)]
+    return [_seen(row, one, chat) for one in encoded.rows]
+
+
+def _seen(row: Conversation, encoded: Encoded, chat: ChatFormat) -> Seen:
     tokens = list(zip(encoded.ids, (weight > 0 for weight in encoded.weights), strict=True))
     pieces = tuple(
         (chat.decode([token for token, _ in run], special=True), supervised)

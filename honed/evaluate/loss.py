@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from honed.evaluate.outcome import LeftOut, RowLoss
@@ -21,8 +22,9 @@ def encode(
     for row in rows:
         try:
             one = chat.encode(row)
-            if len(one.ids) > context:
-                raise Unusable("too long", f"it has {len(one.ids)} tokens, and the model's context is {context}")
+            longest = max(len(each.ids) for each in one.rows)
+            if longest > context:
+                raise Unusable("too long", f"it has {longest} tokens, and the model's context is {context}")
         except Unusable as error:
             left_out.append(LeftOut(row=row.id, kind=error.kind, why=error.message))
             continue
@@ -31,9 +33,20 @@ def encode(
 
 
 def measure(loaded: LoadedModel, encoded: Mapping[str, Encoded], batch_size: int) -> Iterator[list[RowLoss]]:
-    """Yield the losses of the rows, a batch at a time, the shortest rows first (``models.losses``)."""
-    for found in losses.measure(loaded, encoded, batch_size):
-        yield [RowLoss(row=name, nats=one.nats, tokens=one.tokens) for name, one in found.items()]
+    """Yield the losses of the rows, a batch at a time, the shortest rows first (``models.losses``).
+
+    The loss of a row is the sum over it and the rows apart from it, which may come in several batches.
+    """
+    each = {f"{name} {place}": (name, one) for name, row in encoded.items() for place, one in enumerate(row.rows)}
+    parts: defaultdict[str, list[losses.Nats]] = defaultdict(list)
+    for found in losses.measure(loaded, {key: one for key, (_, one) in each.items()}, batch_size):
+        for key, nats in found.items():
+            parts[each[key][0]].append(nats)
+        whole = {name: parts.pop(name) for name in list(parts) if len(parts[name]) == len(encoded[name].rows)}
+        yield [
+            RowLoss(row=name, nats=sum(one.nats for one in some), tokens=sum(one.tokens for one in some))
+            for name, some in whole.items()
+        ]
 
 
 def per_token(lines: Sequence[RowLoss]) -> float | None:
@@ -44,8 +57,8 @@ def per_token(lines: Sequence[RowLoss]) -> float | None:
 
 def size(encoded: Encoded, chat: ChatFormat) -> int:
     """Return the bytes (UTF-8) of the text that a row's supervised tokens spell, special tokens aside."""
-    pairs = zip(encoded.ids, encoded.weights, strict=True)
-    return len(chat.decode(token for token, weight in pairs if weight > 0).encode())
+    pairs = [zip(one.ids, one.weights, strict=True) for one in encoded.rows]
+    return sum(len(chat.decode(token for token, weight in of if weight > 0).encode()) for of in pairs)
 
 
 def bits_per_byte(lines: Sequence[RowLoss]) -> float | None:

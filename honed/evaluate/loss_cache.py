@@ -61,5 +61,5 @@ class LossCache:
         self._base.close()
 
     def _key(self, row: Encoded) -> str:
-        counted = [place for place, weight in enumerate(row.weights) if weight > 0]
-        return digest([list(self._who), list(row.ids), counted])
+        parts = [(one.ids, [place for place, weight in enumerate(one.weights) if weight > 0]) for one in row.rows]
+        return digest([list(self._who), *(list(part) for both in parts for part in both)])

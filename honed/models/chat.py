@@ -2,14 +2,16 @@
 
 One object holds the tokenizer, the chat template, the stop ids and the pad id; its hash goes into every manifest.
 Supervision is found by ids, never by searching for text: an assistant turn is supervised from the first token after
-its generation header up to and including its stop id. The pad id plays no part, so pad == stop is harmless.
+its generation header up to and including its stop id, as the template writes it when it is the last turn, which is
+what a server asks for. The pad id plays no part, so pad == stop is harmless.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 DEFAULT_TEMPLATE = "plain"
 """Template of a model that brings none; it needs no token beyond the end-of-text one."""
 
-_PROBE = (Message(role="user", content="a"), Message(role="assistant", content="b"))
+_PROBE, _OTHER = ((Message(role="user", content="a"), Message(role="assistant", content=said)) for said in "bc")
+"""Two conversations that differ in their answers: what is the same behind these is how the template ends a turn."""
 
 
 class Unusable(HonedError):  # noqa: N818 - it says what the row is, not that honed failed
@@ -42,25 +45,27 @@ class Encoded:
     """A row as the model sees it.
 
     ``ids[j]`` is a token; ``weights[j]`` is the loss weight of predicting ``ids[j]`` from the tokens before it,
-    0 where nothing is supervised. Both have the same length; ``weights[0]`` is always 0.
+    0 where nothing is supervised. Both have the same length; ``weights[0]`` is always 0. ``apart`` are the answers that
+    the template writes in another way once turns follow them, each at the end of a row of its own.
     """
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+    apart: tuple[Encoded, ...] = ()
 
     @property
     def rows(self) -> tuple[Encoded, ...]:
-        """The row itself: the smallest example to learn from (a preference is an example of two rows)."""
-        return (self,)
+        """All that goes through the model: the row itself and those apart (a preference is an example of two rows)."""
+        return (self, *self.apart)
 
     @property
     def supervised(self) -> int:
-        """Number of tokens that carry a loss."""
+        """Number of tokens that carry a loss, without the rows apart."""
         return sum(weight > 0 for weight in self.weights)
 
     @property
     def unweighted(self) -> Encoded:
-        """The same row with every supervised token counting once: how a held-out loss is measured."""
+        """The row alone with every supervised token counting once: how a held-out loss is measured."""
         return Encoded(self.ids, tuple(float(weight > 0) for weight in self.weights))
 
 
@@ -133,28 +138,46 @@ class ChatFormat:
         return tuple(whole[min(len(whole), len(before)) if same is None else same :])
 
     def encode(self, row: Conversation) -> Encoded:
-        """Return the row's ids and loss weights.
+        """Return the row's ids and loss weights: every answer that carries a loss, as a server would ask for it.
 
-        Raises ``Unusable`` if a turn's prompt isn't a token prefix of the whole row (training would then teach
-        another text than serving asks for), if a turn has no stop id, or if nothing is supervised.
+        An answer that the template writes otherwise when it isn't the last turn (Qwen3 drops the reasoning before it,
+        gpt-oss ends it with another token) is learned in a row of its own, which ends with it (``Encoded.apart``).
+        Raises ``Unusable`` if such a turn's prompt isn't a token prefix of the turn (training would then teach another
+        text than serving asks for), if it has no stop id, or if nothing is supervised.
         """
-        ids = self._ids(self.render(row.messages, generation=False))
-        turns: list[tuple[int, float]] = []
-        for place, message in enumerate(row.messages):
-            if message.role != "assistant":
+        text = self.render(row.messages, generation=False)
+        whole, starts = self._placed(text)
+        weights, apart = [0.0] * len(whole), []
+        for place, message in enumerate(row.messages, 1):
+            if message.role != "assistant" or not message.weight:
                 continue
-            prompt = self.prompt_ids(row.messages[:place])
-            if ids[: len(prompt)] != prompt:
-                raise Unusable(
-                    "prefix",
-                    f"turn {place + 1}: its prompt's tokens are not the beginning of the row's tokens",
-                    "The chat template rewrites earlier turns, or the answer's first characters merge with the header.",
-                )
-            turns.append((len(prompt), message.weight))
-        weights = turn_weights(ids, turns, self.stop_ids)
-        if not any(weights):
+            turns = row.messages[:place]
+            upto = text if place == len(row.messages) else self.render(turns, generation=False)
+            alone = whole[: bisect_left(starts, len(upto))] if text.startswith(upto) else self._ids(upto)
+            learned = self._learned(turns, alone)
+            end = max(at for at, weight in enumerate(learned, 1) if weight)
+            if whole[:end] == alone[:end]:
+                weights[:end] = map(max, weights[:end], learned[:end])
+            else:
+                apart.append(Encoded(tuple(alone), tuple(learned)))
+        rows = [*([Encoded(tuple(whole), tuple(weights))] if any(weights) else []), *apart]
+        if not rows:
             raise Unusable("unsupervised", "no assistant token carries a loss", "Give a turn a weight above 0.")
-        return Encoded(tuple(ids), tuple(weights))
+        return replace(rows[0], apart=tuple(rows[1:]))
+
+    def _learned(self, turns: Sequence[Message], ids: Sequence[int]) -> list[float]:
+        """Return the loss weights of the last of ``turns``, whose ids are ``ids``. Raises as ``encode`` does."""
+        prompt = self.prompt_ids(turns[:-1])
+        if ids[: len(prompt)] != prompt:
+            raise Unusable(
+                "prefix",
+                f"turn {len(turns)}: its prompt's tokens are not the beginning of the row's tokens",
+                "The chat template rewrites earlier turns, or the answer's first characters merge with the header.",
+            )
+        weights = turn_weights(ids, len(prompt), turns[-1].weight, self.stop_ids)
+        if not any(weights):
+            raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", "Use another chat template.")
+        return weights
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
         """Return the text of ids, special tokens shown or left out."""
@@ -165,6 +188,11 @@ class ChatFormat:
     def _ids(self, text: str) -> list[int]:
         # The template writes BOS itself where the model wants one: the tokenizer must not add a second.
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _placed(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a text, and where in it each begins (a token may swallow the spaces behind it)."""
+        made = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return list(made["input_ids"]), [start for start, _ in made["offset_mapping"]]
 
     @cached_property
     def _special(self) -> re.Pattern[str] | None:
@@ -181,23 +209,15 @@ class ChatFormat:
         return self._special.sub(lambda found: f"{found[0][:1]}\u200b{found[0][1:]}", text)
 
 
-def turn_weights(ids: Any, turns: Sequence[tuple[int, float]], stop_ids: Iterable[int]) -> list[float]:
-    """Return one loss weight a token: each turn's weight from its first token through its first stop id.
+def turn_weights(ids: Any, start: int, weight: float, stop_ids: Iterable[int]) -> list[float]:
+    """Return one loss weight a token of a row that ends in an answer: ``weight`` from ``start`` through the first stop.
 
-    ``ids`` is a list, a 1-D or 1 x T array or tensor, or a tokenizer's encoding; ``turns`` are (index of the first
-    answer token, weight), in order. Raises ``Unusable`` if a turn has no stop id before the next turn begins.
+    ``ids`` is a list, a 1-D or 1 x T array or tensor, or a tokenizer's encoding; ``start`` is the place of the answer's
+    first token. All weights are 0 if no stop id comes behind it.
     """
-    plain = _plain_ids(ids)
-    stops = frozenset(stop_ids)
-    weights = [0.0] * len(plain)
-    for number, (start, weight) in enumerate(turns):
-        limit = turns[number + 1][0] if number + 1 < len(turns) else len(plain)
-        end = next((place for place in range(start, limit) if plain[place] in stops), None)
-        if end is None:
-            raise Unusable("stop", f"assistant turn {number + 1} ends without a stop id", "Use another chat template.")
-        for place in range(start, end + 1):
-            weights[place] = weight
-    return weights
+    plain, stops = _plain_ids(ids), frozenset(stop_ids)
+    end = next((place + 1 for place in range(start, len(plain)) if plain[place] in stops), start)
+    return [0.0] * start + [weight] * (end - start) + [0.0] * (len(plain) - end)
 
 
 def from_tokenizer(
@@ -208,7 +228,7 @@ def from_tokenizer(
     ``template`` names a shipped one (``shipped_templates``) or is None for the tokenizer's own, or for the stated
     default if it has none. ``stop_ids`` (say, of the generation config) are added to the tokenizer's end-of-text
     id and to the token with which the template ends an assistant turn. Raises ``ModelError`` if the template ends
-    its turns without any token that could stop the model, or uses tokens that the tokenizer lacks.
+    its turns without any token that could stop the model, or if a stop id comes before the answer.
     """
     source = shipped_template(template) if template else tokenizer.chat_template or shipped_template(DEFAULT_TEMPLATE)
     stops = {int(stop) for stop in stop_ids}
@@ -216,19 +236,37 @@ def from_tokenizer(
         stops.add(int(tokenizer.eos_token_id))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops, default=0)
     draft = ChatFormat(tokenizer, source, frozenset(stops), int(pad))
+    return replace(draft, stop_ids=draft.stop_ids | {_ending(draft)})
+
+
+def _ending(draft: ChatFormat) -> int:
+    """Return the first special token or stop id behind an answer. Raises as ``from_tokenizer`` does."""
+    mend = "Choose a shipped chat template: " + ", ".join(shipped_templates())
     try:
         prompt = draft.prompt_ids(_PROBE[:1])
-        rest = draft._ids(draft.render(_PROBE, generation=False))[len(prompt) :]
+        one, other = (draft._ids(draft.render(turns, generation=False)) for turns in (_PROBE, _OTHER))
     except Unusable as error:
-        raise ModelError(error.message, "Choose a shipped one: " + ", ".join(shipped_templates())) from error
-    special = {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ending = next((token for token in rest if token in special | stops), None)
+        raise ModelError(error.message, mend) from error
+    if one == other:
+        raise ModelError("the chat template leaves out what the assistant says", mend)
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    behind = len(one) - next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
+    special = {key for key, token in draft.tokenizer.added_tokens_decoder.items() if token.special}
+    ending = next((token for token in one[behind:] if token in special | draft.stop_ids), None)
     if ending is None:
         raise ModelError(
-            "the chat template ends an assistant turn without any special token, so the model could never stop",
-            "Choose a shipped template that fits the tokenizer: " + ", ".join(shipped_templates()),
+            "the chat template ends an assistant turn without any special token, so the model could never stop", mend
         )
-    return ChatFormat(tokenizer, source, frozenset(stops | {ending}), int(pad))
+    # A model whose prompts are no prefixes may still answer; encode refuses its rows, each by name.
+    early = one[len(prompt) : behind] if one[: len(prompt)] == prompt else []
+    found = next((token for token in early if token in draft.stop_ids | {ending}), None)
+    if found is not None:
+        raise ModelError(
+            f"the chat template writes {draft.decode([found], special=True)} ({found}), a stop id, before an answer's "
+            "end: a model would stop there, and learn nothing behind it",
+            f"Take it out of eos_token_id (generation_config.json, config.json) and eos_token (tokenizer). Or: {mend}",
+        )
+    return ending
 
 
 def shipped_templates() -> list[str]:

@@ -35,7 +35,7 @@ class HeldOut:
         if not self.rows:
             return None
         placed.model.eval()
-        rows = [row.unweighted for row in self.rows]
+        rows = [each.unweighted for row in self.rows for each in row.rows]
         passes = first_fit([len(row.ids) for row in rows], self.pack_tokens if self.packed else 0)
         together = [[rows[place] for place in one] for one in passes]
         sums = {"loss": 0.0, "weight": 0.0}

@@ -59,8 +59,9 @@ def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: Limit) -> Rows
 def encode_row(row: Conversation, chat: ChatFormat, limit: Limit) -> Encoded:
     """Return a row's ids and loss weights. Raises ``Unusable`` as ``ChatFormat.encode``, or if it is too long."""
     encoded = chat.encode(row)
-    if len(encoded.ids) > limit.tokens:
-        raise Unusable(limit.kind, f"{len(encoded.ids)} tokens, and at most {limit.tokens} {limit.why}", limit.hint)
+    longest = max(len(one.ids) for one in encoded.rows)
+    if longest > limit.tokens:
+        raise Unusable(limit.kind, f"{longest} tokens, and at most {limit.tokens} {limit.why}", limit.hint)
     return encoded
 
 

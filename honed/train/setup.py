@@ -67,7 +67,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
     attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
-    of_run = (*_of_stream(run), *_of_best(run), *_of_experts(run))
+    of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run))
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
@@ -127,6 +127,29 @@ def _of_best(run: Prepared) -> tuple[str, ...]:
     return (
         f"keep_best: by the loss of held-out rows, which isn't what {run.config.objective} lowers: "
         "the weights that are kept may be early ones",
+    )
+
+
+def _of_ratings(run: Prepared) -> tuple[str, ...]:
+    """Which weight kto lacks where there are far more answers of one kind than of the other, and none was set.
+
+    Ethayarajh et al. 2024, section 4.2: all good answers are to weigh 1 to 1.5 times what all bad ones do.
+    """
+    given = run.config.preference
+    if run.config.objective != "kto" or given.desirable is not None or given.undesirable is not None:
+        return ()
+    assert isinstance(run.train, Rows), "source.py streams no objective that needs a reference"
+    good = sum(one.good for one in run.train.encoded)
+    bad = len(run.train.encoded) - good
+    if bad <= 2 * good and good <= 3 * bad:  # no more than twice beyond what is advised, either way
+        return ()
+    counts = f"kto: there are {good} good answers and {bad} bad ones"
+    if not good or not bad:
+        return (f"{counts}: no weight makes up for a kind that is missing",)
+    way = f"undesirable={good // bad}" if good > bad else f"desirable={-(-bad // good)}"
+    return (
+        f"{counts}, each of the same weight: its authors advise weights by which the good ones weigh as much in all as "
+        f"the bad ones, or up to 1.5 times as much: --set preference.{way}",
     )
 
 

@@ -27,7 +27,7 @@ from honed.records import Check, Conversation, Message, ToolCall
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.data.curated import curated, queued, said, stored
-from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
+from tests.tiny import THINKING, tiny_folder, tiny_model, tiny_tokenizer
 
 POOL = [stem + end for stem in ("wal", "tor", "mesh", "kin", "bral", "sof", "ten", "rud") for end in "aeiouy"]
 TOPICS = ["moon", "bread", "chess", "tides", "opera", "glass", "bees", "trams"]
@@ -299,6 +299,15 @@ def test_tokens_are_those_of_the_model(workspace: Workspace, tmp_path: Path) -> 
     _, left = curated(workspace, "tokens", tokens={"model": folder, "band": [1, 100]})
     assert [row.answer for row in left] == ["b"]
     assert "tokens of" in left_out(workspace)[0][1]
+
+
+def test_tokens_of_a_row_are_those_of_its_longest_answer_as_it_is_learned(workspace: Workspace, tmp_path: Path) -> None:
+    folder = str(tiny_folder(tmp_path / "tiny", template=THINKING))
+    talk = Conversation(messages=(*said("a", "r" * 100 + "</think>b").messages, *said("c", "d").messages))
+    stored(workspace, [said("a", "b"), talk])
+    _, left = curated(workspace, "tokens", tokens={"model": folder, "band": [1, 120]})
+    assert [row.answer for row in left] == ["b"]
+    assert left_out(workspace)[0][1].startswith("131 tokens")
 
 
 def test_rows_of_the_same_meaning_are_reported_or_dropped(workspace: Workspace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ def test_losses_of_other_rows_templates_and_precisions_are_not_taken_from_the_ca
     cache = LossCache(workspace, "model", "template", "fp32", "cpu", most=1)
     cache.keep({"a": one}, [RowLoss(row="a", nats=2.0, tokens=2, bytes=5)])
     assert cache.get({"b": one, "c": other}) == {"b": RowLoss(row="b", nats=2.0, tokens=2, bytes=5)}
+    assert cache.get({"d": replace(one, apart=(other,))}) == {}
     bf16 = LossCache(workspace, "model", "template", "bf16", "cpu", most=1)
     assert bf16.get({"a": one}) == {}
     bf16.close()

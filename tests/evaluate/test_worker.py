@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from honed.records import Check, Conversation, Message
 from honed.segments import Rule, version
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
+from tests.tiny import THINKING, tiny_folder, tiny_model, tiny_tokenizer
 
 ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:14]
 
@@ -172,6 +173,24 @@ def test_the_loss_is_that_of_the_model_run_row_by_row() -> None:
             supervised = torch.tensor(one.weights[1:]) > 0
             assert found[name].nats == pytest.approx(float(each[supervised].sum()), rel=1e-5)
             assert found[name].tokens == one.supervised
+
+
+def test_the_loss_of_a_row_counts_the_answers_that_are_measured_in_rows_of_their_own() -> None:
+    chat = from_tokenizer(tiny_tokenizer(THINKING))
+    loaded = LoadedModel(tiny_model(), chat, "tiny", "0", 512)
+    talk = Conversation(messages=tuple(turn for n in range(3) for turn in row(f"ask {n}", f"answer {n}").messages))
+    encoded, _ = loss.encode([talk, row("Which?", "This.")], chat, 512)
+    parts = {f"{number}": replace(one, apart=()) for number, one in enumerate(encoded[talk.id].rows)}
+    assert len(parts) == 3
+    (whole,) = [sum(one.nats for lines in loss.measure(loaded, parts, 8) for one in lines)]
+    for batch_size in (1, 8):
+        found = {line.row: line for lines in loss.measure(loaded, encoded, batch_size) for line in lines}
+        assert found.keys() == encoded.keys()
+        assert found[talk.id].nats == pytest.approx(whole, rel=1e-5)
+        assert found[talk.id].tokens == sum(one.supervised for one in parts.values())
+    assert loss.size(encoded[talk.id], chat) == sum(len(f"<think></think>answer {n}") for n in range(3))
+    longest = max(len(one.ids) for one in parts.values())
+    assert loss.encode([talk], chat, longest)[0] and loss.encode([talk], chat, longest - 1)[1][0].kind == "too long"
 
 
 def test_the_loss_is_one_sum_over_one_sum() -> None:

@@ -199,7 +199,7 @@ def test_a_list_a_tensor_and_an_encoding_get_the_same_mask() -> None:
     ids = encoding["input_ids"]
     start = len(format_.prompt_ids(conversation("ask", "answer").prompt))
     masks = [
-        turn_weights(form, [(start, 1.0)], format_.stop_ids)
+        turn_weights(form, start, 1.0, format_.stop_ids)
         for form in (
             ids,
             tuple(ids),

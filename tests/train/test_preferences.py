@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ import pytest
 import torch
 
 from honed.errors import ConfigError, DataError
+from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 from honed.models.load import load
-from honed.records import Message, Preference
+from honed.records import Message, Preference, Rating
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import answers, attention, pairs, ratings, worker
+from honed.train import answers, attention, pairs, prepare, ratings, worker
 from honed.train.divergence import Watch
 from honed.train.head import MATRIX
+from honed.train.ranks import ALONE
 from honed.train.rows import Limit
+from honed.train.setup import set_up
 from tests.train.jobs import finish, settings, start
 
 
@@ -173,6 +177,34 @@ def test_a_dataset_without_what_the_objective_learns_is_refused_before_a_job_is_
     with pytest.raises(ConfigError, match=r"preference.gamma is nothing to dpo"):
         start(home, data="liked", objective="dpo", preference={"gamma": 1.0})
     assert len(list(home.jobs.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "pairs_", "how", "words"),
+    [
+        (13, 3, 0, {}, "13 good answers and 3 bad ones, each of the same weight: .* --set preference.undesirable=4$"),
+        (2, 9, 0, {}, "2 good answers and 9 bad ones, .* --set preference.desirable=5$"),
+        (13, 0, 3, {}, "16 good answers and 3 bad ones, .* --set preference.undesirable=5$"),
+        (6, 0, 0, {}, "6 good answers and 0 bad ones: no weight makes up for a kind that is missing$"),
+        (9, 3, 0, {}, ""),
+        (3, 6, 0, {}, ""),
+        (13, 3, 0, {"preference": {"undesirable": 2.0}}, ""),
+        (13, 3, 0, {"preference": {"desirable": 1.0}}, ""),
+        (13, 3, 3, {"objective": "dpo"}, ""),
+    ],
+    ids=str,
+)
+def test_far_more_answers_of_one_kind_are_counted_and_the_weight_that_kto_lacks_is_said(
+    home: Workspace, good: int, bad: int, pairs_: int, how: dict[str, Any], words: str
+) -> None:
+    asked = [(Message(role="user", content=f"what is {n}?"),) for n in range(good + bad + pairs_)]
+    told = [Rating(prompt=one, answer=f"{n}.", good=n < good) for n, one in enumerate(asked[: good + bad])]
+    liked = [Preference(prompt=one, chosen="yes", rejected="no") for one in asked[good + bad :]]
+    data = datasets.write(home, "uneven", [], config={}, facts={}, preferences=liked, ratings=told).ref
+    job = jobs.create(home, "train", settings(home, **{"data": data, "objective": "kto", "epochs": 1, **how}))
+    ready = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False, to_train=False)
+    found = [reason for reason in ready.reasons if reason.startswith("kto: there are ")]
+    assert bool(found) is bool(words) and all(re.search(words, reason) for reason in found)
 
 
 def test_ratings_come_first_then_both_sides_of_preferences_each_by_its_share(home: Workspace) -> None:

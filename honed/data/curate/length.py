@@ -61,7 +61,7 @@ def tokens(view: View, settings: Tokens, say: Callable[[str], None]) -> Iterator
     least, most = settings.band
     for number, record in records(view):
         try:
-            count = len(chat.encode(record).ids)
+            count = max(len(one.ids) for one in chat.encode(record).rows)
         except Unusable as error:
             yield Finding(number, record.id, "unusable for the model", settings.action, error.message)
             continue

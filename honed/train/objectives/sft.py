@@ -29,8 +29,8 @@ class Sft:
     share: bool = True
 
     def collate(self, rows: Sequence[Encoded]) -> Pack:
-        """Lay rows into one pack."""
-        return batches.collate(rows, share=self.share)
+        """Lay rows, and those apart from them, into one pack."""
+        return batches.collate([each for row in rows for each in row.rows], share=self.share)
 
     def ready(self, _model: PreTrainedModel, packs: Sequence[Pack], weight: float | None = None) -> Sequence[Pack]:
         """Return the packs with the weight of their step: a row's loss depends on no other's."""

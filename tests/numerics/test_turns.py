@@ -1,0 +1,211 @@
+"""Traps 5 to 8 where a template writes a turn in another way once turns follow: each answer as a server asks for it."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import groupby
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken
+
+from honed.data.show import seen
+from honed.errors import ModelError
+from honed.models.chat import ChatFormat, Encoded, Unusable, from_tokenizer, shipped_templates
+from honed.records import Conversation, Message
+from honed.train.head import MATRIX
+from honed.train.heldout import HeldOut
+from honed.train.objectives.sft import Sft
+from honed.train.placement import Replicated
+from honed.train.ranks import Ranks
+from honed.train.rows import Limit, encode
+from tests.numerics.rows import conversation, packed_model, reference_loss
+from tests.tiny import END, START, TEMPLATE, THINKING, tiny_tokenizer
+
+HEAD, CHANNEL, RETURN = "<|header|>", "<|channel|>", "<|return|>"
+
+CHANNELS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}"
+    "{% if m.role == 'assistant' %}<|channel|>final<|header|>{{ m.content }}"
+    "{{ '<|return|>' if loop.last else '<|im_end|>' }}"
+    "{% else %}<|header|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+)
+"""In the manner of Harmony: marks stand before an answer too, and only the last turn ends in the stop."""
+
+OPEN = TEMPLATE.replace("<|im_end|>", "{% if loop.last or message.role == 'user' %}<|im_end|>{% endif %}")
+"""Earlier answers end in nothing, so that the next stop is that of the user's turn."""
+
+NAMES = {"channels": CHANNELS, "thinking": THINKING, "open": OPEN, "usual": TEMPLATE}
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["</think>b", "a<|return|>"])
+
+
+@cache
+def format_of(name: str) -> ChatFormat:
+    tokenizer = tiny_tokenizer(NAMES.get(name))
+    marks = [HEAD, CHANNEL, RETURN, "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    if name == "channels":
+        tokenizer.eos_token = RETURN
+    return from_tokenizer(tokenizer, template=None if name in NAMES else name)
+
+
+def ids_of(format_: ChatFormat, *tokens: str) -> set[int]:
+    return {format_.tokenizer.convert_tokens_to_ids(token) for token in tokens}
+
+
+def learned(format_: ChatFormat, encoded: Encoded) -> list[tuple[tuple[int, ...], str, float]]:
+    """What stands before each run of supervised tokens, what it spells, and its weight."""
+    found = []
+    for row in encoded.rows:
+        for weight, run in groupby(range(len(row.ids)), key=row.weights.__getitem__):
+            places = list(run)
+            if weight:
+                said = format_.decode(row.ids[places[0] : places[-1] + 1], special=True)
+                found.append((row.ids[: places[0]], said, weight))
+    return sorted(found)
+
+
+def asked(format_: ChatFormat, row: Conversation) -> list[tuple[tuple[int, ...], str, float]]:
+    """What a server feeds before each answer that carries a loss, and the answer with its stop, told by the texts."""
+    stops = [format_.decode([stop], special=True) for stop in format_.stop_ids]
+    found = []
+    for place, turn in enumerate(row.messages):
+        if turn.role == "assistant" and turn.weight:
+            prompt = format_.render(row.messages[:place], generation=True)
+            text = format_.render(row.messages[: place + 1], generation=False)
+            assert text.startswith(prompt) and turn.content.split("</think>")[-1].replace("<|", "<\u200b|") in text
+            end = min(text.index(stop, len(prompt)) + len(stop) for stop in stops if stop in text[len(prompt) :])
+            found.append((tuple(format_.prompt_ids(row.messages[:place])), text[len(prompt) : end], turn.weight))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *shipped_templates()])
+@given(turns=st.lists(st.tuples(WORDS, WORDS, st.sampled_from([1.0, 0.0, 0.5])), min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_every_answer_is_learned_with_its_stop_behind_what_a_server_feeds_and_nothing_else_is(
+    name: str, turns: list[tuple[str, str, float]]
+) -> None:
+    format_ = format_of(name)
+    row = Conversation(
+        messages=tuple(
+            turn
+            for ask, answer, weight in turns
+            for turn in (Message(role="user", content=ask), Message(role="assistant", content=answer, weight=weight))
+        )
+    )
+    if not any(weight for *_, weight in turns):
+        with pytest.raises(Unusable, match="no assistant token carries a loss"):
+            format_.encode(row)
+        return
+    encoded = format_.encode(row)
+    assert learned(format_, encoded) == asked(format_, row)
+    assert all(one.supervised for one in encoded.rows)
+    if name in ("usual", *shipped_templates()):
+        assert encoded.apart == ()
+
+
+def test_the_stop_is_the_token_behind_the_answer_not_the_first_one_behind_the_prompt() -> None:
+    format_ = format_of("channels")
+    assert format_.stop_ids == ids_of(format_, RETURN)
+    assert from_tokenizer(tiny_tokenizer(CHANNELS.replace(RETURN, END))).stop_ids == ids_of(format_, END)
+    (one,) = learned(format_, format_.encode(conversation("ask", "answer", system="s")))
+    assert one[1] == "<|channel|>final<|header|>answer<|return|>"
+
+
+def test_an_answer_that_later_turns_rewrite_is_learned_in_a_row_of_its_own_and_seen_as_later_turns_see_it() -> None:
+    for name, alone, later in (
+        ("channels", "<|channel|>final<|header|>a1<|return|>", "<|channel|>final<|header|>a1<|im_end|>"),
+        ("thinking", "<think></think>a1<|im_end|>", "<|im_start|>assistant\na1<|im_end|>"),
+    ):
+        format_ = format_of(name)
+        encoded = format_.encode(conversation("q1", "a1", "q2", "a2"))
+        (apart,) = encoded.apart
+        assert learned(format_, apart)[0][1] == alone
+        ((before, said, _),) = learned(format_, Encoded(encoded.ids, encoded.weights))
+        assert later in format_.decode(before, special=True) and "a2" in said
+
+
+def test_an_earlier_turn_without_a_loss_may_end_as_it_likes() -> None:
+    format_ = format_of("channels")
+    row = conversation("q1", "a1", "q2", "a2")
+    first = row.messages[1].model_copy(update={"weight": 0.0})
+    encoded = format_.encode(row.model_copy(update={"messages": (row.messages[0], first, *row.messages[2:])}))
+    assert encoded.apart == () and [one[1] for one in learned(format_, encoded)] == [
+        "<|channel|>final<|header|>a2<|return|>"
+    ]
+
+
+def test_no_token_of_a_user_is_learned_where_an_earlier_answer_ends_in_nothing() -> None:
+    format_ = format_of("open")
+    encoded = format_.encode(conversation("q1", "a1", "q2", "a2"))
+    assert [one[1] for one in learned(format_, encoded)] == ["a1<|im_end|>", "a2<|im_end|>"]
+
+
+def test_a_turn_that_no_stop_ends_is_named() -> None:
+    silent = TEMPLATE.replace("<|im_end|>", "{% if message.content != 'x' %}<|im_end|>{% endif %}")
+    with pytest.raises(Unusable, match="turn 2: no stop id ends it") as caught:
+        from_tokenizer(tiny_tokenizer(silent)).encode(conversation("q", "x", "q", "a"))
+    assert caught.value.kind == "stop"
+
+
+def test_a_stop_that_swallows_the_line_break_behind_it_ends_its_turn() -> None:
+    tokenizer = tiny_tokenizer(
+        "{% for m in messages %}{{ '' if loop.first else '\n' }}<|im_start|>{{ m.role }}\n{{ m.content }}<|stop|>"
+        "{% endfor %}{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}"
+    )
+    tokenizer.add_special_tokens({"eos_token": AddedToken("<|stop|>", rstrip=True, normalized=False, special=True)})
+    format_ = from_tokenizer(tokenizer)
+    encoded = format_.encode(conversation("q1", "a1", "q2", "a2"))
+    assert encoded.apart == () and [one[1] for one in learned(format_, encoded)] == ["a1<|stop|>", "a2<|stop|>"]
+
+
+def test_a_stop_id_before_the_answer_is_refused_by_name_and_said_how_to_mend() -> None:
+    tokenizer = format_of("channels").tokenizer
+    (channel,) = ids_of(format_of("channels"), CHANNEL)
+    with pytest.raises(ModelError, match=rf"writes <\|channel\|> \({channel}\), a stop id, before") as caught:
+        from_tokenizer(tokenizer, stop_ids=[channel])
+    assert "Take it out of eos_token_id" in caught.value.hint
+    (start,) = ids_of(format_of("channels"), START)
+    assert start in from_tokenizer(tokenizer, stop_ids=[start]).stop_ids  # it stands in the prompt, which nobody stops
+
+
+def test_a_template_that_leaves_out_the_answer_is_refused() -> None:
+    deaf = TEMPLATE.replace("message['content']", "message['content'] if message['role'] == 'user' else ''")
+    with pytest.raises(ModelError, match="leaves out what the assistant says"):
+        from_tokenizer(tiny_tokenizer(deaf))
+
+
+def test_an_answer_in_a_row_of_its_own_that_is_too_long_leaves_its_row_out_by_name() -> None:
+    row = conversation("q1", "r" * 50 + "</think>a1", "q2", "a2")
+    format_ = format_of("thinking")
+    whole, apart = (len(one.ids) for one in format_.encode(row).rows)
+    assert whole < apart
+    assert encode([row], format_, Limit(apart)).names == (row.id,)
+    (one,) = encode([row], format_, Limit(apart - 1)).left_out
+    assert (one["row"], one["kind"], one["message"][:9]) == (row.id, "too long", f"{apart} tokens")
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_loss_of_a_row_is_the_sum_over_its_answers_wherever_they_are_learned(share: bool) -> None:
+    model, format_ = packed_model(), format_of("thinking")
+    rows = [format_.encode(conversation(*texts)) for texts in (("q1", "one", "q2", "two", "q3", "three"), ("q", "a"))]
+    each = [one for row in rows for one in row.rows]
+    assert len(each) == 4
+    with torch.no_grad():
+        expected = sum(float(reference_loss(model, one)) for one in each)
+        sft = Sft(MATRIX, share)
+        pack = sft.collate(rows)
+        assert float(sft.loss(model, pack)) == pytest.approx(expected, rel=1e-5)
+        heldout = HeldOut(rows, sft, packed=True, device="cpu", pack_tokens=200)
+        assert heldout.loss(Replicated(model, Ranks())) == pytest.approx(expected / pack.weight, rel=1e-5)
+    assert pack.weight == sum(one.supervised for one in each)
+
+
+def test_rows_are_shown_as_they_are_learned() -> None:
+    shown = seen(conversation("q1", "a1", "q2", "a2"), format_of("channels"))
+    said = [text for one in shown for text, supervised in one.pieces if supervised]
+    assert said == ["<|channel|>final<|header|>a2<|return|>", "<|channel|>final<|header|>a1<|return|>"]
+    assert all(one.stops == (f"<|return|> ({min(format_of('channels').stop_ids)})",) for one in shown)
