@@ -126,8 +126,7 @@ def _allowed(
     model: PreTrainedModel, examples: Sequence[Example], config: TrainConfig, here: Ranks
 ) -> tuple[Head, bool, list[str]]:
     """Return how the model makes logits, whether rows may share a pass, and why what was asked for can't be."""
-    rows = [_probed(row) for example in examples[:2] for row in example.rows]
-    probe = batches.collate((rows * 2)[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
+    probe = _probe(model, examples)
     head = Head(**here.agreed(asdict(find(model, probe))))
     exact = here.agreed(likelihood.packing_is_exact(model, probe))
     # A pair that straddles that end is two passes: ranks that hold shares would go through the model unequally often.
@@ -203,6 +202,16 @@ def _computed(examples: Sequence[Example], step: StepRows, table: Prefixes | Non
     """The tokens that a step computes in one pass."""
     members = [index for one in step.packs for index in one]
     return table.tokens(members) if table else sum(_length(examples[index]) for index in members)
+
+
+def may_share(model: PreTrainedModel, examples: Sequence[Example]) -> bool:
+    """Return whether rows of the model may share a pass, however long they are."""
+    return apart_beyond(model.config) is None and likelihood.packing_is_exact(model, _probe(model, examples))
+
+
+def _probe(model: PreTrainedModel, examples: Sequence[Example]) -> batches.Pack:
+    rows = [_probed(row) for example in examples[:2] for row in example.rows]
+    return batches.collate((rows * 2)[:2], share=False).to(str(model.device))  # one to be sharded is on the host still
 
 
 def _probed(row: Encoded) -> Encoded:

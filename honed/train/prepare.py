@@ -22,7 +22,7 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import adapters, attention, footprint, own_attention, source
+from honed.train import adapters, attention, footprint, layout, own_attention, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
@@ -30,7 +30,7 @@ from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Limit, Rows, encode
+from honed.train.rows import Limit, Rows, encode, parted
 from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
@@ -91,6 +91,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
     limit = _limit(config, base, _compared(base.model, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
+    if config.objective == "sft":
+        train = _apart(train, base.model, ranks)
     _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
@@ -112,6 +114,17 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _apart(train: Rows[Any] | Stream[Any], model: PreTrainedModel, ranks: Ranks) -> Rows[Any] | Stream[Any]:
+    """Let the answers that have rows of their own be examples of their own, where rows can't share a pass."""
+    sample = train.sample.encoded if isinstance(train, Stream) else train.encoded
+    if not any(row.apart for row in sample) or ranks.agreed(layout.may_share(model, sample)):
+        return train
+    if isinstance(train, Rows):
+        return parted(train)
+    read = train.read
+    return replace(train, read=lambda wanted: parted(read(wanted)), sample=parted(train.sample))
 
 
 def _attention(outline: PreTrainedModel, device: str) -> str | None:

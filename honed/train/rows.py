@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -39,6 +39,16 @@ class Rows(Generic[E]):
     def lengths(self) -> list[int]:
         """Tokens of each example, all its rows together."""
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
+
+
+def parted(rows: Rows[Encoded]) -> Rows[Encoded]:
+    """Make rows apart from others examples of their own, for a model in which they can't share a pass."""
+    each = [
+        (one, name)
+        for row, name in zip(rows.encoded, rows.names, strict=True)
+        for one in (replace(row, apart=()), *row.apart)
+    ]
+    return replace(rows, encoded=tuple(one for one, _ in each), names=tuple(name for _, name in each))
 
 
 @dataclass(frozen=True)

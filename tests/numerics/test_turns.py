@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import groupby
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
+from transformers import BloomConfig, BloomForCausalLM
 
 from honed.data.show import seen
 from honed.errors import ModelError
@@ -19,8 +21,10 @@ from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Replicated
-from honed.train.ranks import Ranks
-from honed.train.rows import Limit, encode
+from honed.train.prepare import _apart
+from honed.train.ranks import ALONE, Ranks
+from honed.train.rows import Limit, Rows, encode
+from honed.train.source import Stream
 from tests.numerics.rows import conversation, packed_model, reference_loss
 from tests.tiny import END, START, TEMPLATE, THINKING, tiny_tokenizer
 
@@ -209,3 +213,20 @@ def test_rows_are_shown_as_they_are_learned() -> None:
     said = [text for one in shown for text, supervised in one.pieces if supervised]
     assert said == ["<|channel|>final<|header|>a2<|return|>", "<|channel|>final<|header|>a1<|return|>"]
     assert all(one.stops == (f"<|return|> ({min(format_of('channels').stop_ids)})",) for one in shown)
+
+
+def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_examples_of_their_own() -> None:
+    format_ = format_of("thinking")
+    turns = [message for at in range(2) for message in conversation(f"what is {at}?", f"<think>x</think>{at}").messages]
+    some = encode([Conversation(messages=tuple(turns))], format_, Limit(1000))
+    (row,) = some.encoded
+    assert row.apart
+    mixing = BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=16, n_layer=1, n_head=2))
+    assert _apart(some, packed_model(), ALONE) is some
+    found = _apart(some, mixing, ALONE)
+    assert isinstance(found, Rows) and [one.rows for one in found.encoded] == [(one,) for one in found.encoded]
+    assert [(one.ids, one.weights) for one in found.encoded] == [(one.ids, one.weights) for one in row.rows]
+    assert found.names == some.names * len(row.rows)
+    stream: Any = Stream([], lambda _wanted: some, some)
+    read = _apart(stream, mixing, ALONE)
+    assert isinstance(read, Stream) and read.read([]).encoded == read.sample.encoded == found.encoded
