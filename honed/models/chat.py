@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -71,12 +72,17 @@ class Encoded:
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """Tokenizer, chat template, stop ids and pad id, as one object."""
+    """Tokenizer, chat template, stop ids and pad id, as one object.
+
+    ``clock`` is the time of templates that write today's date, None that of each call: a training that goes on
+    tomorrow has to see today's rows.
+    """
 
     tokenizer: PreTrainedTokenizerFast
     template: str
     stop_ids: frozenset[int]
     pad_id: int
+    clock: datetime | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -104,6 +110,7 @@ class ChatFormat:
                 chat_template=self.template,
                 tokenize=False,
                 add_generation_prompt=generation,
+                **({"strftime_now": self.clock.strftime} if self.clock else {}),
             )
         except TemplateError as error:
             raise Unusable("template", f"the chat template refuses this conversation: {error}") from error

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     )
     ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
     limit = _limit(config, base, _compared(base.model, ranks))
+    base.chat = replace(base.chat, clock=_clock(job, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     if config.objective == "sft":
         train = _apart(train, base.model, ranks)
@@ -114,6 +116,14 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
         quantise(base.model, device)
     return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _clock(job: Job, ranks: Ranks) -> datetime:
+    """When the first attempt began: the date that a template writes is one of the tokens that are learned from."""
+    now = ranks.agreed(chosen(job).get("clock") or datetime.now(UTC).astimezone().isoformat(timespec="seconds"))
+    if ranks.first:
+        remember(job, clock=now)
+    return datetime.fromisoformat(now)
 
 
 def _apart(train: Rows[Any] | Stream[Any], model: PreTrainedModel, ranks: Ranks) -> Rows[Any] | Stream[Any]:

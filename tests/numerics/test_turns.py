@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -230,3 +232,12 @@ def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_example
     stream: Any = Stream([], lambda _wanted: some, some)
     read = _apart(stream, mixing, ALONE)
     assert isinstance(read, Stream) and read.read([]).encoded == read.sample.encoded == found.encoded
+
+
+def test_a_template_that_writes_the_date_writes_that_of_the_clock_it_is_given() -> None:
+    dated = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}" + TEMPLATE
+    plain = from_tokenizer(tiny_tokenizer(dated))
+    turns = conversation("q", "a").messages
+    assert plain.render(turns, generation=False).startswith(datetime.now().strftime("%d %b "))  # noqa: DTZ005 - as users
+    then = replace(plain, clock=datetime(2024, 7, 26, tzinfo=UTC))
+    assert then.render(turns, generation=False).startswith("26 Jul 2024") and then.hash == plain.hash

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_a_resume_with_other_settings_is_refused_by_name_and_goes_on_once_they_a
     assert finish(job)["ran"]["learning_rate"] == 0.0001
     steps = [event.step for event in job.events() if isinstance(event, Step) and event.stage == "train"]
     assert len(steps) == len(set(steps)) == steps[-1]
+
+
+def test_a_resume_sees_the_day_on_which_the_first_attempt_began(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="day"))
+    first = prepare(job).base.chat.clock
+    path = job.path / CHOSEN
+    told = json.loads(path.read_text())
+    assert first and told["clock"] == first.isoformat()
+    path.write_text(json.dumps({**told, "clock": "2024-07-26T23:59:00+00:00"}))
+    assert prepare(job).base.chat.clock == datetime(2024, 7, 26, 23, 59, tzinfo=UTC)
 
 
 def test_a_resume_that_rounds_otherwise_than_the_first_attempt_says_so(home: Workspace) -> None:
