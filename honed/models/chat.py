@@ -33,6 +33,10 @@ _PROBE, _OTHER = ((Message(role="user", content="a"), Message(role="assistant", 
 """Two conversations that differ in their answers: what is the same behind these is how the template ends a turn."""
 
 
+_TODAY = re.compile(r"""\bstrftime_now\(\s*(?P<mark>['"])(?P<format>[^'"]*)(?P=mark)\s*\)""")
+"""How a template writes today's date."""
+
+
 class Unusable(HonedError):  # noqa: N818 - it says what the row is, not that honed failed
     """A row that can't be trained on as it is. ``kind`` is a short word to count by."""
 
@@ -107,10 +111,9 @@ class ChatFormat:
             text = self.tokenizer.apply_chat_template(
                 plain,
                 tools=tools or None,
-                chat_template=self.template,
+                chat_template=self._dated,
                 tokenize=False,
                 add_generation_prompt=generation,
-                **({"strftime_now": self.clock.strftime} if self.clock else {}),
             )
         except TemplateError as error:
             raise Unusable("template", f"the chat template refuses this conversation: {error}") from error
@@ -185,6 +188,14 @@ class ChatFormat:
         if not any(weights):
             raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", "Use another chat template.")
         return weights
+
+    @cached_property
+    def _dated(self) -> str:
+        """The template with the date of ``clock`` in it: transformers lets no function of ours into a template."""
+        clock = self.clock
+        if clock is None:
+            return self.template
+        return _TODAY.sub(lambda found: repr(clock.strftime(found["format"])), self.template)
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
         """Return the text of ids, special tokens shown or left out."""
