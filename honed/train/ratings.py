@@ -66,7 +66,7 @@ def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -
         matched((*single.encoded, *both), limit.tokens),
         (*single.names, *names),
         single.left_out + double.left_out,
-        "answers",
+        "ratings and pairs",
     )
 
 

@@ -133,7 +133,7 @@ def test_the_bases_likelihoods_are_kept_for_every_run_on_the_data(home: Workspac
 
 def test_pairs_that_can_not_be_used_are_left_out_counted_and_listed(home: Workspace) -> None:
     stored = list(datasets.preferences(artifacts.resolve(home, "datasets", "liked-in-part")))
-    for objective, count, unit in (("kto", 24, "answers"), ("simpo", 12, "pairs")):
+    for objective, count, unit in (("kto", 24, "ratings and pairs"), ("simpo", 12, "pairs")):
         job = start(home, data="liked-in-part", objective=objective, epochs=0.5, packing=False)
         result = finish(job)
         listed = [json.loads(line) for line in (job.path / "left_out.jsonl").read_text().splitlines()]
