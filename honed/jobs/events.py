@@ -19,6 +19,13 @@ class _Event(BaseModel):
     time: float = Field(default_factory=time.time)
 
 
+class Begun(_Event):
+    """A worker begins the job, or goes on with it: what passed since the event before it is no time of the work."""
+
+    type: Literal["begun"] = "begun"
+    attempt: int
+
+
 class Note(_Event):
     """A sentence for the user: a default and its reason, a row left out, a resume."""
 
@@ -77,7 +84,9 @@ class Failed(_Event):
     hint: str = ""
 
 
-Event = Annotated[Note | Step | Metric | SampleMade | ArtifactMade | Done | Failed, Field(discriminator="type")]
+Event = Annotated[
+    Begun | Note | Step | Metric | SampleMade | ArtifactMade | Done | Failed, Field(discriminator="type")
+]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 

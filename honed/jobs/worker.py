@@ -19,7 +19,7 @@ from typing import Any
 
 from honed.errors import HonedError
 from honed.jobs import last_words, memory
-from honed.jobs.events import Done, Failed
+from honed.jobs.events import Begun, Done, Failed
 from honed.jobs.job import Job, Status
 
 _POLL_SECONDS = 0.2
@@ -75,6 +75,7 @@ def cpu_seconds() -> float:
 def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
     start = time.time()
     try:
+        job.log.write(Begun(attempt=job.status().attempt))
         result = work(job, stopping)
         seconds = round(time.time() - start, 2)
         job.set_result({"peak_rss_bytes": memory.peak(), **result, "seconds": seconds})

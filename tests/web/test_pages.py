@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from honed.cli import main
-from honed.jobs.events import Metric, Note, Step
+from honed.jobs.events import Begun, Metric, Note, Step
 from honed.rounds.outcome import SuiteOutcome
 from honed.store.workspace import Workspace
 from tests.house.tree import ROOT
@@ -62,6 +62,19 @@ def test_steps_that_a_resume_did_again_count_once(page: Page, site: Site) -> Non
         job.log.write(Step(stage="train", step=9, total=40, values={"loss": 5.0}))
         page.wait_for_function("() => document.getElementById('plot').data[0].y[8] === 5")
         assert _points(page) == list(range(1, 13))
+
+
+def test_the_time_between_two_attempts_is_not_that_of_a_step(page: Page, site: Site) -> None:
+    job = add_job(site.workspace, state="running", steps=0, total=0)
+    for step in (1, 2):
+        job.log.write(Step(stage="train", step=step, total=10, time=float(step)))
+    job.log.write(Begun(attempt=2, time=7000.0))
+    job.log.write(Step(stage="train", step=3, total=10, time=7100.0))
+    with job.held():
+        page.goto(f"{site.url}/jobs/{job.id}")
+        expect(page.get_by_text("3 of 10", exact=True)).to_be_visible()
+        job.log.write(Step(stage="train", step=4, total=10, time=7101.0))
+        expect(page.get_by_text("4 of 10, about 6 s left")).to_be_visible()
 
 
 def test_a_rounds_jobs_have_curves_of_their_own(page: Page, site: Site) -> None:
