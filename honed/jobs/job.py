@@ -106,7 +106,7 @@ class Job:
         if not path.exists():
             state = self.status().state
             raise JobError(f"job {self.id} has no result: it is {state}", f"See: honed jobs show {self.id}")
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_bytes()))
 
     def set_result(self, result: Mapping[str, Any]) -> None:
         """Replace ``result.json`` whole."""
@@ -183,7 +183,7 @@ def _steps(job: Job) -> set[str]:
     """The ids of the jobs that a job of several steps started."""
     path = job.path / STEPS
     try:
-        kept = json.loads(path.read_text())["steps"] if path.exists() else {}
+        kept = json.loads(path.read_bytes())["steps"] if path.exists() else {}
         return {step["job"] for step in kept.values() if "job" in step}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()  # damaged: that job's own commands say so

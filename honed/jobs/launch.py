@@ -174,7 +174,9 @@ def _command(job: Job, stage: str) -> list[str]:
 
 def _environment(job: Job, stage: str) -> dict[str, str]:
     # PYTHONSAFEPATH for what is started in turn, as -P: the folder that a user happens to be in, a downloaded model
-    # say, must not bring modules of its own.
+    # say, must not bring modules of its own. PYTHONIOENCODING so that log.txt is UTF-8 whatever the locale, and takes
+    # what is no text too; not PYTHONUTF8, under which the worker would look for names of files that a locale of old
+    # wrote in other bytes.
     return {
         **_short_spins(),
         **_share_of_threads(job),
@@ -182,12 +184,13 @@ def _environment(job: Job, stage: str) -> dict[str, str]:
         **_whole_blocks(job, stage),
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 
 
 def _spread(job: Job) -> tuple[str, int]:
     """Where the job's workers run, and how many there are; most stages have no such settings."""
-    settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
+    settings = yaml.safe_load((job.path / "config.yaml").read_bytes()) or {}
     return str(settings.get("on") or ""), int(settings.get("ranks") or 1)
 
 

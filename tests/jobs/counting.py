@@ -35,6 +35,7 @@ FAULTS: dict[str, Exception] = {
     "own": ValueError("a fault of our own"),
     "disk": OSError(errno.ENOSPC, "No space left on device"),
     "memory": MemoryError(),
+    "town": ValueError("Zürich"),
 }
 
 

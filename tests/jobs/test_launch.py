@@ -101,6 +101,14 @@ def test_a_failure_is_told_in_the_status_the_events_and_the_log(
     assert "Traceback" in (job.path / "log.txt").read_text()
 
 
+def test_the_log_is_utf_8_whatever_the_locale(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    job = _start(workspace, fail="town")
+    assert _ended(job) == "failed"
+    assert "ValueError: Zürich" in (job.path / "log.txt").read_text(encoding="utf-8")
+
+
 def test_a_worker_killed_at_once_leaves_an_interrupted_job_that_resumes_from_its_checkpoint(
     workspace: Workspace,
 ) -> None:
