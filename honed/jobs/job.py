@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class Status(BaseModel):
     """What ``status.json`` says.
 
     ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
-    and what started it are gone.
+    and what started it are gone. ``pid`` is the worker's number on ``host``, within ``pid_namespace`` (a container's).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,8 @@ class Status(BaseModel):
     state: State
     attempt: int = 0
     pid: int = 0
+    host: str = ""
+    pid_namespace: str = ""
     started: float = 0.0
     ended: float = 0.0
     message: str = ""
@@ -95,6 +98,21 @@ class Job:
 
     def _written(self) -> Status:
         return Status.model_validate_json((self.path / "status.json").read_bytes())
+
+    def begin(self) -> Status:
+        """Write, and return, that this process runs the job: its next attempt."""
+        last = self.status()
+        status = Status(
+            stage=last.stage,
+            state="running",
+            attempt=last.attempt + 1,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            pid_namespace=pid_namespace(),
+            started=time.time(),
+        )
+        self.set_status(status)
+        return status
 
     def set_status(self, status: Status) -> None:
         """Replace ``status.json`` whole."""
@@ -148,6 +166,14 @@ class Job:
         except BlockingIOError:
             return True
         return False
+
+
+def pid_namespace() -> str:
+    """Return what tells processes that share their numbers from those of other containers; "" if this isn't Linux."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:

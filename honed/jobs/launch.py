@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -18,7 +18,7 @@ from honed import config
 from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words
-from honed.jobs.job import Job, State
+from honed.jobs.job import Job, State, Status, pid_namespace
 from honed.jobs.pool import cores
 from honed.jobs.trackers import reader
 from honed.store.workspace import writing
@@ -54,6 +54,9 @@ _OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MAST
 """What torchrun tells its ranks, and is told by ``PET_*``: around honed, as in a Kubeflow pod, it is of another run."""
 
 _POLL_SECONDS = 0.1
+
+_KILL_SECONDS = 10.0
+"""How long a killed worker may take to end: a process that waits for a disk ends no sooner."""
 
 
 def start(job: Job) -> None:
@@ -131,18 +134,26 @@ def wait(job: Job) -> dict[str, Any]:
 
 
 def stop(job: Job, timeout: float = 60.0) -> None:
-    """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds."""
+    """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds.
+
+    Raises ``JobError`` if the job isn't running, its worker can't be reached from here, or even a kill doesn't end it.
+    """
     status = job.status()
     if status.state == "queued":
         hint = f"Watch it begin: honed jobs follow {job.id}, or, if nothing starts it: honed jobs resume {job.id}"
         raise JobError(f"job {job.id} can't be stopped yet: its worker hasn't begun", hint)
     if status.state != "running":
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
-    _send(status.pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout
+    _at_hand(job, status)
+    there = _send(job, status, signal.SIGTERM)
+    deadline = time.monotonic() + (timeout if there else 0.0)
     while job.status().state == "running":
-        if time.monotonic() > deadline:
-            _send(status.pid, signal.SIGKILL)
+        late = time.monotonic() - deadline
+        if late > _KILL_SECONDS:
+            what = f"job {job.id} still runs, though its process {status.pid} was {'killed' if there else 'not found'}"
+            raise JobError(what, f"End what holds it; this names it: fuser {job.path / 'lock'}")
+        if late > 0:
+            _send(job, status, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
@@ -246,9 +257,28 @@ def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
         job.set_status(status.model_copy(update=update))
 
 
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):  # it ended by itself in the meantime
-        os.kill(pid, number)
+def _at_hand(job: Job, status: Status) -> None:
+    """Refuse a worker whose number means another process here: it runs on another host, or in another container."""
+    if status.host and (status.host, status.pid_namespace) != (socket.gethostname(), pid_namespace()):
+        other = "" if status.host != socket.gethostname() else " in another container"
+        raise JobError(
+            f"job {job.id} runs on {status.host}{other}: stop it there",
+            f"There: honed jobs stop {job.id}, or: kill {status.pid}",
+        )
+
+
+def _send(job: Job, status: Status, number: int) -> bool:
+    """Send the worker a signal; return whether it is there."""
+    if status.pid <= 0:
+        return False  # a damaged status: such numbers stand for many processes at once
+    try:
+        os.kill(status.pid, number)
+    except ProcessLookupError:  # it ended by itself in the meantime
+        return False
+    except PermissionError as error:
+        what = f"job {job.id} can't be stopped: its process {status.pid} is another user's"
+        raise JobError(what, f"Let that user stop it: honed jobs stop {job.id}") from error
+    return True
 
 
 def _reap(worker: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from honed.errors import HonedError
 from honed.jobs import last_words, memory
 from honed.jobs.events import Begun, Done, Failed
-from honed.jobs.job import Job, Status
+from honed.jobs.job import Job
 
 _POLL_SECONDS = 0.2
 
@@ -55,11 +55,7 @@ def main(work: Work, tidy: Callable[[Job], None] | None = None) -> None:
     if job.rank:
         sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
-        last = job.status()
-        status = Status(
-            stage=last.stage, state="running", attempt=last.attempt + 1, pid=os.getpid(), started=time.time()
-        )
-        job.set_status(status)
+        status = job.begin()
         update = _outcome(job, work, lambda: bool(asked))
         job.set_status(status.model_copy(update={**update, "ended": time.time()}))
         if tidy and update["state"] == "done":

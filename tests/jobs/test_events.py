@@ -102,7 +102,7 @@ def test_a_full_disk_takes_no_event_but_the_one_that_it_cut(small_disk: Path) ->
 def test_a_jobs_files_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from honed import config; from honed.jobs import job; from tests.jobs.counting import *;"
-        f"here = job.Job(pathlib.Path(sys.argv[1])); said = {ascii(_SAID)};"
+        f"here = job.Job(pathlib.Path(sys.argv[1])); said = {_SAID!a};"
         "here.log.note(said); assert here.events()[0].text == said;"
         "here.set_result({'a': said}); assert here.result() == {'a': said};"
         "file = here.path / 'config.yaml'; config.save(CountConfig(fail=said), file);"

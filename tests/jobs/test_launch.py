@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,7 +17,7 @@ from honed.errors import JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Done, Failed, Note, Step
-from honed.jobs.job import Job
+from honed.jobs.job import Job, Status
 from honed.store.workspace import Workspace
 from tests.jobs.counting import CountConfig
 
@@ -150,6 +153,76 @@ def test_a_worker_that_will_not_stop_is_killed(workspace: Workspace) -> None:
     job = _start(workspace, steps=400, seconds=0.05, deaf=True)
     launch.stop(job, timeout=0.2)
     assert job.status().state == "interrupted"
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no worker."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("host", "namespace", "where"),
+    [
+        ("far", "pid:[4026531836]", "far"),
+        (socket.gethostname(), "pid:[1]", f"{socket.gethostname()} in another container"),
+    ],
+)
+def test_a_job_that_runs_elsewhere_is_not_stopped_by_a_number_that_is_a_strangers_here(
+    workspace: Workspace, stranger: subprocess.Popen[bytes], host: str, namespace: str, where: str
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        status = job.begin().model_copy(update={"pid": stranger.pid, "host": host, "pid_namespace": namespace})
+        job.set_status(status)
+        with pytest.raises(JobError) as raised:
+            launch.stop(job, timeout=0.0)
+    assert raised.value.message == f"job {job.id} runs on {where}: stop it there"
+    assert f"kill {stranger.pid}" in raised.value.hint
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("pid", ["gone", 0, -1])
+def test_a_stop_that_finds_no_worker_ends_with_a_word(
+    workspace: Workspace, stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, pid: int | str
+) -> None:
+    stranger.kill()
+    stranger.wait()
+    monkeypatch.setattr(launch, "_KILL_SECONDS", 0.2)
+    sent: list[int] = []
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", lambda to, number: sent.append(to) if to <= 0 else kill(to, number))
+    job = jobs.create(workspace, "counting", CountConfig())
+    job.set_status(Status(stage="counting", state="running", pid=stranger.pid if pid == "gone" else int(pid)))
+    with job.held(), pytest.raises(JobError, match=r"still runs, though its process .* was not found"):
+        launch.stop(job, timeout=600.0)
+    assert sent == []  # 0 and -1 stand for whole groups of processes
+
+
+def test_a_kill_that_does_not_end_a_job_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_KILL_SECONDS", 0.2)
+    monkeypatch.setattr(os, "kill", lambda _, number: None)
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        job.begin()
+        with pytest.raises(JobError, match="was killed") as raised:
+            launch.stop(job, timeout=0.0)
+    assert str(job.path / "lock") in raised.value.hint
+
+
+def test_a_job_of_another_user_is_not_ours_to_stop(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: int, number: int) -> None:
+        raise PermissionError(number)
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        job.begin()
+        with pytest.raises(JobError, match="is another user's"):
+            launch.stop(job)
 
 
 def test_a_running_job_is_neither_started_nor_resumed_again(workspace: Workspace) -> None:
