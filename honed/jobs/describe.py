@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 
@@ -13,8 +11,8 @@ _LOG_LINES = 15
 
 
 def summary(job: Job) -> dict[str, Any]:
-    """Return the job's id and status as a mapping."""
-    return {"id": job.id, **job.status().model_dump()}
+    """Return the job's id and status, as they are listed, as a mapping."""
+    return {"id": job.id, **job.listed().model_dump()}
 
 
 def describe(job: Job) -> dict[str, Any]:
@@ -26,7 +24,7 @@ def describe(job: Job) -> dict[str, Any]:
         "id": job.id,
         "path": str(job.path),
         "status": job.status().model_dump(),
-        "settings": yaml.safe_load((job.path / "config.yaml").read_text()),
+        "settings": job.settings(),
         "progress": list(latest.values()),
         "notes": [event.text for event in seen if isinstance(event, Note)],
         "result": job.result() if (job.path / "result.json").exists() else None,

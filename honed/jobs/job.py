@@ -10,12 +10,13 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from honed import config
@@ -26,10 +27,12 @@ from honed.store.workspace import Workspace, write_whole, writing
 STEPS = "steps.json"
 """Where a job of several steps keeps, in its folder, which jobs did them."""
 
+_MEND = "Bring it back from a copy, or move that folder out of jobs/: the other jobs don't need it."
+
 _LOCK = "lock"
 _STARTING = ".starting"
 
-State = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
+State = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "unreadable"]
 
 
 class Status(BaseModel):
@@ -37,6 +40,7 @@ class Status(BaseModel):
 
     ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
     and what started it are gone. ``pid`` is the worker's number on ``host``, within ``pid_namespace`` (a container's).
+    ``unreadable`` is a job of a list whose status can't be read; ``message`` says why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +77,13 @@ class Job:
         """The workspace that the folder lies in."""
         return Workspace(self.path.parent.parent)
 
+    def made(self) -> float:
+        """When the job was made, by its settings' file; of a folder without one, when that last changed."""
+        for path in (self.path / "config.yaml", self.path):
+            with suppress(OSError):
+                return path.stat().st_mtime
+        return 0.0  # it went in the meantime
+
     @property
     def log(self) -> events.EventLog:
         """Where the worker appends its events."""
@@ -83,13 +94,17 @@ class Job:
         return [event for event, _ in events.read(self.path / "events.jsonl")]
 
     def status(self) -> Status:
-        """The status now; a job whose worker, or what was to start it, is gone is ``interrupted``."""
-        status = self._written()
-        if self._lost(status):
-            status = self._written()  # the worker may have begun, or ended in order, between the two looks
+        """The status now; a job whose worker, or what was to start it, is gone is ``interrupted``.
+
+        Raises ``JobError`` that names the file if the status can't be read.
+        """
+        with readable(self.path / "status.json"):
+            status = self._written()
             if self._lost(status):
-                return status.model_copy(update={"state": "interrupted"})
-        return status
+                status = self._written()  # the worker may have begun, or ended in order, between the two looks
+                if self._lost(status):
+                    return status.model_copy(update={"state": "interrupted"})
+            return status
 
     def _lost(self, status: Status) -> bool:
         if status.state == "queued":
@@ -98,6 +113,19 @@ class Job:
 
     def _written(self) -> Status:
         return Status.model_validate_json((self.path / "status.json").read_bytes())
+
+    def listed(self) -> Status:
+        """The status as one of many jobs': of a folder that is damaged, or no job's, that it is ``unreadable``."""
+        try:
+            return self.status()
+        except JobError as error:
+            return Status(stage="", state="unreadable", message=error.message, hint=error.hint)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as they stand in ``config.yaml``. Raises ``JobError`` if it can't be read."""
+        path = self.path / "config.yaml"
+        with readable(path):
+            return dict(yaml.safe_load(path.read_bytes()) or {})
 
     def begin(self) -> Status:
         """Write, and return, that this process runs the job: its next attempt."""
@@ -124,7 +152,8 @@ class Job:
         if not path.exists():
             state = self.status().state
             raise JobError(f"job {self.id} has no result: it is {state}", f"See: honed jobs show {self.id}")
-        return dict(json.loads(path.read_bytes()))
+        with readable(path):
+            return dict(json.loads(path.read_bytes()))
 
     def set_result(self, result: Mapping[str, Any]) -> None:
         """Replace ``result.json`` whole."""
@@ -176,6 +205,18 @@ def pid_namespace() -> str:
         return ""
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file of a job into a ``JobError`` that names it."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise JobError(f"{error.filename or path}: it can't be read: {why}", _MEND) from error
+    except (ValueError, TypeError, yaml.YAMLError) as error:  # pydantic's errors, and those of JSON, are ValueErrors
+        raise JobError(f"{path}: it is damaged, or of another version of honed", _MEND) from error
+
+
 def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:
     """Write a new job's folder: resolved settings and a ``queued`` status."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -219,5 +260,11 @@ def listing(workspace: Workspace) -> list[Job]:
     """Return every job, oldest first."""
     if not workspace.jobs.exists():
         return []
-    folders = [path for path in workspace.jobs.iterdir() if (path / "status.json").exists()]
-    return [Job(path) for path in sorted(folders, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)]
+    return sorted((Job(path) for path in workspace.jobs.iterdir() if _is_job(path)), key=Job.made)
+
+
+def _is_job(folder: Path) -> bool:
+    try:
+        return (folder / "status.json").exists()
+    except PermissionError:
+        return True  # what can't be looked into is listed, and said to be so

@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from honed import config
 from honed.config import Config
 from honed.errors import JobError
@@ -201,7 +199,7 @@ def _environment(job: Job, stage: str) -> dict[str, str]:
 
 def _spread(job: Job) -> tuple[str, int]:
     """Where the job's workers run, and how many there are; most stages have no such settings."""
-    settings = yaml.safe_load((job.path / "config.yaml").read_bytes()) or {}
+    settings = job.settings()
     return str(settings.get("on") or ""), int(settings.get("ranks") or 1)
 
 

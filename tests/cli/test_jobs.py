@@ -98,6 +98,45 @@ def test_a_killed_job_is_shown_as_interrupted_and_resumes(start, capsys) -> None
     assert code == 0
 
 
+@pytest.fixture
+def damaged(workspace) -> Job:
+    """A job of which a power cut left an empty status."""
+    job = jobs.create(workspace, "counting", CountConfig())
+    (job.path / "status.json").write_bytes(b"")
+    return job
+
+
+def test_a_damaged_job_leaves_the_list_and_the_others_as_they_are(start, damaged, capsys) -> None:
+    job = _ended(start())
+    (job.path.parent / "foreign").mkdir()
+    (job.path.parent / "foreign" / "status.json").write_text("[]")
+    code, out, _ = _run(capsys, job, "list")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0 and "done" in lines[job.id]
+    assert lines[damaged.id].split()[1] == lines["foreign"].split()[1] == "unreadable"
+    assert "status.json: it is damaged" in lines[damaged.id]
+    _, out, _ = _run(capsys, job, "list", "--json")
+    assert {one["state"] for one in json.loads(out)["jobs"]} == {"done", "unreadable"}
+    code, out, _ = _run(capsys, job, "show", job.id)
+    assert code == 0 and "counted" in out
+
+
+@pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])
+def test_a_damaged_job_is_told_by_its_file(damaged, capsys, verb: str) -> None:
+    code, out, err = _run(capsys, damaged, verb, damaged.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {damaged.path / 'status.json'}: it is damaged") and "move that folder" in err
+
+
+@pytest.mark.parametrize("verb", ["show", "resume"])
+def test_a_job_without_settings_is_told_by_its_file(workspace, capsys, verb: str) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    (job.path / "config.yaml").unlink()
+    code, out, err = _run(capsys, job, verb, job.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {job.path / 'config.yaml'}: it can't be read: no such file")
+
+
 @pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])
 def test_an_unknown_job_is_told(start, capsys, verb: str) -> None:
     job = _ended(start())

@@ -123,6 +123,17 @@ def test_the_list_of_jobs_follows_them_by_itself(page: Page, site: Site) -> None
     expect(page.get_by_role("link", name=job.id)).to_be_visible()
 
 
+def test_a_damaged_job_is_in_the_list_and_its_own_page_names_the_file(page: Page, site: Site) -> None:
+    whole, damaged = add_job(site.workspace), add_job(site.workspace)
+    (damaged.path / "status.json").write_bytes(b"")
+    page.goto(f"{site.url}/jobs")
+    expect(page.locator(f"#row-{whole.id}")).to_contain_text("done")
+    expect(page.locator(f"#row-{damaged.id}")).to_contain_text("unreadable")
+    for path in (f"jobs/{damaged.id}", f"api/jobs/{damaged.id}", f"api/jobs/{damaged.id}/events"):
+        answer = httpx.get(f"{site.url}/{path}", headers={"accept": "text/html"})
+        assert answer.status_code == 400 and "status.json: it is damaged" in answer.text, path
+
+
 def test_what_jobs_and_models_and_rounds_say_stays_text(page: Page, site: Site) -> None:
     job = add_job(site.workspace, steps=3)
     job.log.write(Note(text=MARKUP))

@@ -29,7 +29,7 @@ def opened(workspace: Workspace, config: JudgeConfig) -> Job:
     """Return the job of this comparison: the one that people began already, or a new one."""
     config = settled(workspace, config)
     for job in reversed(jobs.listing(workspace)):
-        if job.status().stage == STAGE and settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
+        if job.listed().stage == STAGE and settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
             return job
     return jobs.create(workspace, STAGE, config)
 
