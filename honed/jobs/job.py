@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -143,8 +143,9 @@ class Job:
         return status
 
     def set_status(self, status: Status) -> None:
-        """Replace ``status.json`` whole."""
-        write_whole(self.path / "status.json", status.model_dump_json(indent=2))
+        """Replace ``status.json`` whole. Raises ``StoreError`` if it can't be written."""
+        with writing(self.path):
+            write_whole(self.path / "status.json", status.model_dump_json(indent=2))
 
     def result(self) -> dict[str, Any]:
         """What really ran and what came of it. Raises ``JobError`` if the job isn't done."""
@@ -162,7 +163,7 @@ class Job:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the job for the life of its worker, so that no second worker runs it and its death shows."""
-        with (self.path / _LOCK).open("w") as file:
+        with self._opened(_LOCK) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -176,10 +177,15 @@ class Job:
         So it is held while either lives. Each start has a file of its own: what is left of an earlier one is not heard.
         """
         scratch = self.path / f"{_STARTING}.{os.getpid()}"
-        with scratch.open("w") as file:
+        with self._opened(scratch.name) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            scratch.replace(self.path / _STARTING)
+            with writing(self.path):
+                scratch.replace(self.path / _STARTING)
             yield file.fileno()
+
+    def _opened(self, name: str) -> TextIO:
+        with writing(self.path):
+            return (self.path / name).open("w")
 
     def is_starting(self) -> bool:
         """Whether a process starts the job's worker, or the worker itself is on its way."""

@@ -61,24 +61,26 @@ def start(job: Job) -> None:
     """Start ``python -m honed.<stage>.worker <folder>`` in its own session: it outlives the terminal.
 
     A job whose settings ask for several ``ranks`` gets as many workers, through torchrun; one that is to run ``on`` Ray
-    a process that has Ray start them.
+    a process that has Ray start them. Raises ``StoreError`` if the folder can't be written.
     """
     status = job.status()
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     if status.state == "queued" and job.is_starting():
         raise JobError(f"job {job.id} is starting", f"Watch it: honed jobs follow {job.id}")
-    last_words.forget(job)
+    command, environment = _command(job, status.stage), _environment(job, status.stage)
+    with writing(job.path):
+        last_words.forget(job)
     with job.starting() as held:
         job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
         with writing(job.path), (job.path / "log.txt").open("ab") as log:
             worker = subprocess.Popen(
-                _command(job, status.stage),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(job, status.stage),
+                env=environment,
                 pass_fds=[held],
             )
         _until_it_began(job, worker)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from honed.cli import main
+from honed.errors import StoreError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.job import Job
@@ -135,6 +138,24 @@ def test_a_job_without_settings_is_told_by_its_file(workspace, capsys, verb: str
     code, out, err = _run(capsys, job, verb, job.id)
     assert (code, out) == (1, "")
     assert err.startswith(f"error: {job.path / 'config.yaml'}: it can't be read: no such file")
+
+
+def test_a_resume_of_a_job_that_may_only_be_read_says_so(start, capsys, monkeypatch) -> None:
+    job = _ended(start(fail="user"))
+    open_ = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        if path.parent == job.path and mode[0] in "wa":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return open_(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    code, out, err = _run(capsys, job, "resume", job.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {job.path}: can't be written: read-only file system\n  Free space or choose")
+    with pytest.raises(StoreError, match="read-only"), job.held():
+        pass
+    assert job.status().state == "failed"
 
 
 @pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])
