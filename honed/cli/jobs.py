@@ -180,7 +180,7 @@ def _state(status: dict[str, Any]) -> str:
 
 def _took(status: dict[str, Any]) -> str:
     end = time.time() if status["state"] == "running" else status["ended"]
-    return clock(end - status["started"]) if end else ""
+    return clock(status["earlier_seconds"] + end - status["started"]) if end else ""
 
 
 def _section(title: str, text: str) -> None:

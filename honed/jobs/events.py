@@ -71,7 +71,7 @@ class ArtifactMade(_Event):
 
 
 class Done(_Event):
-    """The job ended well."""
+    """The job ended well; ``seconds`` are those of all attempts at it."""
 
     type: Literal["done"] = "done"
     seconds: float

@@ -40,6 +40,7 @@ class Status(BaseModel):
 
     ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
     and what started it are gone. ``pid`` is the worker's number on ``host``, within ``pid_namespace`` (a container's).
+    ``started`` and ``ended`` are those of the last attempt; what the attempts before it took is ``earlier_seconds``.
     ``unreadable`` is a job of a list whose status can't be read; ``message`` says why.
     """
 
@@ -53,6 +54,7 @@ class Status(BaseModel):
     pid_namespace: str = ""
     started: float = 0.0
     ended: float = 0.0
+    earlier_seconds: float = 0.0
     message: str = ""
     hint: str = ""
 
@@ -138,9 +140,17 @@ class Job:
             host=socket.gethostname(),
             pid_namespace=pid_namespace(),
             started=time.time(),
+            earlier_seconds=self.spent(last),
         )
         self.set_status(status)
         return status
+
+    def spent(self, status: Status) -> float:
+        """Return the seconds that all attempts took which have ended; one that was cut off lasted to its last event."""
+        if not status.attempt:
+            return 0.0
+        ended = status.ended or max((event.time for event, _ in events.read(self.path / "events.jsonl")), default=0.0)
+        return status.earlier_seconds + max(0.0, ended - status.started)
 
     def set_status(self, status: Status) -> None:
         """Replace ``status.json`` whole. Raises ``StoreError`` if it can't be written."""

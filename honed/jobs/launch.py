@@ -253,8 +253,9 @@ def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
     """Write how a worker ended that had no time to say so itself."""
     status = job.status()
     if status.state == "queued":
-        update = {"state": state, "message": message, "hint": hint, "ended": time.time()}
-        job.set_status(status.model_copy(update=update))
+        now = time.time()  # it took no time: neither does the pause before it count as any
+        times = {"started": now, "ended": now, "earlier_seconds": job.spent(status)}
+        job.set_status(status.model_copy(update={"state": state, "message": message, "hint": hint, **times}))
 
 
 def _at_hand(job: Job, status: Status) -> None:

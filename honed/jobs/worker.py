@@ -20,7 +20,7 @@ from typing import Any
 from honed.errors import HonedError
 from honed.jobs import last_words, memory
 from honed.jobs.events import Begun, Done, Failed
-from honed.jobs.job import Job
+from honed.jobs.job import Job, Status
 
 _POLL_SECONDS = 0.2
 
@@ -33,6 +33,8 @@ MORE_MEMORY = {"train": _LESS, "plan": _LESS}
 
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
 """``work(job, stopping) -> result``, to which seconds and, unless it tells it itself, peak memory are added.
+
+The seconds are those of all attempts at the job, without the pauses between them; the memory is the last attempt's.
 
 It looks at ``stopping()`` between steps and raises ``Stopped`` once it is true.
 """
@@ -56,7 +58,7 @@ def main(work: Work, tidy: Callable[[Job], None] | None = None) -> None:
         sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
         status = job.begin()
-        update = _outcome(job, work, lambda: bool(asked))
+        update = _outcome(job, work, lambda: bool(asked), status)
         job.set_status(status.model_copy(update={**update, "ended": time.time()}))
         if tidy and update["state"] == "done":
             tidy(job)
@@ -68,12 +70,11 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
-    start = time.time()
+def _outcome(job: Job, work: Work, stopping: Callable[[], bool], status: Status) -> dict[str, Any]:
     try:
-        job.log.write(Begun(attempt=job.status().attempt))
+        job.log.write(Begun(attempt=status.attempt))
         result = work(job, stopping)
-        seconds = round(time.time() - start, 2)
+        seconds = round(status.earlier_seconds + time.time() - status.started, 2)
         job.set_result({"peak_rss_bytes": memory.peak(), **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}

@@ -81,6 +81,13 @@ def test_stop_then_resume_goes_on_where_it_was(start, capsys) -> None:
     assert "counting from 0" not in err  # the first attempt's events aren't told again
 
 
+def test_took_is_the_time_of_all_attempts(start, capsys) -> None:
+    job = _ended(start())
+    job.set_status(job.status().model_copy(update={"started": 1000.0, "ended": 1065.0, "earlier_seconds": 60.0}))
+    assert "2:05" in _run(capsys, job, "list")[1]
+    assert "took     2:05" in _run(capsys, job, "show", job.id)[1]
+
+
 def test_follow_of_a_job_that_ended_tells_it_from_the_beginning(start, capsys) -> None:
     job = _ended(start(steps=2))
     code, out, err = _run(capsys, job, "follow", job.id)

@@ -141,6 +141,37 @@ def test_a_stopped_job_has_saved_itself_and_resumes(workspace: Workspace) -> Non
     ]
 
 
+def test_seconds_are_those_of_all_attempts_without_the_pauses(workspace: Workspace) -> None:
+    job = _start(workspace, steps=1, fail="own")
+    assert _ended(job) == "failed"
+    day = 86_400.0
+    job.set_status(job.status().model_copy(update={"started": time.time() - day, "ended": time.time() - day + 500}))
+    launch.resume(job)
+    *_, last = launch.follow(job)
+    assert 500 <= job.result()["seconds"] < 600
+    assert isinstance(last, Done) and last.seconds == job.result()["seconds"]
+    assert job.status().earlier_seconds == pytest.approx(500)
+
+
+def test_an_attempt_that_was_cut_off_lasted_to_its_last_event(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    assert job.spent(job.status()) == 0
+    job.set_status(Status(stage="counting", state="running", attempt=2, started=100.0, earlier_seconds=5.0))
+    assert job.spent(job.status()) == 5  # it said nothing
+    job.log.write(Note(time=130.0, text="about to be killed"))
+    assert job.spent(job.status()) == job.begin().earlier_seconds == 35
+
+
+def test_an_attempt_that_never_began_took_no_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = _start(workspace, steps=1, fail="own")
+    assert _ended(job) == "failed"
+    job.set_status(job.status().model_copy(update={"started": 1000.0, "ended": 1500.0}))
+    monkeypatch.setattr(launch, "WORKER", "tests.jobs.no_such_{stage}")
+    launch.resume(job)
+    assert job.status().state == "failed"
+    assert job.spent(job.status()) == 500
+
+
 def test_a_failed_job_resumes(workspace: Workspace) -> None:
     job = _start(workspace, steps=1, fail="own")
     assert _ended(job) == "failed"
