@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,12 @@ def _words(error: Exception, job: Job) -> tuple[str, str]:
         return message, f"Free space, then: honed jobs resume {job.id}"
     if isinstance(error, HonedError):
         return error.message, error.hint
+    less = MORE_MEMORY.get(job.status().stage, "Close what else runs, or take a larger machine.")
     if _out_of_memory(error):
-        return "out of memory", MORE_MEMORY.get(job.status().stage, "Close what else runs, or take a larger machine.")
+        return "out of memory", less
+    if isinstance(error, BrokenExecutor):  # one of ``pool``, whose errors of its own would have been raised here
+        fewer = f"On fewer cores fewer processes run: taskset -c 0 honed jobs resume {job.id}"
+        return "a process of this job was killed, most likely for want of memory", f"{less} {fewer}"
     log = job.path / "log.txt"
     return f"honed failed: {type(error).__name__}: {error}", f"That is our fault; please report it with {log}"
 

@@ -88,6 +88,11 @@ def test_following_from_an_offset_gives_only_what_came_after(workspace: Workspac
         ("own", "honed failed: ValueError: a fault of our own", "please report it with"),
         ("disk", "the disk is full", "honed jobs resume"),
         ("memory", "out of memory", "a larger machine"),
+        (
+            "pool",
+            "a process of this job was killed, most likely for want of memory",
+            "a larger machine. On fewer cores",
+        ),
     ],
 )
 def test_a_failure_is_told_in_the_status_the_events_and_the_log(
