@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from honed.cli.options import HaltedError, say
-from honed.cli.tables import clock
+from honed.cli.tables import clock, plain
 from honed.errors import JobError
 from honed.jobs import events, launch
 from honed.jobs.job import Job, Status
@@ -139,7 +139,7 @@ def _watch(job: Job, json: bool, start_at: int) -> None:
                 pace.seen(event)
                 view.step(event, pace.seconds_left())
             elif text := _text(event):
-                view.line(text)
+                view.line(plain(text))
 
 
 def _text(event: events.Event) -> str:

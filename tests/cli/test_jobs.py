@@ -12,6 +12,7 @@ from honed.cli import main
 from honed.errors import StoreError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.jobs.events import Metric
 from honed.jobs.job import Job
 from tests.jobs.counting import CountConfig
 
@@ -86,6 +87,19 @@ def test_took_is_the_time_of_all_attempts(start, capsys) -> None:
     job.set_status(job.status().model_copy(update={"started": 1000.0, "ended": 1065.0, "earlier_seconds": 60.0}))
     assert "2:05" in _run(capsys, job, "list")[1]
     assert "took     2:05" in _run(capsys, job, "show", job.id)[1]
+
+
+def test_what_a_job_says_does_not_rule_the_terminal(start, capsys) -> None:
+    job = _ended(start(fail="own"))
+    job.log.note("\x1b]0;a title\x07note")
+    job.log.write(Metric(name="\x1b[2Jmetric", value=0.5))
+    (job.path / "log.txt").write_text("\x1b[31mred\n")
+    job.set_status(job.status().model_copy(update={"message": "\x1b[2Jfirst\nsecond"}))
+    for words in (["list"], ["show", job.id], ["follow", job.id]):
+        _, out, err = _run(capsys, job, *words)
+        assert "␛[2Jfirst second" in out + err, words
+        assert "\x1b" not in out + err, words
+    assert len(_run(capsys, job, "list")[1].splitlines()) == 2
 
 
 def test_follow_of_a_job_that_ended_tells_it_from_the_beginning(start, capsys) -> None:
