@@ -149,7 +149,8 @@ def _values(annotation: Any) -> list[str]:
 
 def save(config: Config, path: Path) -> None:
     """Write the resolved settings as YAML, in the order of the model's fields."""
-    path.write_text(yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def read(model: type[C], path: Path) -> C:
@@ -159,7 +160,7 @@ def read(model: type[C], path: Path) -> C:
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "Check the path of the settings file.") from error
     except UnicodeDecodeError as error:

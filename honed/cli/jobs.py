@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from honed.cli.options import emit_json, json_option, workspace_option
-from honed.cli.tables import bytes_, clock, columns, facts, moment, short
+from honed.cli.tables import bytes_, clock, columns, facts, moment, plain, short
 from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def list_(workspace: Workspace, as_json: bool) -> None:
     elif not rows:
         click.echo(f"{workspace.path} has no jobs yet. Start one: honed train --help")
     else:
-        shown = [[row["id"], row["state"], moment(row["started"]), _took(row), row["message"]] for row in rows]
+        shown = [
+            [plain(row["id"]), row["state"], moment(row["started"]), _took(row), short(_line(row["message"]), 200)]
+            for row in rows
+        ]
         click.echo(columns(["job", "state", "started", "took", "message"], shown))
 
 
@@ -175,15 +178,19 @@ def _finish(job: Job, result: dict[str, Any], as_json: bool) -> None:
 
 def _state(status: dict[str, Any]) -> str:
     words = f"{status['state']} (attempt {status['attempt']})" if status["attempt"] > 1 else str(status["state"])
-    return ": ".join(part for part in (words, status["message"]) if part)
+    return ": ".join(part for part in (words, plain(_line(status["message"]))) if part)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 def _took(status: dict[str, Any]) -> str:
     end = time.time() if status["state"] == "running" else status["ended"]
-    return clock(end - status["started"]) if end else ""
+    return clock(status["earlier_seconds"] + end - status["started"]) if end else ""
 
 
 def _section(title: str, text: str) -> None:
     if text:
-        indented = "\n".join(f"  {line}" for line in text.splitlines())
+        indented = "\n".join(f"  {line}" for line in plain(text).splitlines())
         click.echo(f"\n{title}\n{indented}")

@@ -20,6 +20,7 @@ from click.exceptions import NoSuchCommand, NoSuchOption
 
 from honed import __version__
 from honed.cli.options import HaltedError, emit_json
+from honed.cli.tables import plain
 from honed.errors import HonedError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -140,7 +141,7 @@ def _surprise(error: Exception, as_json: bool) -> int:
 
 def _end(message: str, hint: str, as_json: bool, code: int) -> int:
     """Say what went wrong in two lines (and as a document under ``--json``) and return the exit code."""
-    message, hint = " ".join(message.splitlines()), " ".join(hint.splitlines())
+    message, hint = (plain(" ".join(said.splitlines())) for said in (message, hint))
     sign = "" if code == 130 else "error: "
     click.echo(f"{sign}{message}", err=True)
     if hint:

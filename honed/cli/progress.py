@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from honed.cli.options import HaltedError, say
-from honed.cli.tables import clock
+from honed.cli.tables import clock, plain
 from honed.errors import JobError
 from honed.jobs import events, launch
 from honed.jobs.job import Job, Status
@@ -33,10 +33,14 @@ class Pace:
         self._seen: deque[events.Step] = deque(maxlen=window)
 
     def seen(self, step: events.Step) -> None:
-        """Count a step; another stage, or a step back (a resume), starts the measure anew."""
+        """Count a step; another stage, or a step back, starts the measure anew."""
         if self._seen and (self._seen[-1].stage != step.stage or self._seen[-1].step >= step.step):
             self._seen.clear()
         self._seen.append(step)
+
+    def again(self) -> None:
+        """Start the measure anew: the time between two attempts at a job isn't that of a step."""
+        self._seen.clear()
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the last step, or ``None`` while that can't be known."""
@@ -129,11 +133,13 @@ def _watch(job: Job, json: bool, start_at: int) -> None:
     with live as progress:
         view: _View = _Bar(progress) if progress else _Lines()
         for event in launch.follow(job, start_at):
-            if isinstance(event, events.Step):
+            if isinstance(event, events.Begun):
+                pace.again()
+            elif isinstance(event, events.Step):
                 pace.seen(event)
                 view.step(event, pace.seconds_left())
             elif text := _text(event):
-                view.line(text)
+                view.line(plain(text))
 
 
 def _text(event: events.Event) -> str:

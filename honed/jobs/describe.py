@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import yaml
-
+from honed.jobs import events
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 
 _LOG_LINES = 15
+_LOG_BYTES = 65_536
 
 
 def summary(job: Job) -> dict[str, Any]:
-    """Return the job's id and status as a mapping."""
-    return {"id": job.id, **job.status().model_dump()}
+    """Return the job's id and status, as they are listed, as a mapping."""
+    return {"id": job.id, **job.listed().model_dump()}
 
 
 def describe(job: Job) -> dict[str, Any]:
     """Return id, path, status, settings, the last step of each stage, notes, result (or None), files and log's end."""
-    seen = job.events()
-    latest = {event.stage: event.model_dump() for event in seen if isinstance(event, Step)}
-    log = job.path / "log.txt"
+    latest: dict[str, Step] = {}
+    notes: list[str] = []
+    for event, _ in events.read(job.path / "events.jsonl"):
+        if isinstance(event, Step):
+            latest[event.stage] = event
+        elif isinstance(event, Note):
+            notes.append(event.text)
     return {
         "id": job.id,
         "path": str(job.path),
         "status": job.status().model_dump(),
-        "settings": yaml.safe_load((job.path / "config.yaml").read_text()),
-        "progress": list(latest.values()),
-        "notes": [event.text for event in seen if isinstance(event, Note)],
+        "settings": job.settings(),
+        "progress": [event.model_dump() for event in latest.values()],
+        "notes": notes,
         "result": job.result() if (job.path / "result.json").exists() else None,
-        "files": {
-            str(path.relative_to(job.path)): path.stat().st_size
-            for path in sorted(job.path.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        },
-        "log": log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else [],
+        "files": _files(job.path),
+        "log": _end(job.path / "log.txt"),
     }
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """The sizes of the job's files; what goes while they are looked at, as an old checkpoint does, is left out."""
+    found: dict[str, int] = {}
+    for within, _, names in os.walk(folder):
+        for name in names:
+            path = Path(within) / name
+            with suppress(FileNotFoundError):
+                if not name.startswith(".") and stat.S_ISREG((about := path.stat()).st_mode):
+                    found[str(path.relative_to(folder))] = about.st_size
+    return dict(sorted(found.items()))
+
+
+def _end(log: Path) -> list[str]:
+    """The log's last lines, of its last bytes alone. What a bar draws anew, behind a carriage return, is a line too."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES)
+        file.seek(start)
+        lines = file.read().decode(errors="replace").splitlines()
+    return (lines[1:] if start and len(lines) > 1 else lines)[-_LOG_LINES:]  # the first was cut

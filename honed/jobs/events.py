@@ -5,6 +5,7 @@ The terminal's progress bar, the web page's live curve and the tests read the sa
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,13 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time: float = Field(default_factory=time.time)
+
+
+class Begun(_Event):
+    """A worker begins the job, or goes on with it: what passed since the event before it is no time of the work."""
+
+    type: Literal["begun"] = "begun"
+    attempt: int
 
 
 class Note(_Event):
@@ -63,7 +71,7 @@ class ArtifactMade(_Event):
 
 
 class Done(_Event):
-    """The job ended well."""
+    """The job ended well; ``seconds`` are those of all attempts at it."""
 
     type: Literal["done"] = "done"
     seconds: float
@@ -77,7 +85,7 @@ class Failed(_Event):
     hint: str = ""
 
 
-Event = Annotated[Note | Step | Metric | SampleMade | ArtifactMade | Done | Failed, Field(discriminator="type")]
+Event = Annotated[Begun | Note | Step | Metric | SampleMade | ArtifactMade | Done | Failed, Field(discriminator="type")]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -88,9 +96,16 @@ class EventLog:
         self._path = path
 
     def write(self, event: Event) -> None:
-        """Append one event; a reader sees the whole line or none of it."""
-        with self._path.open("a") as file:
-            file.write(event.model_dump_json() + "\n")
+        """Append one event; a reader sees the whole line or none of it.
+
+        What a full disk or a kill left of an earlier line is ended first: it takes no other event with it.
+        """
+        with self._path.open("ab+") as file:
+            torn = False
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+            file.write(b"\n" * torn + event.model_dump_json().encode() + b"\n")
 
     def note(self, text: str) -> None:
         """Append a ``Note``."""
@@ -110,5 +125,5 @@ def read(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:
             try:
                 event = _ADAPTER.validate_json(line)
             except ValidationError:
-                continue  # a line torn by a kill, which the next attempt completed with its own
+                continue  # a line torn by a kill or a full disk
             yield event, start

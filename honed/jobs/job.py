@@ -7,14 +7,16 @@ import json
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from honed import config
@@ -25,17 +27,21 @@ from honed.store.workspace import Workspace, write_whole, writing
 STEPS = "steps.json"
 """Where a job of several steps keeps, in its folder, which jobs did them."""
 
+_MEND = "Bring it back from a copy, or move that folder out of jobs/: the other jobs don't need it."
+
 _LOCK = "lock"
 _STARTING = ".starting"
 
-State = Literal["queued", "running", "done", "failed", "stopped", "interrupted"]
+State = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "unreadable"]
 
 
 class Status(BaseModel):
     """What ``status.json`` says.
 
     ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
-    and what started it are gone.
+    and what started it are gone. ``pid`` is the worker's number on ``host``, within ``pid_namespace`` (a container's).
+    ``started`` and ``ended`` are those of the last attempt; what the attempts before it took is ``earlier_seconds``.
+    ``unreadable`` is a job of a list whose status can't be read; ``message`` says why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,8 +50,11 @@ class Status(BaseModel):
     state: State
     attempt: int = 0
     pid: int = 0
+    host: str = ""
+    pid_namespace: str = ""
     started: float = 0.0
     ended: float = 0.0
+    earlier_seconds: float = 0.0
     message: str = ""
     hint: str = ""
 
@@ -70,6 +79,13 @@ class Job:
         """The workspace that the folder lies in."""
         return Workspace(self.path.parent.parent)
 
+    def made(self) -> float:
+        """When the job was made, by its settings' file; of a folder without one, when that last changed."""
+        for path in (self.path / "config.yaml", self.path):
+            with suppress(OSError):
+                return path.stat().st_mtime
+        return 0.0  # it went in the meantime
+
     @property
     def log(self) -> events.EventLog:
         """Where the worker appends its events."""
@@ -80,13 +96,17 @@ class Job:
         return [event for event, _ in events.read(self.path / "events.jsonl")]
 
     def status(self) -> Status:
-        """The status now; a job whose worker, or what was to start it, is gone is ``interrupted``."""
-        status = self._written()
-        if self._lost(status):
-            status = self._written()  # the worker may have begun, or ended in order, between the two looks
+        """The status now; a job whose worker, or what was to start it, is gone is ``interrupted``.
+
+        Raises ``JobError`` that names the file if the status can't be read.
+        """
+        with readable(self.path / "status.json"):
+            status = self._written()
             if self._lost(status):
-                return status.model_copy(update={"state": "interrupted"})
-        return status
+                status = self._written()  # the worker may have begun, or ended in order, between the two looks
+                if self._lost(status):
+                    return status.model_copy(update={"state": "interrupted"})
+            return status
 
     def _lost(self, status: Status) -> bool:
         if status.state == "queued":
@@ -96,9 +116,46 @@ class Job:
     def _written(self) -> Status:
         return Status.model_validate_json((self.path / "status.json").read_bytes())
 
+    def listed(self) -> Status:
+        """The status as one of many jobs': of a folder that is damaged, or no job's, that it is ``unreadable``."""
+        try:
+            return self.status()
+        except JobError as error:
+            return Status(stage="", state="unreadable", message=error.message, hint=error.hint)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as they stand in ``config.yaml``. Raises ``JobError`` if it can't be read."""
+        path = self.path / "config.yaml"
+        with readable(path):
+            return dict(yaml.safe_load(path.read_bytes()) or {})
+
+    def begin(self) -> Status:
+        """Write, and return, that this process runs the job: its next attempt."""
+        last = self.status()
+        status = Status(
+            stage=last.stage,
+            state="running",
+            attempt=last.attempt + 1,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            pid_namespace=pid_namespace(),
+            started=time.time(),
+            earlier_seconds=self.spent(last),
+        )
+        self.set_status(status)
+        return status
+
+    def spent(self, status: Status) -> float:
+        """Return the seconds that all attempts took which have ended; one that was cut off lasted to its last event."""
+        if not status.attempt:
+            return 0.0
+        ended = status.ended or max((event.time for event, _ in events.read(self.path / "events.jsonl")), default=0.0)
+        return status.earlier_seconds + max(0.0, ended - status.started)
+
     def set_status(self, status: Status) -> None:
-        """Replace ``status.json`` whole."""
-        write_whole(self.path / "status.json", status.model_dump_json(indent=2))
+        """Replace ``status.json`` whole. Raises ``StoreError`` if it can't be written."""
+        with writing(self.path):
+            write_whole(self.path / "status.json", status.model_dump_json(indent=2))
 
     def result(self) -> dict[str, Any]:
         """What really ran and what came of it. Raises ``JobError`` if the job isn't done."""
@@ -106,7 +163,8 @@ class Job:
         if not path.exists():
             state = self.status().state
             raise JobError(f"job {self.id} has no result: it is {state}", f"See: honed jobs show {self.id}")
-        return dict(json.loads(path.read_text()))
+        with readable(path):
+            return dict(json.loads(path.read_bytes()))
 
     def set_result(self, result: Mapping[str, Any]) -> None:
         """Replace ``result.json`` whole."""
@@ -115,7 +173,7 @@ class Job:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the job for the life of its worker, so that no second worker runs it and its death shows."""
-        with (self.path / _LOCK).open("w") as file:
+        with self._opened(_LOCK) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -129,10 +187,15 @@ class Job:
         So it is held while either lives. Each start has a file of its own: what is left of an earlier one is not heard.
         """
         scratch = self.path / f"{_STARTING}.{os.getpid()}"
-        with scratch.open("w") as file:
+        with self._opened(scratch.name) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            scratch.replace(self.path / _STARTING)
+            with writing(self.path):
+                scratch.replace(self.path / _STARTING)
             yield file.fileno()
+
+    def _opened(self, name: str) -> TextIO:
+        with writing(self.path):
+            return (self.path / name).open("w")
 
     def is_starting(self) -> bool:
         """Whether a process starts the job's worker, or the worker itself is on its way."""
@@ -148,6 +211,26 @@ class Job:
         except BlockingIOError:
             return True
         return False
+
+
+def pid_namespace() -> str:
+    """Return what tells processes that share their numbers from those of other containers; "" if this isn't Linux."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file of a job into a ``JobError`` that names it."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise JobError(f"{error.filename or path}: it can't be read: {why}", _MEND) from error
+    except (ValueError, TypeError, yaml.YAMLError) as error:  # pydantic's errors, and those of JSON, are ValueErrors
+        raise JobError(f"{path}: it is damaged, or of another version of honed", _MEND) from error
 
 
 def create(workspace: Workspace, stage: str, settings: config.Config) -> Job:
@@ -183,7 +266,7 @@ def _steps(job: Job) -> set[str]:
     """The ids of the jobs that a job of several steps started."""
     path = job.path / STEPS
     try:
-        kept = json.loads(path.read_text())["steps"] if path.exists() else {}
+        kept = json.loads(path.read_bytes())["steps"] if path.exists() else {}
         return {step["job"] for step in kept.values() if "job" in step}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()  # damaged: that job's own commands say so
@@ -193,5 +276,11 @@ def listing(workspace: Workspace) -> list[Job]:
     """Return every job, oldest first."""
     if not workspace.jobs.exists():
         return []
-    folders = [path for path in workspace.jobs.iterdir() if (path / "status.json").exists()]
-    return [Job(path) for path in sorted(folders, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)]
+    return sorted((Job(path) for path in workspace.jobs.iterdir() if _is_job(path)), key=Job.made)
+
+
+def _is_job(folder: Path) -> bool:
+    try:
+        return (folder / "status.json").exists()
+    except PermissionError:
+        return True  # what can't be looked into is listed, and said to be so

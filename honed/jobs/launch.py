@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
-
-import yaml
 
 from honed import config
 from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words
-from honed.jobs.job import Job, State
+from honed.jobs.job import Job, State, Status, pid_namespace
 from honed.jobs.pool import cores
 from honed.jobs.trackers import reader
 from honed.store.workspace import writing
@@ -55,29 +53,34 @@ _OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MAST
 
 _POLL_SECONDS = 0.1
 
+_KILL_SECONDS = 10.0
+"""How long a killed worker may take to end: a process that waits for a disk ends no sooner."""
+
 
 def start(job: Job) -> None:
     """Start ``python -m honed.<stage>.worker <folder>`` in its own session: it outlives the terminal.
 
     A job whose settings ask for several ``ranks`` gets as many workers, through torchrun; one that is to run ``on`` Ray
-    a process that has Ray start them.
+    a process that has Ray start them. Raises ``StoreError`` if the folder can't be written.
     """
     status = job.status()
     if status.state == "running":
         raise JobError(f"job {job.id} is running", f"Watch it: honed jobs follow {job.id}")
     if status.state == "queued" and job.is_starting():
         raise JobError(f"job {job.id} is starting", f"Watch it: honed jobs follow {job.id}")
-    last_words.forget(job)
+    command, environment = _command(job, status.stage), _environment(job, status.stage)
+    with writing(job.path):
+        last_words.forget(job)
     with job.starting() as held:
         job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
         with writing(job.path), (job.path / "log.txt").open("ab") as log:
             worker = subprocess.Popen(
-                _command(job, status.stage),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(job, status.stage),
+                env=environment,
                 pass_fds=[held],
             )
         _until_it_began(job, worker)
@@ -131,18 +134,26 @@ def wait(job: Job) -> dict[str, Any]:
 
 
 def stop(job: Job, timeout: float = 60.0) -> None:
-    """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds."""
+    """Ask the worker to save a checkpoint and end; kill it if it doesn't within ``timeout`` seconds.
+
+    Raises ``JobError`` if the job isn't running, its worker can't be reached from here, or even a kill doesn't end it.
+    """
     status = job.status()
     if status.state == "queued":
         hint = f"Watch it begin: honed jobs follow {job.id}, or, if nothing starts it: honed jobs resume {job.id}"
         raise JobError(f"job {job.id} can't be stopped yet: its worker hasn't begun", hint)
     if status.state != "running":
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
-    _send(status.pid, signal.SIGTERM)
-    deadline = time.monotonic() + timeout
+    _at_hand(job, status)
+    there = _send(job, status, signal.SIGTERM)
+    deadline = time.monotonic() + (timeout if there else 0.0)
     while job.status().state == "running":
-        if time.monotonic() > deadline:
-            _send(status.pid, signal.SIGKILL)
+        late = time.monotonic() - deadline
+        if late > _KILL_SECONDS:
+            what = f"job {job.id} still runs, though its process {status.pid} was {'killed' if there else 'not found'}"
+            raise JobError(what, f"End what holds it; this names it: fuser {job.path / 'lock'}")
+        if late > 0:
+            _send(job, status, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
@@ -174,7 +185,9 @@ def _command(job: Job, stage: str) -> list[str]:
 
 def _environment(job: Job, stage: str) -> dict[str, str]:
     # PYTHONSAFEPATH for what is started in turn, as -P: the folder that a user happens to be in, a downloaded model
-    # say, must not bring modules of its own.
+    # say, must not bring modules of its own. PYTHONIOENCODING so that log.txt is UTF-8 whatever the locale, and takes
+    # what is no text too; not PYTHONUTF8, under which the worker would look for names of files that a locale of old
+    # wrote in other bytes.
     return {
         **_short_spins(),
         **_share_of_threads(job),
@@ -182,12 +195,13 @@ def _environment(job: Job, stage: str) -> dict[str, str]:
         **_whole_blocks(job, stage),
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 
 
 def _spread(job: Job) -> tuple[str, int]:
     """Where the job's workers run, and how many there are; most stages have no such settings."""
-    settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
+    settings = job.settings()
     return str(settings.get("on") or ""), int(settings.get("ranks") or 1)
 
 
@@ -239,13 +253,33 @@ def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
     """Write how a worker ended that had no time to say so itself."""
     status = job.status()
     if status.state == "queued":
-        update = {"state": state, "message": message, "hint": hint, "ended": time.time()}
-        job.set_status(status.model_copy(update=update))
+        now = time.time()  # it took no time: neither does the pause before it count as any
+        times = {"started": now, "ended": now, "earlier_seconds": job.spent(status)}
+        job.set_status(status.model_copy(update={"state": state, "message": message, "hint": hint, **times}))
 
 
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):  # it ended by itself in the meantime
-        os.kill(pid, number)
+def _at_hand(job: Job, status: Status) -> None:
+    """Refuse a worker whose number means another process here: it runs on another host, or in another container."""
+    if status.host and (status.host, status.pid_namespace) != (socket.gethostname(), pid_namespace()):
+        other = "" if status.host != socket.gethostname() else " in another container"
+        raise JobError(
+            f"job {job.id} runs on {status.host}{other}: stop it there",
+            f"There: honed jobs stop {job.id}, or: kill {status.pid}",
+        )
+
+
+def _send(job: Job, status: Status, number: int) -> bool:
+    """Send the worker a signal; return whether it is there."""
+    if status.pid <= 0:
+        return False  # a damaged status: such numbers stand for many processes at once
+    try:
+        os.kill(status.pid, number)
+    except ProcessLookupError:  # it ended by itself in the meantime
+        return False
+    except PermissionError as error:
+        what = f"job {job.id} can't be stopped: its process {status.pid} is another user's"
+        raise JobError(what, f"Let that user stop it: honed jobs stop {job.id}") from error
+    return True
 
 
 def _reap(worker: subprocess.Popen[bytes]) -> None:

@@ -14,12 +14,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 from honed.errors import HonedError
 from honed.jobs import last_words, memory
-from honed.jobs.events import Done, Failed
+from honed.jobs.events import Begun, Done, Failed
 from honed.jobs.job import Job, Status
 
 _POLL_SECONDS = 0.2
@@ -33,6 +34,8 @@ MORE_MEMORY = {"train": _LESS, "plan": _LESS}
 
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]
 """``work(job, stopping) -> result``, to which seconds and, unless it tells it itself, peak memory are added.
+
+The seconds are those of all attempts at the job, without the pauses between them; the memory is the last attempt's.
 
 It looks at ``stopping()`` between steps and raises ``Stopped`` once it is true.
 """
@@ -55,12 +58,8 @@ def main(work: Work, tidy: Callable[[Job], None] | None = None) -> None:
     if job.rank:
         sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
-        last = job.status()
-        status = Status(
-            stage=last.stage, state="running", attempt=last.attempt + 1, pid=os.getpid(), started=time.time()
-        )
-        job.set_status(status)
-        update = _outcome(job, work, lambda: bool(asked))
+        status = job.begin()
+        update = _outcome(job, work, lambda: bool(asked), status)
         job.set_status(status.model_copy(update={**update, "ended": time.time()}))
         if tidy and update["state"] == "done":
             tidy(job)
@@ -72,11 +71,11 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _outcome(job: Job, work: Work, stopping: Callable[[], bool]) -> dict[str, Any]:
-    start = time.time()
+def _outcome(job: Job, work: Work, stopping: Callable[[], bool], status: Status) -> dict[str, Any]:
     try:
+        job.log.write(Begun(attempt=status.attempt))
         result = work(job, stopping)
-        seconds = round(time.time() - start, 2)
+        seconds = round(status.earlier_seconds + time.time() - status.started, 2)
         job.set_result({"peak_rss_bytes": memory.peak(), **result, "seconds": seconds})
         job.log.write(Done(seconds=seconds))
         return {"state": "done"}
@@ -134,8 +133,12 @@ def _words(error: Exception, job: Job) -> tuple[str, str]:
         return message, f"Free space, then: honed jobs resume {job.id}"
     if isinstance(error, HonedError):
         return error.message, error.hint
+    less = MORE_MEMORY.get(job.status().stage, "Close what else runs, or take a larger machine.")
     if _out_of_memory(error):
-        return "out of memory", MORE_MEMORY.get(job.status().stage, "Close what else runs, or take a larger machine.")
+        return "out of memory", less
+    if isinstance(error, BrokenExecutor):  # one of ``pool``, whose errors of its own would have been raised here
+        fewer = f"On fewer cores fewer processes run: taskset -c 0 honed jobs resume {job.id}"
+        return "a process of this job was killed, most likely for want of memory", f"{less} {fewer}"
     log = job.path / "log.txt"
     return f"honed failed: {type(error).__name__}: {error}", f"That is our fault; please report it with {log}"
 

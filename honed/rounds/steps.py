@@ -120,9 +120,7 @@ class Steps:
             return None
         others = set(self.ledger.all("job").values())
         young = [
-            job
-            for job in jobs.listing(self.job.workspace)
-            if job.id not in others and (job.path / "config.yaml").stat().st_mtime >= kept["asked"] - 1
+            job for job in jobs.listing(self.job.workspace) if job.id not in others and job.made() >= kept["asked"] - 1
         ]
         return next((job for job in young if _settings(job, type(wanted)) == wanted), None)
 

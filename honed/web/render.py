@@ -47,9 +47,12 @@ def moment(when: float | str) -> str:
 
 
 def took(status: Mapping[str, Any]) -> str:
-    """Return how long a job has taken, of ``Status`` as a mapping; nothing for one that hasn't begun or was cut off."""
+    """Return how long all attempts at a job have taken, of ``Status`` as a mapping.
+
+    Nothing for one that hasn't begun or was cut off.
+    """
     end = time.time() if status["state"] == "running" else status["ended"]
-    return words.seconds(end - status["started"]) if end and status["pid"] else ""
+    return words.seconds(status["earlier_seconds"] + end - status["started"]) if end and status["pid"] else ""
 
 
 def value(thing: object) -> str:

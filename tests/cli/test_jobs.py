@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from honed.cli import main
+from honed.errors import StoreError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.jobs.events import Metric
 from honed.jobs.job import Job
 from tests.jobs.counting import CountConfig
 
@@ -78,6 +82,26 @@ def test_stop_then_resume_goes_on_where_it_was(start, capsys) -> None:
     assert "counting from 0" not in err  # the first attempt's events aren't told again
 
 
+def test_took_is_the_time_of_all_attempts(start, capsys) -> None:
+    job = _ended(start())
+    job.set_status(job.status().model_copy(update={"started": 1000.0, "ended": 1065.0, "earlier_seconds": 60.0}))
+    assert "2:05" in _run(capsys, job, "list")[1]
+    assert "took     2:05" in _run(capsys, job, "show", job.id)[1]
+
+
+def test_what_a_job_says_does_not_rule_the_terminal(start, capsys) -> None:
+    job = _ended(start(fail="own"))
+    job.log.note("\x1b]0;a title\x07note")
+    job.log.write(Metric(name="\x1b[2Jmetric", value=0.5))
+    (job.path / "log.txt").write_text("\x1b[31mred\n")
+    job.set_status(job.status().model_copy(update={"message": "\x1b[2Jfirst\nsecond"}))
+    for words in (["list"], ["show", job.id], ["follow", job.id]):
+        _, out, err = _run(capsys, job, *words)
+        assert "␛[2Jfirst second" in out + err, words
+        assert "\x1b" not in out + err, words
+    assert len(_run(capsys, job, "list")[1].splitlines()) == 2
+
+
 def test_follow_of_a_job_that_ended_tells_it_from_the_beginning(start, capsys) -> None:
     job = _ended(start(steps=2))
     code, out, err = _run(capsys, job, "follow", job.id)
@@ -96,6 +120,63 @@ def test_a_killed_job_is_shown_as_interrupted_and_resumes(start, capsys) -> None
     assert "interrupted" in out
     code, out, _ = _run(capsys, job, "resume", job.id)
     assert code == 0
+
+
+@pytest.fixture
+def damaged(workspace) -> Job:
+    """A job of which a power cut left an empty status."""
+    job = jobs.create(workspace, "counting", CountConfig())
+    (job.path / "status.json").write_bytes(b"")
+    return job
+
+
+def test_a_damaged_job_leaves_the_list_and_the_others_as_they_are(start, damaged, capsys) -> None:
+    job = _ended(start())
+    (job.path.parent / "foreign").mkdir()
+    (job.path.parent / "foreign" / "status.json").write_text("[]")
+    code, out, _ = _run(capsys, job, "list")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0 and "done" in lines[job.id]
+    assert lines[damaged.id].split()[1] == lines["foreign"].split()[1] == "unreadable"
+    assert "status.json: it is damaged" in lines[damaged.id]
+    _, out, _ = _run(capsys, job, "list", "--json")
+    assert {one["state"] for one in json.loads(out)["jobs"]} == {"done", "unreadable"}
+    code, out, _ = _run(capsys, job, "show", job.id)
+    assert code == 0 and "counted" in out
+
+
+@pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])
+def test_a_damaged_job_is_told_by_its_file(damaged, capsys, verb: str) -> None:
+    code, out, err = _run(capsys, damaged, verb, damaged.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {damaged.path / 'status.json'}: it is damaged") and "move that folder" in err
+
+
+@pytest.mark.parametrize("verb", ["show", "resume"])
+def test_a_job_without_settings_is_told_by_its_file(workspace, capsys, verb: str) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    (job.path / "config.yaml").unlink()
+    code, out, err = _run(capsys, job, verb, job.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {job.path / 'config.yaml'}: it can't be read: no such file")
+
+
+def test_a_resume_of_a_job_that_may_only_be_read_says_so(start, capsys, monkeypatch) -> None:
+    job = _ended(start(fail="user"))
+    open_ = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        if path.parent == job.path and mode[0] in "wa":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return open_(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    code, out, err = _run(capsys, job, "resume", job.id)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {job.path}: can't be written: read-only file system\n  Free space or choose")
+    with pytest.raises(StoreError, match="read-only"), job.held():
+        pass
+    assert job.status().state == "failed"
 
 
 @pytest.mark.parametrize("verb", ["show", "follow", "stop", "resume"])

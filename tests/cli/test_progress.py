@@ -12,7 +12,7 @@ from honed.cli.options import HaltedError
 from honed.cli.progress import Pace
 from honed.errors import JobError
 from honed.jobs import launch
-from honed.jobs.events import Step
+from honed.jobs.events import Begun, Step
 from honed.jobs.job import Job
 from tests.cli.run import Terminal
 
@@ -40,8 +40,23 @@ def test_the_pace_looks_at_the_latest_steps_only() -> None:
     assert pace.seconds_left() == 7.0
 
 
+def test_the_time_between_two_attempts_is_not_that_of_a_step(start, monkeypatch) -> None:
+    job: Job = start(steps=1)
+    list(launch.follow(job))
+    job.log.write(Begun(time=0.0, attempt=1))
+    for step in (_step(1, 1.0), _step(2, 2.0)):
+        job.log.write(step)
+    job.log.write(Begun(time=7000.0, attempt=2))  # it was stopped, saved at step 2, and goes on the next day
+    for step in (_step(3, 7100.0), _step(4, 7101.0)):
+        job.log.write(step)
+    foreseen: list[float | None] = []
+    monkeypatch.setattr(progress._Lines, "step", lambda _, step, left: foreseen.append(left))
+    progress.follow(job)
+    assert foreseen[-4:] == [None, 8.0, None, 6.0]
+
+
 @pytest.mark.parametrize("after", [_step(3, 900.0), _step(1, 900.0), _step(9, 900.0, stage="answers")])
-def test_a_resume_or_another_stage_starts_the_pace_anew(after: Step) -> None:
+def test_a_step_back_or_another_stage_starts_the_pace_anew(after: Step) -> None:
     pace = Pace()
     pace.seen(_step(2, 0.0))
     pace.seen(_step(3, 1.0))

@@ -144,6 +144,8 @@ def test_suites_that_the_workspace_measured_with_are_looked_for_and_others_named
     for suite in ((str(exam), "safety"), ("lm-eval:arc_easy",), (str(tmp_path / "gone"),)):
         jobs.create(workspace, "evaluate", EvaluateConfig(model="any", suite=suite))
     jobs.create(workspace, "evaluate", EvaluateConfig(model="any", data="set"))
+    damaged = jobs.create(workspace, "evaluate", EvaluateConfig(model="any", suite=("ifeval",)))
+    (damaged.path / "config.yaml").unlink()
     stored(workspace, [said("name the tallest tower of Nowhere!", "no"), said("hello", "you")])
     result, left = curated(workspace, "decontaminate")
     assert [row.answer for row in left] == ["you"]
@@ -152,7 +154,8 @@ def test_suites_that_the_workspace_measured_with_are_looked_for_and_others_named
     assert "exam" in step["notes"][0]
     assert step["notes"][1] == (
         "measured with, and not looked for: lm-eval:arc_easy (another harness has its text), "
-        f"{tmp_path / 'gone'} (no suite lies there any more)"
+        f"{tmp_path / 'gone'} (no suite lies there any more), "
+        f"those of {damaged.id} ({damaged.path / 'config.yaml'}: it can't be read: no such file or directory)"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from pydantic import Field
@@ -35,6 +36,8 @@ FAULTS: dict[str, Exception] = {
     "own": ValueError("a fault of our own"),
     "disk": OSError(errno.ENOSPC, "No space left on device"),
     "memory": MemoryError(),
+    "pool": BrokenProcessPool("A process in the process pool was terminated abruptly"),
+    "town": ValueError("Zürich"),
 }
 
 

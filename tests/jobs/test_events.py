@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from honed.jobs import events
-from honed.jobs.events import EventLog, Note, Step
+from honed.jobs.events import EventLog, Failed, Note, Step
+from tests.small_disk import fill
 
 _EVENTS = st.lists(
     st.one_of(
@@ -16,6 +21,8 @@ _EVENTS = st.lists(
     ),
     max_size=6,
 )
+
+_SAID = "Zürich ≤ 東京"
 
 
 def _lines(written: list[events.Event]) -> bytes:
@@ -55,10 +62,53 @@ def test_reading_goes_on_from_the_offset_it_ended_at(written: list[events.Event]
     assert [event for event, _ in first + second] == written
 
 
-def test_a_line_torn_by_a_kill_and_completed_by_the_next_attempt_is_skipped(tmp_path: Path) -> None:
+def test_a_torn_line_takes_no_other_event_with_it(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"type": "note", "tex')
     log = EventLog(path)
-    log.note("lost with the torn line")
-    log.note("kept")
-    assert [event.text for event, _ in events.read(path) if isinstance(event, Note)] == ["kept"]
+    log.note("after the torn line")
+    log.note("after that")
+    said = [event.text for event, _ in events.read(path) if isinstance(event, Note)]
+    assert said == ["after the torn line", "after that"]
+    assert path.read_bytes().count(b"\n") == 3
+
+
+def test_what_is_read_after_a_torn_line_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    log.note("whole")
+    ((_, offset),) = events.read(path)
+    with path.open("a") as file:
+        file.write('{"type": "note", "tex')
+    assert list(events.read(path, offset)) == []
+    log.write(Failed(message="the disk is full"))
+    ((event, end),) = events.read(path, offset)
+    assert isinstance(event, Failed) and list(events.read(path, end)) == []
+
+
+def test_a_full_disk_takes_no_event_but_the_one_that_it_cut(small_disk: Path) -> None:
+    path = small_disk / "events.jsonl"
+    log = EventLog(path)
+    log.note("before")
+    fill(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        log.note("x" * 10_000)
+    assert not path.read_bytes().endswith(b"\n")  # it was cut
+    (small_disk / "ballast").unlink()
+    log.write(Failed(message="the disk is full"))
+    assert [type(event) for event, _ in events.read(path)] == [Note, Failed]
+
+
+def test_a_jobs_files_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from honed import config; from honed.jobs import job; from tests.jobs.counting import *;"
+        f"here = job.Job(pathlib.Path(sys.argv[1])); said = {_SAID!a};"
+        "here.log.note(said); assert here.events()[0].text == said;"
+        "here.set_result({'a': said}); assert here.result() == {'a': said};"
+        "file = here.path / 'config.yaml'; config.save(CountConfig(fail=said), file);"
+        "assert config.read(CountConfig, file).fail == said"
+    )
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=ascii_only, check=True)
+    assert _SAID in (tmp_path / "events.jsonl").read_text(encoding="utf-8")
+    assert _SAID in (tmp_path / "config.yaml").read_text(encoding="utf-8")

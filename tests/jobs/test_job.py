@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -42,6 +43,49 @@ def test_the_list_is_oldest_first_whatever_the_names(workspace: Workspace) -> No
 def test_a_folder_that_is_no_job_is_left_out(workspace: Workspace) -> None:
     (workspace.jobs / "notes").mkdir()
     assert jobs.listing(workspace) == []
+
+
+@pytest.mark.parametrize(
+    "held", [b"", b"{", b'{"state": "of another program"}', b'{"stage": "a", "state": "new"}', b"\xff"]
+)
+def test_a_damaged_status_is_listed_as_unreadable_and_told_when_that_job_is_asked_for(
+    workspace: Workspace, held: bytes
+) -> None:
+    damaged, whole = _job(workspace, "a", 100.0), _job(workspace, "b", 200.0)
+    (damaged.path / "status.json").write_bytes(held)
+    assert jobs.listing(workspace) == [damaged, whole]
+    assert [job.listed().state for job in jobs.listing(workspace)] == ["unreadable", "queued"]
+    with pytest.raises(JobError) as raised:
+        damaged.status()
+    assert raised.value.message == damaged.listed().message
+    assert raised.value.message == f"{damaged.path / 'status.json'}: it is damaged, or of another version of honed"
+    assert jobs.find(workspace, "b").status().state == "queued"
+
+
+def test_a_job_without_settings_is_listed_and_told_when_they_are_asked_for(workspace: Workspace) -> None:
+    damaged, whole = _job(workspace, "a", 100.0), _job(workspace, "b", 200.0)
+    (damaged.path / "config.yaml").unlink()
+    os.utime(damaged.path, (100.0, 100.0))
+    assert jobs.listing(workspace) == [damaged, whole]
+    with pytest.raises(JobError, match=r"config\.yaml: it can't be read: no such file"):
+        damaged.settings()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_listed_as_unreadable(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job(workspace, "a", 100.0)
+    stat = Path.stat
+
+    def forbidden(path: Path, **rest: bool) -> os.stat_result:
+        if path.parent == job.path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **rest)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: forbidden(path))
+    (listed,) = jobs.listing(workspace)
+    assert listed.listed().message == f"{job.path / 'status.json'}: it can't be read: permission denied"
 
 
 @pytest.mark.parametrize("id_", ["train-20260101-abcd", "train-20260101", "abcd", "train"])

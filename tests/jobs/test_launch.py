@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,7 +17,7 @@ from honed.errors import JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Done, Failed, Note, Step
-from honed.jobs.job import Job
+from honed.jobs.job import Job, Status
 from honed.store.workspace import Workspace
 from tests.jobs.counting import CountConfig
 
@@ -85,6 +88,11 @@ def test_following_from_an_offset_gives_only_what_came_after(workspace: Workspac
         ("own", "honed failed: ValueError: a fault of our own", "please report it with"),
         ("disk", "the disk is full", "honed jobs resume"),
         ("memory", "out of memory", "a larger machine"),
+        (
+            "pool",
+            "a process of this job was killed, most likely for want of memory",
+            "a larger machine. On fewer cores",
+        ),
     ],
 )
 def test_a_failure_is_told_in_the_status_the_events_and_the_log(
@@ -99,6 +107,14 @@ def test_a_failure_is_told_in_the_status_the_events_and_the_log(
     assert isinstance(last, Failed)
     assert (last.message, last.hint) == (status.message, status.hint)
     assert "Traceback" in (job.path / "log.txt").read_text()
+
+
+def test_the_log_is_utf_8_whatever_the_locale(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    job = _start(workspace, fail="town")
+    assert _ended(job) == "failed"
+    assert "ValueError: Zürich" in (job.path / "log.txt").read_text(encoding="utf-8")
 
 
 def test_a_worker_killed_at_once_leaves_an_interrupted_job_that_resumes_from_its_checkpoint(
@@ -130,6 +146,37 @@ def test_a_stopped_job_has_saved_itself_and_resumes(workspace: Workspace) -> Non
     ]
 
 
+def test_seconds_are_those_of_all_attempts_without_the_pauses(workspace: Workspace) -> None:
+    job = _start(workspace, steps=1, fail="own")
+    assert _ended(job) == "failed"
+    day = 86_400.0
+    job.set_status(job.status().model_copy(update={"started": time.time() - day, "ended": time.time() - day + 500}))
+    launch.resume(job)
+    *_, last = launch.follow(job)
+    assert 500 <= job.result()["seconds"] < 600
+    assert isinstance(last, Done) and last.seconds == job.result()["seconds"]
+    assert job.status().earlier_seconds == pytest.approx(500)
+
+
+def test_an_attempt_that_was_cut_off_lasted_to_its_last_event(workspace: Workspace) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    assert job.spent(job.status()) == 0
+    job.set_status(Status(stage="counting", state="running", attempt=2, started=100.0, earlier_seconds=5.0))
+    assert job.spent(job.status()) == 5  # it said nothing
+    job.log.write(Note(time=130.0, text="about to be killed"))
+    assert job.spent(job.status()) == job.begin().earlier_seconds == 35
+
+
+def test_an_attempt_that_never_began_took_no_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = _start(workspace, steps=1, fail="own")
+    assert _ended(job) == "failed"
+    job.set_status(job.status().model_copy(update={"started": 1000.0, "ended": 1500.0}))
+    monkeypatch.setattr(launch, "WORKER", "tests.jobs.no_such_{stage}")
+    launch.resume(job)
+    assert job.status().state == "failed"
+    assert job.spent(job.status()) == 500
+
+
 def test_a_failed_job_resumes(workspace: Workspace) -> None:
     job = _start(workspace, steps=1, fail="own")
     assert _ended(job) == "failed"
@@ -142,6 +189,76 @@ def test_a_worker_that_will_not_stop_is_killed(workspace: Workspace) -> None:
     job = _start(workspace, steps=400, seconds=0.05, deaf=True)
     launch.stop(job, timeout=0.2)
     assert job.status().state == "interrupted"
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no worker."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("host", "namespace", "where"),
+    [
+        ("far", "pid:[4026531836]", "far"),
+        (socket.gethostname(), "pid:[1]", f"{socket.gethostname()} in another container"),
+    ],
+)
+def test_a_job_that_runs_elsewhere_is_not_stopped_by_a_number_that_is_a_strangers_here(
+    workspace: Workspace, stranger: subprocess.Popen[bytes], host: str, namespace: str, where: str
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        status = job.begin().model_copy(update={"pid": stranger.pid, "host": host, "pid_namespace": namespace})
+        job.set_status(status)
+        with pytest.raises(JobError) as raised:
+            launch.stop(job, timeout=0.0)
+    assert raised.value.message == f"job {job.id} runs on {where}: stop it there"
+    assert f"kill {stranger.pid}" in raised.value.hint
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("pid", ["gone", 0, -1])
+def test_a_stop_that_finds_no_worker_ends_with_a_word(
+    workspace: Workspace, stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, pid: int | str
+) -> None:
+    stranger.kill()
+    stranger.wait()
+    monkeypatch.setattr(launch, "_KILL_SECONDS", 0.2)
+    sent: list[int] = []
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", lambda to, number: sent.append(to) if to <= 0 else kill(to, number))
+    job = jobs.create(workspace, "counting", CountConfig())
+    job.set_status(Status(stage="counting", state="running", pid=stranger.pid if pid == "gone" else int(pid)))
+    with job.held(), pytest.raises(JobError, match=r"still runs, though its process .* was not found"):
+        launch.stop(job, timeout=600.0)
+    assert sent == []  # 0 and -1 stand for whole groups of processes
+
+
+def test_a_kill_that_does_not_end_a_job_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_KILL_SECONDS", 0.2)
+    monkeypatch.setattr(os, "kill", lambda _, number: None)
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        job.begin()
+        with pytest.raises(JobError, match="was killed") as raised:
+            launch.stop(job, timeout=0.0)
+    assert str(job.path / "lock") in raised.value.hint
+
+
+def test_a_job_of_another_user_is_not_ours_to_stop(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: int, number: int) -> None:
+        raise PermissionError(number)
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    job = jobs.create(workspace, "counting", CountConfig())
+    with job.held():
+        job.begin()
+        with pytest.raises(JobError, match="is another user's"):
+            launch.stop(job)
 
 
 def test_a_running_job_is_neither_started_nor_resumed_again(workspace: Workspace) -> None:

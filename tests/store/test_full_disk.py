@@ -50,7 +50,7 @@ def test_a_status_on_a_full_disk_stays_the_old_one(small_disk: Path) -> None:
     workspace = workspaces.init(small_disk / "workspace")
     job = jobs.create(workspace, "counting", CountConfig())
     fill(small_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="no space left on device"):
         job.set_status(Status(stage="counting", state="failed", message="x" * 5000))
     assert job.status().state == "queued"
     assert _hidden(workspace.path) == []

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from honed.cli import main
-from honed.jobs.events import Metric, Note, Step
+from honed.jobs.events import Begun, Metric, Note, Step
 from honed.rounds.outcome import SuiteOutcome
 from honed.store.workspace import Workspace
 from tests.house.tree import ROOT
@@ -64,6 +64,19 @@ def test_steps_that_a_resume_did_again_count_once(page: Page, site: Site) -> Non
         assert _points(page) == list(range(1, 13))
 
 
+def test_the_time_between_two_attempts_is_not_that_of_a_step(page: Page, site: Site) -> None:
+    job = add_job(site.workspace, state="running", steps=0, total=0)
+    for step in (1, 2):
+        job.log.write(Step(stage="train", step=step, total=10, time=float(step)))
+    job.log.write(Begun(attempt=2, time=7000.0))
+    job.log.write(Step(stage="train", step=3, total=10, time=7100.0))
+    with job.held():
+        page.goto(f"{site.url}/jobs/{job.id}")
+        expect(page.get_by_text("3 of 10", exact=True)).to_be_visible()
+        job.log.write(Step(stage="train", step=4, total=10, time=7101.0))
+        expect(page.get_by_text("4 of 10, about 6 s left")).to_be_visible()
+
+
 def test_a_rounds_jobs_have_curves_of_their_own(page: Page, site: Site) -> None:
     job = add_job(site.workspace, state="running", steps=0, total=0)
     with job.held():
@@ -108,6 +121,17 @@ def test_the_list_of_jobs_follows_them_by_itself(page: Page, site: Site) -> None
     expect(page.get_by_text("No jobs yet")).to_be_visible()
     job = add_job(site.workspace, state="failed")
     expect(page.get_by_role("link", name=job.id)).to_be_visible()
+
+
+def test_a_damaged_job_is_in_the_list_and_its_own_page_names_the_file(page: Page, site: Site) -> None:
+    whole, damaged = add_job(site.workspace), add_job(site.workspace)
+    (damaged.path / "status.json").write_bytes(b"")
+    page.goto(f"{site.url}/jobs")
+    expect(page.locator(f"#row-{whole.id}")).to_contain_text("done")
+    expect(page.locator(f"#row-{damaged.id}")).to_contain_text("unreadable")
+    for path in (f"jobs/{damaged.id}", f"api/jobs/{damaged.id}", f"api/jobs/{damaged.id}/events"):
+        answer = httpx.get(f"{site.url}/{path}", headers={"accept": "text/html"})
+        assert answer.status_code == 400 and "status.json: it is damaged" in answer.text, path
 
 
 def test_what_jobs_and_models_and_rounds_say_stays_text(page: Page, site: Site) -> None:

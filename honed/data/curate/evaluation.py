@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-import yaml
 
 from honed.data.curate.view import View
 from honed.data.intake import Taken
 from honed.data.sources.row import Meter
 from honed.data.survey import Wanted, surveying
-from honed.errors import ConfigError, DataError
+from honed.errors import ConfigError, DataError, JobError
 from honed.jobs import job as jobs
 from honed.jobs.job import Job
 from honed.records import Conversation, Preference, Rating
@@ -79,19 +78,24 @@ class Used(NamedTuple):
 
 def measured(workspace: Workspace) -> Used:
     """Return the suites beside the embedded ones that evaluations of the workspace, finished or not, measured with."""
-    named = dict.fromkeys(name for job in jobs.listing(workspace) for name in _named(job))
+    named: dict[str, None] = {}
+    damaged: list[str] = []
+    for job in jobs.listing(workspace):
+        try:
+            named |= dict.fromkeys(_named(job))
+        except JobError as error:
+            damaged.append(f"those of {job.id} ({error.message})")
     folders = [Path(name) for name in named if Path(name).is_absolute()]
     gone = [f"{folder} (no suite lies there any more)" for folder in folders if not (folder / _MANIFEST).is_file()]
     foreign = [f"{name} (another harness has its text)" for name in named if name.startswith(_HARNESSES)]
-    return Used(tuple(folder for folder in folders if (folder / _MANIFEST).is_file()), (*foreign, *gone))
+    return Used(tuple(folder for folder in folders if (folder / _MANIFEST).is_file()), (*foreign, *gone, *damaged))
 
 
 def _named(job: Job) -> tuple[str, ...]:
     """Return the suites in the settings of an evaluation; a folder stands there as an absolute path."""
     if not job.id.startswith("evaluate-"):
         return ()
-    settings = yaml.safe_load((job.path / "config.yaml").read_bytes()) or {}
-    return tuple(settings.get("suite") or ())
+    return tuple(job.settings().get("suite") or ())
 
 
 def suites() -> list[Traversable]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from honed.evaluate.judge.summary import tally
 from honed.evaluate.judge.trusted import STAGE
 from honed.evaluate.rates import rate
 from honed.jobs import job as jobs
-from honed.jobs.job import Job, Status
+from honed.jobs.job import Job
 from honed.store.workspace import Workspace
 
 
@@ -30,7 +29,7 @@ def opened(workspace: Workspace, config: JudgeConfig) -> Job:
     """Return the job of this comparison: the one that people began already, or a new one."""
     config = settled(workspace, config)
     for job in reversed(jobs.listing(workspace)):
-        if job.status().stage == STAGE and settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
+        if job.listed().stage == STAGE and settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
             return job
     return jobs.create(workspace, STAGE, config)
 
@@ -47,10 +46,7 @@ def ballots(job: Job, settings: JudgeConfig) -> Ballots:
 def at_work(job: Job) -> Iterator[None]:
     """Let the job run in this process while people judge. Raises ``JobError`` if another one has it open."""
     with job.held():
-        status = job.status()
-        job.set_status(
-            Status(stage=STAGE, state="running", attempt=status.attempt + 1, pid=os.getpid(), started=time.time())
-        )
+        job.begin()
         yield
 
 

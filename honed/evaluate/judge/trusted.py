@@ -28,7 +28,7 @@ def of(workspace: Workspace, identity: str, settings: JudgeConfig) -> Trust:
 
 
 def _measured(job: Job) -> Measured | None:
-    status = job.status()
+    status = job.listed()
     if status.stage != STAGE or status.state != "done":
         return None
     found = outcome.result(job.result())

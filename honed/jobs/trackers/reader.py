@@ -157,6 +157,8 @@ class _Reading:
             time.sleep(_POLL_SECONDS)
 
     def _send(self, event: events.Event) -> None:
+        if isinstance(event, events.Begun):
+            return  # of no use to those who see one run, however often it went on
         self.sent += 1
         match event:
             case events.Step():

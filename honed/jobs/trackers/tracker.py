@@ -18,8 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from honed import registry
 from honed.errors import ConfigError
 from honed.jobs.job import Job, State
@@ -105,14 +103,13 @@ def find(name: str) -> Backend:
 def describe(job: Job, *, again: bool, texts: Callable[[], list[tuple[str, str]]]) -> Run:
     """Return what a tracker is told of a job when it opens its run."""
     status = job.status()
-    settings = yaml.safe_load((job.path / "config.yaml").read_text()) or {}
     return Run(
         name=job.id,
         stage=status.stage,
         folder=job.path,
         workspace=job.workspace.path,
         started=status.started,
-        settings={key: _safe(key, value) for key, value in flat(settings).items()},
+        settings={key: _safe(key, value) for key, value in flat(job.settings()).items()},
         again=again,
         texts=texts,
     )

@@ -11,7 +11,7 @@ def of(workspace: Workspace, ref: str) -> list[TrialOutcome]:
     """Return the newest outcome of each trial of the dataset ``ref``: one for what it was against and which base."""
     found: dict[tuple[str, str], TrialOutcome] = {}
     for job in jobs.listing(workspace):
-        status = job.status()
+        status = job.listed()
         if (status.stage, status.state) == ("trial", "done"):
             outcome = TrialOutcome.model_validate(job.result())
             if outcome.data == ref:

@@ -38,6 +38,7 @@ def router(workspace: Workspace) -> APIRouter:
         if not last_event_id.isdecimal() or len(last_event_id) > 18:
             raise RequestError("Last-Event-ID isn't a position in events.jsonl", param="Last-Event-ID")
         job = await asyncio.to_thread(find, workspace, id_)
+        await asyncio.to_thread(job.status)  # what is wrong with it is said before the stream has begun
         quiet = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             _stream(job, int(last_event_id), request), media_type="text/event-stream", headers=quiet

@@ -29,6 +29,8 @@ function take(event) {
     stage.recent = [...(again ? [] : stage.recent.slice(-30)), { step: event.step, time: event.time }];
     stages.set(event.stage, Object.assign(stage, { step: event.step, total: event.total }));
     for (const [name, value] of Object.entries(event.values)) put(curves, partOf(event.stage) + name, event.step, value);
+  } else if (event.type === "begun") {
+    for (const stage of stages.values()) stage.recent = []; // the time between two attempts isn't that of a step
   } else if (event.type === "metric") put(heldout, event.name, event.step, event.value);
   else if (event.type === "note") notes.push(event.text);
 }
@@ -49,8 +51,9 @@ function put(all, name, step, value) {
 }
 
 function left({ step, total, recent }) {
+  if (recent.length < 2) return "";
   const [first, last] = [recent[0], recent.at(-1)];
-  if (step >= total || last.step === first.step) return "";
+  if (step >= total) return "";
   return `, about ${duration(((total - step) * (last.time - first.time)) / (last.step - first.step))} left`;
 }
 
