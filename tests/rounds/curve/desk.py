@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 
 import pytest
 
@@ -49,10 +48,9 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
         status = job.status()
         name = launch._OTHERS.get(status.stage) or launch.WORKER.format(stage=status.stage)
         work = importlib.import_module(name).work
-        running = status.model_copy(update={"state": "running", "attempt": status.attempt + 1, "pid": os.getpid()})
         with job.held():
-            job.set_status(running)
-            update = worker._outcome(job, work, lambda: False)
+            running = job.begin()
+            update = worker._outcome(job, work, lambda: False, running)
             job.set_status(running.model_copy(update={**update, "ended": 1.0}))
 
     monkeypatch.setattr(launch, "start", start)
