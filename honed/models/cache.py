@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from honed.records import digest
@@ -14,6 +15,12 @@ from honed.store.workspace import write_whole, writing
 
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 """What a model consists of. Everything else in its folder (a README, a pickle) is neither read nor hashed."""
+
+OTHER_WEIGHTS = ("consolidated*", "model.fp[0-9]*", "model.bf16*", "model.safetensors.index.[fb][pf]*.json")
+"""The same weights in other formats or types (``model.fp16.safetensors``): neither fetched, read nor hashed."""
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+"""A model has one of these."""
 
 
 def home() -> Path:
@@ -51,8 +58,14 @@ def file_hash(path: Path) -> str:
     return fresh
 
 
+def of_other_weights(name: str) -> bool:
+    """Whether a file holds what ``OTHER_WEIGHTS`` are."""
+    return any(fnmatchcase(name, pattern) for pattern in OTHER_WEIGHTS)
+
+
 def folder_hash(folder: Path, patterns: Sequence[str] = MODEL_FILES) -> str:
     """Return the SHA-256 over the names and bytes of the model's files in ``folder`` that match ``patterns``."""
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    files = sorted(path for path in found if not of_other_weights(path.name))
     lines = "".join(f"{path.name}\0{file_hash(path)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from honed.errors import ModelError
 from honed.models import cache, gguf_llama
+from honed.models.gguf_llama import File
 from honed.models.quiet import quiet
 from honed.store.artifacts import sync_tree
 from honed.store.workspace import writing
 
 _MAGIC = b"GGUF"
+_ALONE = "model.gguf"
 
 
 def folder_of(sha256: str) -> Path:
@@ -59,10 +61,14 @@ def _convert(file: Path, scratch: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     try:
-        with quiet():
-            if not gguf_llama.convert(file, scratch):
-                _convert_any(file, scratch)
-            PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(scratch)
+        content = gguf_llama.read(file)
+        _check_rope(file, content)
+        # From a folder with nothing else in it: transformers would take a tokenizer or an adapter that lies beside.
+        with quiet(), tempfile.TemporaryDirectory() as alone:
+            Path(alone, _ALONE).symlink_to(file)
+            if not gguf_llama.convert(content, scratch):
+                _convert_any(file, Path(alone), content, scratch)
+            PreTrainedTokenizerFast.from_pretrained(alone, gguf_file=_ALONE).save_pretrained(scratch)
     except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, struct.error) as error:
         raise ModelError(
             f"{file}: can't be read as a GGUF model: {str(error).splitlines()[0] if str(error) else 'damaged'}",
@@ -70,12 +76,38 @@ def _convert(file: Path, scratch: Path) -> None:
         ) from error
 
 
-def _convert_any(file: Path, scratch: Path) -> None:
+def _check_rope(file: Path, content: File) -> None:
+    """Raise ``ModelError`` if the positions are scaled, as in Llama 3.1 and later: transformers drops it silently.
+
+    (Of gpt-oss it does read the scaling, but takes the length of each key for its value.)
+    """
+    facts, about = content.facts, f"{content.facts['general.architecture']}.rope"
+    tensors = [tensor.name for tensor in content.tensors if tensor.name.startswith("rope_f")]
+    kind = facts.get(f"{about}.scaling.type", "none")
+    scaled = any(facts.get(f"{about}.{key}", 1.0) not in (0.0, 1.0) for key in ("scaling.factor", "scale_linear"))
+    if tensors or kind != "none" or scaled:
+        found = tensors[0] if tensors else f"{about}.scaling ({kind})"
+        raise ModelError(
+            f"{file}: its positions are scaled ({found}), which isn't read from GGUF: the model would be damaged",
+            "Use the model's safetensors: a folder, or its hub id org/name.",
+        )
+
+
+def _convert_any(file: Path, alone: Path, content: File, scratch: Path) -> None:
     """Let transformers read the file: it knows many architectures, and parses the vocabulary several times over."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        alone, gguf_file=_ALONE, dtype=torch.float32, output_loading_info=True
+    )
+    biases = [tensor.name for tensor in content.tensors if tensor.name.endswith(".bias")]
+    lost = [] if any(name.endswith("bias") for name in model.state_dict()) else biases
+    if wrong := sorted(report["missing_keys"]) or lost:
+        raise ModelError(
+            f"{file}: transformers can't read all of it: {len(wrong)} weights are lost, the first is {wrong[0]}",
+            "Use the model's safetensors: a folder, or its hub id org/name.",
+        )
     # What is in memory is plain float32 now; transformers won't save it while it calls itself quantized.
     model.hf_quantizer = None
     del model.config.quantization_config

@@ -60,21 +60,22 @@ class _Tensor:
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """What a GGUF file holds: its facts, and a table of its tensors."""
+
     blob: np.ndarray[Any, np.dtype[np.uint8]]
     facts: dict[str, Any]
     tensors: list[_Tensor]
     data: int  # where the tensors' bytes begin
 
 
-def convert(file: Path, folder: Path) -> bool:
-    """Write weights (float32) and settings of ``file`` into ``folder``, or return False if it isn't plain llama.
+def convert(content: File, folder: Path) -> bool:
+    """Write weights (float32) and settings of a file into ``folder``, or return False if it isn't plain llama.
 
-    Raises ``ValueError`` or ``struct.error`` for a damaged file.
+    Raises ``ValueError`` for a damaged file.
     """
     from safetensors.numpy import save_file
 
-    content = _read(file)
     config = _config(content)
     if config is None:
         return False
@@ -91,7 +92,7 @@ def convert(file: Path, folder: Path) -> bool:
     return True
 
 
-def _config(content: _File) -> dict[str, Any] | None:
+def _config(content: File) -> dict[str, Any] | None:
     """The settings in transformers' words; None if the file has what this module doesn't know."""
     facts = content.facts
     own = {key.removeprefix("llama."): value for key, value in facts.items() if key.startswith("llama.")}
@@ -130,7 +131,7 @@ def _renamed(name: str) -> tuple[str, str]:
     return (f"model.layers.{found[1]}.{inner}.weight" if inner else ""), found[2]
 
 
-def _values(content: _File, tensor: _Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _values(content: File, tensor: _Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
     from gguf.quants import dequantize
 
@@ -147,7 +148,8 @@ def _halves(values: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
     return values.reshape(heads, -1, 2, values.shape[-1]).swapaxes(1, 2).reshape(values.shape)
 
 
-def _read(file: Path) -> _File:
+def read(file: Path) -> File:
+    """Return what ``file`` holds, of whatever architecture. Raises ``ValueError`` or ``struct.error`` if damaged."""
     blob = np.memmap(file, dtype=np.uint8, mode="r")
     cursor = _Cursor(blob.data)
     magic, version, tensors, pairs = cursor.take("4sIQQ")
@@ -156,7 +158,7 @@ def _read(file: Path) -> _File:
     facts = {cursor.text(): cursor.value() for _ in range(pairs)}
     table = list(_table(cursor, tensors))
     align = facts.get("general.alignment", 32)
-    return _File(blob, facts, table, -(-cursor.at // align) * align)
+    return File(blob, facts, table, -(-cursor.at // align) * align)
 
 
 def _table(cursor: _Cursor, count: int) -> Iterator[_Tensor]:

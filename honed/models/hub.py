@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from honed.errors import ModelError, StoreError
-from honed.models.cache import MODEL_FILES
+from honed.models.cache import MODEL_FILES, OTHER_WEIGHTS, TOKENIZERS, of_other_weights
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
-_BELOW = ["*/*"]
-"""Folders inside a repository hold other formats of the same weights."""
+_IGNORED = ["*/*", *OTHER_WEIGHTS]
+"""Folders inside a repository hold other formats of the same weights, too."""
 
 
 def is_id(spec: str) -> bool:
@@ -47,7 +47,7 @@ def cached(repo: str, *, weights: bool = True) -> Path | None:
 
     try:
         folder = Path(
-            snapshot_download(repo, allow_patterns=list(MODEL_FILES), ignore_patterns=_BELOW, local_files_only=True)
+            snapshot_download(repo, allow_patterns=list(MODEL_FILES), ignore_patterns=_IGNORED, local_files_only=True)
         )
     except (OSError, ValueError):
         return None
@@ -74,7 +74,7 @@ def fetch(repo: str, say: Callable[[str], None], *, weights: bool = True) -> Pat
     say(f"fetching {repo} from the hub")
     patterns = [pattern for pattern in MODEL_FILES if weights or "safetensors" not in pattern]
     try:
-        return Path(snapshot_download(repo, allow_patterns=patterns, ignore_patterns=_BELOW))
+        return Path(snapshot_download(repo, allow_patterns=patterns, ignore_patterns=_IGNORED))
     except GatedRepoError as error:
         raise ModelError(f"{repo}: the hub asks for a login", "Run: hf auth login") from error
     except RepositoryNotFoundError as error:
@@ -94,11 +94,11 @@ def fetch(repo: str, say: Callable[[str], None], *, weights: bool = True) -> Pat
 
 
 def _whole(folder: Path, weights: bool) -> bool:
-    if not (folder / "config.json").exists():
+    if not (folder / "config.json").exists() or not any((folder / name).exists() for name in TOKENIZERS):
         return False
     if not weights:
-        return any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model"))
+        return True
     index = folder / "model.safetensors.index.json"
     if index.exists():
         return all((folder / name).exists() for name in set(json.loads(index.read_text())["weight_map"].values()))
-    return any(folder.glob("*.safetensors"))
+    return any(not of_other_weights(path.name) for path in folder.glob("*.safetensors"))

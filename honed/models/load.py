@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _NO_LIMIT = 2**20
 """Context of a model without position embeddings to run out of."""
 
@@ -206,7 +205,9 @@ def _translated(folder: Path) -> Iterator[None]:
 
 def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], None] = _silent) -> ChatFormat:
     """Return the chat format of ``spec`` (see ``locate``) without its weights, which needn't be there for a hub id."""
-    if hub.is_id(spec) and not Path(spec).expanduser().is_dir() and _artifact(spec, workspace) is None:
+    path = Path(spec).expanduser()
+    local = path.exists() or path.suffix == ".gguf"
+    if hub.is_id(spec) and not local and _artifact(spec, workspace) is None:
         return _chat(hub.fetch(spec, say, weights=False))
     return _chat(locate(spec, workspace, say=say).folder)
 
@@ -287,7 +288,7 @@ def _chat(folder: Path, template: str | None = None) -> ChatFormat:
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
+    if not any((folder / name).is_file() for name in cache.TOKENIZERS):
         raise ModelError(
             f"{folder}: the tokenizer is missing: there is no tokenizer.json",
             "Copy the tokenizer's files (tokenizer.json, tokenizer_config.json) from the base model into the folder.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from honed.errors import ConfigError
 from honed.models.save import os_errors
 from honed.store.workspace import writing
+from honed.train import reach
 from honed.train.lora import LoraLinear, start
 from honed.train.quantise import Nf4Linear
 
@@ -49,7 +50,7 @@ def add(model: PreTrainedModel, adapters: Adapters, *, seed: int) -> list[str]:
     The start depends on ``seed`` alone, not on what was drawn before, nor on the device. Raises ``ConfigError`` if a
     target is no linear layer of the model, or there is none.
     """
-    names = chosen(linear_layers(model), adapters.targets)
+    names = chosen(model, adapters.targets)
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name in names:
@@ -62,12 +63,26 @@ def add(model: PreTrainedModel, adapters: Adapters, *, seed: int) -> list[str]:
 
 
 def linear_layers(model: PreTrainedModel) -> list[str]:
-    """Return the names of all linear layers but the head, in the model's order.
+    """Return the names of all linear layers that can have an adapter, in the model's order.
 
-    The head is left out: its weight is often the embedding's, and its logits are computed with the loss.
+    The head is left out: its weight is often the embedding's, and its logits are computed with the loss. So is what
+    ``reach.apart`` finds.
     """
-    head = model.get_output_embeddings()
-    return [n for n, module in model.named_modules() if type(module) in (nn.Linear, Nf4Linear) and module is not head]
+    return [layer for layer, why in _linear(model).items() if why is None]
+
+
+def left_out(model: PreTrainedModel) -> dict[str, str]:
+    """Return the linear layers that can't have an adapter, the head aside, each with why."""
+    return {layer: why for layer, why in _linear(model).items() if why is not None}
+
+
+def _linear(model: PreTrainedModel) -> dict[str, str | None]:
+    head, parts = model.get_output_embeddings(), reach.apart(model)
+    return {
+        name: reach.why_apart(name, parts)
+        for name, module in model.named_modules()
+        if type(module) in (nn.Linear, Nf4Linear) and module is not head
+    }
 
 
 def matrices(model: PreTrainedModel) -> int:
@@ -77,7 +92,7 @@ def matrices(model: PreTrainedModel) -> int:
 
 def count(model: PreTrainedModel, rank: int, targets: Sequence[str] | None = None) -> int:
     """Return how many weights adapters would have, without making them; raises what ``chosen`` does."""
-    return sum(rank * sum(_sizes(model, name)) for name in chosen(linear_layers(model), targets))
+    return sum(rank * sum(_sizes(model, name)) for name in chosen(model, targets))
 
 
 def reach_most(model: PreTrainedModel) -> bool:
@@ -94,19 +109,22 @@ def reach_most(model: PreTrainedModel) -> bool:
     return 2 * matrices(model) > computed_with
 
 
-def chosen(layers: Sequence[str], targets: Sequence[str] | None) -> list[str]:
-    """Return those of ``layers`` that a target names: whole (``model.layers.0.mlp.up_proj``), by its end
-    (``up_proj``, ``mlp.up_proj``), or as a pattern of either (``layers.[01].*``, ``*.self_attn.?_proj``).
+def chosen(model: PreTrainedModel, targets: Sequence[str] | None) -> list[str]:
+    """Return the layers that a target names: whole (``model.layers.0.mlp.up_proj``), by its end (``up_proj``,
+    ``mlp.up_proj``), or as a pattern of either (``layers.[01].*``, ``*.self_attn.?_proj``).
 
-    Raises ``ConfigError`` for a target that names nothing, and if there is no layer at all.
+    Without targets, all whose adapters PEFT reads as what they are. Raises ``ConfigError`` for a target that names
+    nothing that can have an adapter, and if there is no such layer at all.
     """
+    layers = linear_layers(model)
     if not layers:
         raise ConfigError("this model has no linear layer to adapt", "Train its weights in full: weights: full.")
     if targets is None:
-        return list(layers)
+        misread = set(reach.misread(model, layers))
+        return [layer for layer in layers if layer not in misread]
     for target in targets:
         if not any(_names(target, layer) for layer in layers):
-            raise _unknown(target, layers)
+            raise _unknown(target, layers, left_out(model))
     return [layer for layer in layers if any(_names(target, layer) for target in targets)]
 
 
@@ -114,8 +132,14 @@ def _names(target: str, layer: str) -> bool:
     return fnmatchcase(layer, target) or fnmatchcase(layer, f"*.{target}")
 
 
-def _unknown(target: str, layers: Sequence[str]) -> ConfigError:
+def _unknown(target: str, layers: Sequence[str], apart: Mapping[str, str]) -> ConfigError:
     ends = sorted({layer.rpartition(".")[2] for layer in layers})
+    for layer, why in apart.items():
+        if _names(target, layer):
+            return ConfigError(
+                f"lora.targets: {target!r} ({layer}) can't have an adapter: {why}",
+                f"Leave it out. Layers that can: {', '.join(ends)}.",
+            )
     near = difflib.get_close_matches(target, [*ends, *layers], n=1)
     known = f"Its layers: {', '.join(ends)}; or a whole name such as {layers[0]}."
     return ConfigError(

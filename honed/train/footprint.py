@@ -8,7 +8,7 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from honed.errors import ConfigError
-from honed.train import adapters, cost
+from honed.train import adapters, cost, reach
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.defaults import averages, choose_weights
@@ -70,7 +70,8 @@ def held(model: PreTrainedModel, config: TrainConfig, weights: str, device: str,
     """Return what each rank holds on the device: weights, their gradients and what the optimizer keeps for them."""
     every = sum(p.numel() for p in model.parameters())
     matrices = adapters.matrices(model)
-    trainable = every if weights == "full" else adapters.count(model, config.lora.rank, config.lora.targets)
+    learned = every - reach.beside_text(model)
+    trainable = learned if weights == "full" else adapters.count(model, config.lora.rank, config.lora.targets)
     size = 4 if weights == "full" and config.shard == "fsdp" else _bytes(precision)  # the shares are the fp32 masters
     bits = size * (every - matrices) + _NF4_BITS / 8 * matrices if weights == "qlora" else size * every
     gradients, optimizer = kept(trainable, config, weights, device, precision)

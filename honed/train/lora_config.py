@@ -16,7 +16,7 @@ class LoraConfig(Config):
         default=None,
         min_length=1,
         description="layers that get adapters, by name (q_proj, mlp.up_proj) or pattern (layers.[01].*); "
-        "default: every linear layer but the head",
+        "default: every linear layer that can have one, but the head",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapters' input")
     rslora: bool = Field(default=False, description="scale alpha / sqrt(rank): large ranks learn as fast as small ones")

@@ -159,7 +159,7 @@ def keep_wide(model: nn.Module, wide: nn.Module) -> None:
     """
     for (name, parameter), (same, other) in zip(model.named_parameters(), wide.named_parameters(), strict=True):
         assert name == same and other.dtype == torch.float32
-        if parameter.dtype != torch.float32:
+        if parameter.requires_grad and parameter.dtype != torch.float32:
             setattr(parameter, _WIDE, other.detach())
 
 

@@ -23,7 +23,7 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import adapters, attention, footprint, layout, own_attention, source
+from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
@@ -89,6 +89,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         attention=_attention(outline, device),
         template=config.template,
     )
+    reach.freeze_beside_text(base.model)
     ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
     limit = _limit(config, base, _compared(base.model, ranks))
     base.chat = replace(base.chat, clock=_clock(job, ranks))

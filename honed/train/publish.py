@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -16,6 +17,7 @@ from honed.models import load as models
 from honed.models import save as saving
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
+from honed.store.workspace import writing
 from honed.train import adapters, attention, neftune
 from honed.train.config import TrainConfig
 from honed.train.layout import Layout
@@ -34,12 +36,15 @@ def publish(run: Prepared) -> Artifact:
     """Save the model, adapters merged, as the next version of its name; PEFT can read the adapters beside it."""
     job, config, base = run.job, run.config, run.base
     assert config.name is not None, "run.py resolves it"
+    place = models.locate(config.base, job.workspace)
     with artifacts.draft(job.workspace, "models", config.name) as scratch:
         if run.adapters:
-            findable = models.locate(config.base, job.workspace).findable
-            adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
+            adapters.save(base.model, run.adapters, scratch / "adapter", base=place.findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
+        with writing(scratch):
+            for path in place.folder.glob("*processor_config.json"):  # without which no server takes pictures or sound
+                shutil.copyfile(path, scratch / path.name)
         made = artifacts.publish(
             scratch,
             "models",

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from honed.train import reach
 from honed.train.defaults import check_installed
 
 _BLOCK = 64
@@ -80,14 +81,16 @@ def dense(layer: nn.Linear | Nf4Linear) -> Tensor:
 
 
 def quantise(model: PreTrainedModel, device: str) -> int:
-    """Replace every linear layer but the head by its NF4 form, layer by layer, and move the model to ``device``.
+    """Replace linear layers by their NF4 form, layer by layer, and move the model to ``device``.
 
-    Returns how many were replaced. The model may be larger than the device's memory: only one plain layer at a time
-    is moved. Raises ``ConfigError`` where bitsandbytes isn't installed.
+    Returns how many were replaced: all but the head and what ``reach.apart`` finds, of which code reads the weight, or
+    through which no text goes. The model may be larger than the device's memory: only one plain layer at a time is
+    moved. Raises ``ConfigError`` where bitsandbytes isn't installed.
     """
     check_installed("qlora")
-    head = model.get_output_embeddings()
-    names = [name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head]
+    head, parts = model.get_output_embeddings(), reach.apart(model)
+    linear = [name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head]
+    names = [name for name in linear if reach.why_apart(name, parts) is None]
     for name in names:
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Linear)

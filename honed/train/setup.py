@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from honed.models.positions import apart_beyond
-from honed.train import adapters, attention, folder, neftune
+from honed.train import adapters, attention, folder, neftune, reach
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
@@ -67,7 +67,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
     attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
-    of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run))
+    of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run), *_of_layers(run))
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
@@ -166,6 +166,37 @@ def _of_experts(run: Prepared) -> tuple[str, ...]:
         f"weights {run.settings.weights}: {len(left)} tensors of experts, {100 * share:.0f} % of the weights, are no "
         "linear layers: they stay as they are, without adapters",
     )
+
+
+def _of_layers(run: Prepared) -> list[str]:
+    """Which linear layers stay as they are, and which adapters PEFT will not read as what they are."""
+    model, weights = run.base.model, run.settings.weights
+    apart = adapters.left_out(model)
+    said = []
+    if run.adapters is None:
+        left = [layer for layer, why in apart.items() if why == reach.NOT_TEXT]
+        return [f"{_layers(left)} stay as they are: {reach.NOT_TEXT}"] if left else []
+    for why in dict.fromkeys(apart.values()):
+        left = [layer for layer in apart if apart[layer] == why]
+        said.append(f"weights {weights}: {_layers(left)} stay as they are, without adapters: {why}")
+    misread = reach.misread(model, adapters.linear_layers(model))
+    named = set(adapters.chosen(model, run.adapters.targets)).intersection(misread)
+    if named:
+        said.append(
+            f"weights {weights}: PEFT can't load the adapter of this run: it takes {_layers(sorted(named))} for "
+            "experts; the published model has it merged, and is right"
+        )
+    elif misread and run.adapters.targets is None:
+        said.append(
+            f"weights {weights}: {_layers(misread)} get no adapters: PEFT would take them for experts; "
+            "lora.targets can name them, for the merged model alone"
+        )
+    return said
+
+
+def _layers(names: Sequence[str]) -> str:
+    ends = sorted({name.rpartition(".")[2] for name in names})
+    return f"linear layers {', '.join(ends[:8])}{', ...' if len(ends) > 8 else ''} ({len(names)})"
 
 
 def _idle(layout: Layout, ranks: int, attempt: int) -> tuple[str, ...]:

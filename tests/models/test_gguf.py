@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tokenizers import pre_tokenizers
 from honed.errors import ModelError
 from honed.models import cache, gguf_llama, load
 from honed.models import gguf as files
-from tests.tiny import END, PAD, START, TEMPLATE, tiny_model
+from tests.tiny import END, PAD, START, TEMPLATE, tiny_model, tiny_tokenizer
 
 
 def neighbours(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -22,8 +23,14 @@ def neighbours(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, *, kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32, name: str = "tiny") -> Path:
-    """Write the tiny model, as llama.cpp's converter would, in blocks of ``kind``."""
+def write(
+    path: Path,
+    *,
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    name: str = "tiny",
+    more: Callable[[gguf.GGUFWriter], None] = lambda _: None,
+) -> Path:
+    """Write the tiny model, as llama.cpp's converter would, in blocks of ``kind``, with ``more``."""
     model = tiny_model(tied=False)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
@@ -55,6 +62,7 @@ def write(path: Path, *, kind: gguf.GGMLQuantizationType = gguf.GGMLQuantization
             values = neighbours(values, 4 if "attn_q" in theirs else 2)
         packed = kind if values.ndim == 2 else gguf.GGMLQuantizationType.F32
         writer.add_tensor(theirs, gguf.quantize(values, packed), raw_dtype=packed)
+    more(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -98,7 +106,58 @@ def test_the_straight_way_and_the_general_way_read_the_same(
 
 
 def test_a_file_that_is_more_than_plain_llama_goes_the_general_way(tmp_path: Path) -> None:
-    assert not gguf_llama.convert(write(tmp_path / "m.gguf", name="Mistral 7B"), tmp_path)
+    assert not gguf_llama.convert(gguf_llama.read(write(tmp_path / "m.gguf", name="Mistral 7B")), tmp_path)
+
+
+def tensor(name: str, size: int) -> Callable[[gguf.GGUFWriter], None]:
+    return lambda writer: writer.add_tensor(name, np.full(size, 2.0, dtype=np.float32))
+
+
+def yarn(writer: gguf.GGUFWriter) -> None:
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+
+
+def linear(writer: gguf.GGUFWriter) -> None:
+    writer.add_rope_scaling_factor(8.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [(tensor("rope_freqs.weight", 4), "rope_freqs.weight"), (yarn, r"\(yarn\)"), (linear, "llama.rope.scaling")],
+)
+def test_a_file_with_scaled_positions_is_refused(
+    tmp_path: Path, more: Callable[[gguf.GGUFWriter], None], named: str
+) -> None:
+    with pytest.raises(ModelError, match=f"positions are scaled .*{named}") as error:
+        load.locate(str(write(tmp_path / "llama-3.1.gguf", more=more)), None)
+    assert "safetensors" in error.value.hint
+    assert not [entry for entry in (cache.home() / "gguf").iterdir() if entry.is_dir()]
+
+
+def test_a_file_that_says_its_positions_are_not_scaled_is_read(tmp_path: Path) -> None:
+    none = write(tmp_path / "a.gguf", more=lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.NONE))
+    torch.testing.assert_close(
+        logits(load.load(str(none), None).model), logits(tiny_model(tied=False)), rtol=0, atol=1e-6
+    )
+
+
+def test_a_file_with_tensors_that_would_be_lost_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gguf", more=tensor("blk.0.attn_q.bias", 32))
+    with pytest.raises(ModelError, match=r"1 weights are lost, the first is blk\.0\.attn_q\.bias"):
+        load.locate(str(path), None)
+
+
+@pytest.mark.parametrize("way", ["straight", "general"])
+def test_what_lies_beside_a_file_is_not_taken_for_its_own(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_tokenizer(template=None, merges=[("a", "c")]).save_pretrained(tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "nowhere", "peft_type": "LORA"}')
+    if way == "general":
+        monkeypatch.setattr(gguf_llama, "convert", lambda *_: False)
+    loaded = load.load(str(write(tmp_path / "tiny.gguf")), None)
+    assert (loaded.chat.template, loaded.chat.stop_ids) == (TEMPLATE, {257})
+    assert "ab" in loaded.chat.tokenizer.get_vocab()
 
 
 def test_a_file_is_read_once(tmp_path: Path) -> None:

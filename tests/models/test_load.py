@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from honed.errors import ModelError, StoreError
 from honed.models import hub, load
@@ -16,6 +17,7 @@ from honed.models.chat import shipped_template
 from honed.models.save import save
 from honed.store import artifacts, workspace
 from honed.store.workspace import Workspace
+from tests.models.test_gguf import write
 from tests.tiny import tiny_folder, tiny_model, tiny_tokenizer
 
 
@@ -295,6 +297,59 @@ def test_the_chat_format_of_a_hub_model_needs_no_weights(folder: Path, fake_hub)
     fake = fake_hub(folder)
     assert load.load_chat("org/name", None).stop_ids == {257}
     assert not any("safetensors" in pattern for pattern in fake.asked[-1][1]["allow_patterns"])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_chat_format_of_a_gguf_file_in_a_folder_is_read_from_it_and_not_asked_of_the_hub(
+    there: bool, folder: Path, tmp_path: Path, fake_hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fake_hub(folder)
+    monkeypatch.chdir(tmp_path)
+    if there:
+        (tmp_path / "models").mkdir()
+        write(tmp_path / "models" / "x.gguf")
+        assert load.load_chat("models/x.gguf", None).stop_ids == {257}
+    else:
+        with pytest.raises(ModelError, match=r"x\.gguf: no such file"):
+            load.load_chat("models/x.gguf", None)
+    assert not fake.asked
+
+
+OTHER = ["consolidated.safetensors", "consolidated-00001-of-00002.safetensors", "model.fp16.safetensors"]
+
+
+def test_the_same_weights_in_other_forms_are_not_fetched(folder: Path, fake_hub) -> None:
+    fake = fake_hub(folder)
+    load.locate("org/name", None)
+    allowed, ignored = (fake.asked[-1][1][f"{name}_patterns"] for name in ("allow", "ignore"))
+    more = ["model.fp16-00001-of-00002.safetensors", "model.bf16.safetensors", "model.safetensors.index.fp16.json"]
+    kept = ["model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json"]
+    given = [*OTHER, *more, *kept]
+    assert list(filter_repo_objects(given, allow_patterns=allowed, ignore_patterns=ignored)) == kept
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_the_same_weights_in_another_form_are_neither_hashed_nor_taken_for_the_model(
+    name: str, folder: Path, fake_hub
+) -> None:
+    before = load.locate(str(folder), None).hash
+    (folder / name).write_bytes((folder / "model.safetensors").read_bytes())
+    assert load.locate(str(folder), None).hash == before
+    (folder / "model.safetensors").unlink()
+    fake_hub(folder, in_cache=True)
+    assert hub.cached("org/name") is None
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "spiece.model", None])
+def test_a_hub_model_in_the_cache_is_whole_with_any_kind_of_tokenizer_and_not_without(
+    name: str | None, weights: bool, folder: Path, fake_hub
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    if name:
+        (folder / name).write_text("{}")
+    fake_hub(folder, in_cache=True)
+    assert hub.cached("org/name", weights=weights) == (folder if name else None)
 
 
 def test_the_hub_turned_off_is_said_so() -> None:

@@ -40,7 +40,7 @@ def peft_model(made: Adapters) -> peft.PeftModel:
             lora_alpha=made.alpha,
             use_rslora=made.rslora,
             use_dora=made.dora,
-            target_modules=adapters.chosen(adapters.linear_layers(packed_model()), made.targets),
+            target_modules=adapters.chosen(packed_model(), made.targets),
             task_type="CAUSAL_LM",
         ),
     )

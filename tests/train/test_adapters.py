@@ -9,7 +9,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from transformers import LlamaConfig, MixtralConfig, MixtralForCausalLM
+from transformers import BitsAndBytesConfig, LlamaConfig, MixtralConfig, MixtralForCausalLM
 
 from honed.errors import ConfigError
 from honed.jobs import launch
@@ -126,6 +126,22 @@ def test_qlora_trains_says_what_it_was_merged_into_and_publishes_plain_weights(h
     assert {p.dtype for p in again.model.parameters()} == {torch.float32}
     base = load(str(home.path.parent / "tiny"), home)
     assert torch.equal(again.model.get_input_embeddings().weight, base.model.get_input_embeddings().weight)
+
+
+def test_the_adapter_of_qlora_is_the_published_model_beside_the_base_in_4_bits_and_not_beside_the_plain_one(
+    home: Workspace,
+) -> None:
+    needs_bitsandbytes()
+    base = str(tiny_folder(home.path.parent / "wide", hidden=64))  # bitsandbytes misreads rows shorter than a block
+    made = finish(start(home, name="four", base=base, weights="qlora", epochs=1, learning_rate=1e-2))["model"]
+    published, row, adapter = load(made, home).model, torch.arange(40)[None], home.models / "four" / "v1" / "adapter"
+    as_documented = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    with torch.no_grad():
+        wanted = published(row).logits
+        plain = peft.AutoPeftModelForCausalLM.from_pretrained(adapter)(row).logits
+        beside = peft.AutoPeftModelForCausalLM.from_pretrained(adapter, quantization_config=as_documented)
+        torch.testing.assert_close(beside(row).logits.float(), wanted, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(plain, wanted, atol=1e-2)
 
 
 def test_preferences_under_qlora_are_measured_from_the_4_bit_base(home: Workspace) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from honed import config as settings_file
 from honed.config import build
+from honed.errors import ConfigError
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 
@@ -133,6 +136,19 @@ def test_the_batch_grows_with_the_data_and_a_pack_never_exceeds_it() -> None:
     small, large = (resolve(config(), replace(FACTS, rows=rows, tokens=200 * rows)) for rows in (50, 50_000))
     assert small.batch_tokens == 1024 and large.batch_tokens == 32_768
     assert small.pack_tokens <= small.batch_tokens
+
+
+def test_a_setting_of_lora_changed_in_a_jobs_own_file_asks_for_adapters_and_those_left_as_they_are_do_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.yaml"
+    settings_file.save(config(), path)
+    assert resolve(settings_file.read(TrainConfig, path), FACTS).weights == "full"
+    path.write_text(path.read_text().replace("rank: 16", "rank: 8"))
+    assert resolve(settings_file.read(TrainConfig, path), FACTS).weights == "lora"
+    path.write_text(path.read_text().replace("weights: auto", "weights: full"))
+    with pytest.raises(ConfigError, match="lora"):
+        settings_file.read(TrainConfig, path)
 
 
 def test_what_is_shared_by_ranks_needs_less_memory_on_each() -> None:
