@@ -22,6 +22,8 @@ from honed.train.stream import Streamed
 class Expected:
     """Every pass of the run by its computed tokens, step by step; ``sizes`` are those of each different one.
 
+    ``single``: no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows.
+
     Of a stream ``steps`` are those of its sample in one epoch, and the run has ``times`` as many passes; it has
     ``total`` steps, and holds windows of ``windows`` bytes at a time. ``once`` are passes that have every example once:
     what the base model computes beforehand, where an objective asks for that. ``make`` lays out a pass: a plan holds
@@ -32,6 +34,7 @@ class Expected:
     sizes: Mapping[tuple[int, ...], int]
     make: Callable[[tuple[int, ...]], Batch]
     once: list[int]
+    single: bool
     times: float
     total: int
     windows: int
@@ -67,6 +70,7 @@ def expect(run: Prepared, ready: Setup) -> Expected:
         sizes=sizes,
         make=make,
         once=[sizes.get(one) or make(one).tokens for step in epoch for one in step.packs] if refers else [],
+        single=not stream and max(map(len, computed)) == 1,
         times=times,
         total=total,
         windows=windows,

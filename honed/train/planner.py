@@ -7,13 +7,8 @@ are run and timed, and the memory that they took is read from the system: a run 
 from __future__ import annotations
 
 import heapq
-import math
-import os
-import statistics
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +19,17 @@ from transformers import PreTrainedModel
 
 from honed import config as settings_file
 from honed.jobs import worker
-from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.memory import peak
 from honed.models import devices
-from honed.store.workspace import writing
-from honed.train import cost, deal, folder, footprint, heap, loss_sweeps, ranks
+from honed.train import cost, footprint, heap, loss_sweeps, ranks, timing
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
 from honed.train.kernels.install import last_layer_kept
-from honed.train.loop import CHECKPOINT_SECONDS, Batch
-from honed.train.optim import Optimizer, kept_wide, local
+from honed.train.loop import Batch
+from honed.train.optim import kept_wide, local
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
@@ -45,9 +38,6 @@ from honed.train.stream import Streamed
 
 _LONGEST = 8
 """Examples of which it is looked which one computes the most by itself: those with the most tokens."""
-
-_PROBES = 5
-"""Passes that are timed; the first of them, which warms up, counts for memory only."""
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -114,7 +104,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     if result["fits"] and _alone(run, memory) > free * ranks_here:
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
-        seconds = _seconds(run, ready, expected, stopping)
+        seconds = timing.seconds(run, ready, expected, stopping)
         result["time"] = {name: round(value, 1) for name, value in seconds.items()}
         if run.config.ranks > 1:
             result["reasons"].append(
@@ -242,7 +232,7 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
             logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
     activations = round(_saved(run, ready, small) * largest.tokens)
     hidden = 0
-    if _one_pass(run, expected) and footprint.summed_at_once(run.config, settings.weights, settings.device):
+    if expected.single and footprint.summed_at_once(run.config, settings.weights, settings.device):
         # What the backward pass is done with makes room for them; the head's comes before any of that goes.
         first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
         hidden = gradients - max(first, gradients - activations)
@@ -259,11 +249,6 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
     if settings.device != "cuda":  # else they lie beside (`_beside`)
         needed = replace(needed, windows=expected.windows)
     return needed, hidden
-
-
-def _one_pass(run: Prepared, expected: Expected) -> bool:
-    """Whether no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows."""
-    return max(map(len, expected.steps)) == 1 and not isinstance(run.train, Stream)
 
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
@@ -298,82 +283,6 @@ def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
     total = sum(storage.nbytes() for storage in kept.values())
     del sums
     return float(total / batch.tokens)
-
-
-def _seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[[], bool]) -> dict[str, float]:
-    """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
-    named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
-    optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
-    spread = expected.spread(_PROBES - 1)
-    chosen = [spread[0], *spread]
-    times: list[float] = []
-    updates: list[float] = []
-    for number, batch in enumerate(chosen, start=1):
-        times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
-        # As in the run, a pass stands alone or beside the gradients of another: the peak is read from the system.
-        if number == 2 or _one_pass(run, expected):
-            updates.append(_clocked(partial(optimizer.step, 1e-12, 1.0)))
-        run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
-        if stopping():
-            raise worker.Stopped
-    update = statistics.median(updates[1:] or updates)  # the first one of a process takes longer
-    pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
-    size = max(1, run.config.ranks)
-    busiest = [_busiest(step, size, run.config.shard) for step in expected.steps]
-    training = expected.times * sum(map(pace.seconds, busiest)) + update * expected.total
-    if run.settings.device == "cuda" and ready.heldout.rows:  # what is compiled for it is compiled once
-        ready.heldout.loss(ready.placed)
-    heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
-    parts = {
-        "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
-        "reference": pace.seconds(_busiest(expected.once, size, "fsdp")) / 3,  # forward only, dealt in rounds
-        "steps": training,
-        "heldout": heldout * (1 + math.ceil(expected.total / run.settings.eval_every)) / size,
-        "saving": _saving(run, training, expected.total),
-    }
-    return {**parts, "total": sum(parts.values())}
-
-
-def _busiest(step: Sequence[int], ranks: int, shard: str) -> list[int]:
-    """The passes of the rank that has the most to compute in a step, dealt as ``placement`` deals them."""
-    dealt = deal.in_rounds(step, ranks) if shard == "fsdp" else deal.balanced(step, ranks)
-    return max(([step[turn.index] for turn in turns] for turns in dealt), key=sum)
-
-
-def _pass(run: Prepared, ready: Setup, optimizer: Optimizer, batch: Batch) -> None:
-    run.base.model.train()
-    (one,) = ready.placed.run(lambda model, some: ready.objective.ready(model, some, batch.weight), [batch])
-    sums = ready.placed.run(ready.objective.sums, one.to(run.settings.device))
-    (sums["loss"] / batch.weight).backward()
-    optimizer.accumulate()
-
-
-def _saving(run: Prepared, training: float, steps: int) -> float:
-    """Seconds for the model and the checkpoints, at the rate at which 64 MB are written and synced here."""
-    path = run.job.path / ".probe"
-    block = bytes(64 * 1024 * 1024)
-
-    def write() -> None:
-        with path.open("wb") as file:
-            file.write(block)
-            os.fsync(file.fileno())
-
-    with writing(path):
-        seconds = _clocked(write)
-        path.unlink()
-    trained = sum(p.numel() for p in run.base.model.parameters() if p.requires_grad)
-    every = run.settings.checkpoint_every
-    checkpoints = steps // every if every else training // CHECKPOINT_SECONDS
-    written = checkpoints * folder.of_checkpoint(trained, average=run.settings.average)
-    return float(seconds * (_bytes(run.base.model.parameters()) + written) / len(block))
-
-
-def _clocked(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def _held(device: str) -> int:

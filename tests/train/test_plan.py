@@ -19,7 +19,7 @@ from honed.jobs import launch
 from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, planner, ranks, run
+from honed.train import cost, planner, ranks, run, timing
 from honed.train.cost import Memory
 from honed.train.optim import keep_wide
 from tests.train.jobs import finish, settings, start
@@ -116,8 +116,8 @@ def test_an_hours_price_gives_the_cost_of_the_run(home: Workspace, capsys: pytes
 
 
 def test_the_busiest_rank_is_that_of_the_passes_as_they_are_dealt() -> None:
-    assert planner._busiest([100, 10, 10, 10], 2, "none") == [100]
-    assert planner._busiest([100, 10, 10, 10], 2, "fsdp") == [100, 10]  # every rank computes in every round
+    assert timing.busiest([100, 10, 10, 10], 2, "none") == [100]
+    assert timing.busiest([100, 10, 10, 10], 2, "fsdp") == [100, 10]  # every rank computes in every round
 
 
 def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first() -> None:

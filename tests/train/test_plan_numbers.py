@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from honed.jobs import job as jobs
+from honed.models import devices
 from honed.models import load as models
 from honed.records import Conversation, Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, expected, footprint, planner
+from honed.train import cost, expected, footprint, planner, timing
 from honed.train.cost import Memory
 from honed.train.optim import Optimizer
 from honed.train.placement import Replicated
@@ -71,7 +72,7 @@ def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
     monkeypatch.setattr(optimizer, "accumulate", counted)
     (batch,) = expected.expect(run, ready).spread(1)
     for _ in range(2):  # in the second pass of a step, those of the first are there
-        planner._pass(run, ready, optimizer, batch)
+        timing.learn(run, ready, optimizer, batch)
     config = run.config
     planned = footprint.kept(ready.trainable, config, config.weights, "cpu", config.precision)
     assert list(planned) == pytest.approx([gradients[-1], kept], rel=0.02)
@@ -112,11 +113,11 @@ EACH, TOKEN, UPDATE, HELDOUT, WRITTEN = 700.0, 3.0, 50.0, 400.0, 64.0
 """Seconds of a pass, of each of its tokens, of a step, of a held-out loss and of 64 MB, by the patched clock."""
 
 
-def _clock(action: Callable[[], object]) -> float:
+def _clock(action: Callable[[], object], _device: str) -> float:
     action()
     if not isinstance(action, partial):
         return WRITTEN if action.__name__ == "write" else HELDOUT
-    return EACH + TOKEN * action.args[3].tokens if action.func is planner._pass else UPDATE
+    return EACH + TOKEN * action.args[3].tokens if action.func is timing.learn else UPDATE
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -126,7 +127,7 @@ def _clock(action: Callable[[], object]) -> float:
 def test_the_time_of_a_plan_is_that_of_the_runs_own_passes_steps_losses_and_files(
     home: Workspace, monkeypatch: pytest.MonkeyPatch, data: str, objective: str, epochs: float, ranks: int
 ) -> None:
-    monkeypatch.setattr(planner, "_clocked", _clock)
+    monkeypatch.setattr(devices, "clocked", _clock)
     how = {"data": data, "objective": objective, "epochs": epochs, "ranks": ranks, "batch_tokens": 300}
     planned = planner.work(jobs.create(home, "plan", settings(home, **how, eval_every=2)), lambda: False)
     run, ready = _made(home, **how)
