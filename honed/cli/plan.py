@@ -51,7 +51,8 @@ def command(
     result = follow(job, as_json)
     seconds = result["time"]
     if price is not None and seconds:
-        result = {**result, "cost": round(price * seconds["total"] / 3600, 4), "price_per_hour": price}
+        cost = price * result["machines"] * seconds["total"] / 3600
+        result = {**result, "cost": round(cost, 4), "price_per_hour": price}
     if as_json:
         emit_json({"job": job.id, **result})
         return
@@ -103,7 +104,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         of = ", ".join(f"{part} {clock(value)}" for part, value in seconds.items() if part != "total" and value >= 1)
         lines.append(("time", f"{clock(seconds['total'])}: {of}"))
     if "cost" in result:
-        lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour"))
+        each = f" for each of {result['machines']} machines" if result["machines"] > 1 else ""
+        lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour{each}"))
     return [*lines, *(("change", way) for way in result["advice"])]
 
 

@@ -50,7 +50,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
     if config.ranks > 1:
-        ranks.check(device, 1 if config.on else config.ranks)  # as the run would, which is refused at its start
+        # As the run would, which is refused at its start; on Ray, ``auto`` takes the CPU where GPUs are too few.
+        ranks.check(device, 1 if config.on and config.device == "auto" else config.ranks_here)
     free, host = _free(device, config), _free("cpu", config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
@@ -69,6 +70,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "objective": config.objective,
         "epochs": config.epochs,
         "ranks": max(1, config.ranks),
+        "machines": config.machines,
         **dict.fromkeys(unknown),
         "estimated": True,
         "largest_pass": None,
@@ -79,7 +81,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "time": None,
         "ran": {"device": device, "precision": found.precision, "sharing": None},
         "settings": {"weights": found.weights, "precision": found.precision},
-        "reasons": [found.message],
+        "reasons": [found.message, *_elsewhere(config)],
     }
 
 
@@ -98,9 +100,9 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
-        "reasons": [*ready.reasons, *_of_host(beside, host)],
+        "reasons": [*ready.reasons, *_of_host(beside, host), *_elsewhere(run.config)],
     }
-    ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
+    ranks_here = 1 if run.settings.device == "cuda" else run.config.ranks_here
     if result["fits"] and _alone(run, memory) > free * ranks_here:
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
@@ -198,11 +200,19 @@ def _of_host(beside: Memory, host: int) -> list[str]:
     return [*said, *([f"it does not fit: each rank holds {over}"] if beside.total > host else [])]
 
 
+def _elsewhere(config: TrainConfig) -> list[str]:
+    """What is to be said of a Ray whose machines nobody sees from here."""
+    if config.on is None or "://" not in config.on:
+        return []
+    count = f"that of {config.machines} machines" if config.machines > 1 else "that of one"
+    return [f"on {config.on}: each rank is taken to have a machine like this one to itself; a cost is {count}"]
+
+
 def _free(device: str, config: TrainConfig) -> int:
     """Bytes that are free for each rank; ranks on this machine divide its memory among them."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return devices.hardware(Path.cwd()).memory_free // (1 if config.on else max(1, config.ranks))
+    return devices.hardware(Path.cwd()).memory_free // config.ranks_here
 
 
 def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
@@ -212,6 +222,7 @@ def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
         "objective": run.config.objective,
         "epochs": run.settings.epochs,
         "ranks": max(1, run.config.ranks),
+        "machines": run.config.machines,
         **expected.counted,
     }
 

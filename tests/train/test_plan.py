@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from honed.cli import main
+from honed.cli import main, progress
+from honed.cli.plan import _lines
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
@@ -197,6 +198,31 @@ def test_more_ranks_than_this_machine_has_gpus_are_refused_by_the_plan_as_by_the
         pass
     said.append((caught.value.message, caught.value.hint))
     assert said == [("ranks 8, and this machine has 2 GPUs", "Set ranks 2, or device cpu.")] * 2
+
+
+@pytest.mark.parametrize(("on", "here", "machines"), [(None, 4, 1), ("ray", 4, 1), ("ray://there:10001", 1, 4)])
+def test_ranks_divide_the_machine_that_they_are_all_on_and_a_ray_elsewhere_is_taken_to_have_one_for_each(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, on: str | None, here: int, machines: int
+) -> None:
+    free = 40 * GB
+    monkeypatch.setattr(devices, "hardware", lambda _path: SimpleNamespace(memory_free=free))
+    planned = planner.work(jobs.create(home, "plan", settings(home, ranks=4, on=on)), lambda: False)
+    assert planned["memory"]["free"] == free // here and planned["machines"] == machines
+    said = [reason for reason in planned["reasons"] if "machine like this one" in reason]
+    assert len(said) == (machines > 1) and all("a cost is that of 4 machines" in reason for reason in said)
+    priced = {**planned, "cost": 4 * 0.45, "price_per_hour": 0.45}
+    assert dict(_lines(priced))["cost"] == "1.80 at 0.45 an hour" + " for each of 4 machines" * (machines > 1)
+
+
+def test_the_cost_of_a_run_is_that_of_every_machine_it_takes(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = launch.wait(run.plan(home, settings(home)))
+    monkeypatch.setattr(progress, "follow", lambda _job, _as_json: {**planned, "machines": 3})
+    asked = ["plan", "--base", str(home.path.parent / "tiny"), "--data", "numbers", "--workspace", str(home.path)]
+    assert main.run([*asked, "--price", "3600", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cost"] == pytest.approx(3 * planned["time"]["total"])
 
 
 def test_where_the_largest_pass_is_one_long_row_shorter_rows_are_advised_and_not_a_smaller_pass() -> None:

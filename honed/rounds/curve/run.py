@@ -74,7 +74,7 @@ def resolved(
         evaluate={"rows": min(plan.HELD_OUT, int(dataset.manifest.facts["heldout"])), **evaluation},
         seed=training.seed,
     )
-    check_installed(training.weights)
+    check_installed(training.weights, training.on)
     plan.training(config, fitting[-1], dataset.ref, {})
     plan.evaluation(config, config.base, dataset.ref)
     return config, said
