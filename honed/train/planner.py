@@ -100,7 +100,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
-        "reasons": [*ready.reasons, *_of_host(beside, host), *_elsewhere(run.config)],
+        "reasons": [*ready.reasons, *_of_reference(ready), *_of_host(beside, host), *_elsewhere(run.config)],
     }
     ranks_here = 1 if run.settings.device == "cuda" else run.config.ranks_here
     if result["fits"] and _alone(run, memory) > free * ranks_here:
@@ -198,6 +198,11 @@ def _of_host(beside: Memory, host: int) -> list[str]:
         size = f"{beside.offloaded / 1e9:.1f} GB of weights, gradients and moments"
         said.append(f"cpu_offload: each rank holds {size} in the host's memory")
     return [*said, *([f"it does not fit: each rank holds {over}"] if beside.total > host else [])]
+
+
+def _of_reference(ready: Setup) -> list[str]:
+    """What is to be said of likelihoods that needn't be computed again."""
+    return ["reference: the base model's likelihoods of these answers are kept from before"] if ready.referred else []
 
 
 def _elsewhere(config: TrainConfig) -> list[str]:

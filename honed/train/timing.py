@@ -56,7 +56,8 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
     heldout = devices.clocked(lambda: ready.heldout.loss(ready.placed), device) if ready.heldout.rows else 0.0
     parts = {
         "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
-        "reference": pace.seconds(busiest(expected.once, size, "fsdp")) / 3,  # forward only, dealt in rounds
+        # Forward only, dealt in rounds, unless an earlier run left what comes of it.
+        "reference": 0.0 if ready.referred else pace.seconds(busiest(expected.once, size, "fsdp")) / 3,
         "steps": training,
         "heldout": heldout * (1 + math.ceil(expected.total / run.settings.eval_every)) / size,
         "saving": _saving(run, ready, training, expected.total),

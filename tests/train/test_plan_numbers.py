@@ -20,7 +20,7 @@ from honed.models import load as models
 from honed.records import Conversation, Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, expected, footprint, planner, timing
+from honed.train import cost, expected, footprint, planner, ranks, timing
 from honed.train.cost import Memory
 from honed.train.optim import Optimizer
 from honed.train.placement import Replicated
@@ -155,6 +155,33 @@ def test_the_time_of_a_plan_is_that_of_the_runs_own_passes_steps_losses_and_file
     else:
         assert time["reference"] == 0
     assert time["total"] == pytest.approx(sum(value for name, value in time.items() if name != "total"), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "how"),
+    [
+        (20, {}),
+        (21, {"precision": "bf16", "weights": "lora"}),
+        (22, {"shard": "fsdp"}),
+        (23, {"data": "rated", "objective": "kto"}),
+    ],
+)
+def test_likelihoods_of_the_base_that_a_run_left_take_no_time_in_the_next_plan_which_says_so(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, rows: int, how: dict[str, Any]
+) -> None:
+    given = {"data": "liked", "objective": "dpo", "epochs": 1, "rows": rows, **how}  # other rows, other likelihoods
+
+    def planned() -> tuple[float, bool]:
+        plan = planner.work(jobs.create(home, "plan", settings(home, **given)), lambda: False)
+        said = any("likelihoods of these answers are kept" in reason for reason in plan["reasons"])
+        return plan["time"]["reference"], said
+
+    monkeypatch.setattr(devices, "clocked", _clock)
+    seconds, said = planned()
+    assert seconds > EACH / 3 and not said
+    with ranks.joined("cpu", group="shard" in how) as here:
+        set_up(prepare(jobs.create(home, "train", settings(home, **given)), here), here, lambda: False)
+    assert planned() == (0, True)
 
 
 def _parts(memory: Memory, way: str) -> int:
