@@ -23,6 +23,7 @@ class Memory:
     """Bytes at the peak of a run, by what holds them; ``windows`` are a stream's rows, those of others ``runtime``'s.
 
     ``offloaded``: weights, gradients and moments in the host's memory, where that is told apart from a GPU's.
+    ``gathered``: weights that FSDP puts together of all ranks' shares, and their gradients before they are divided.
     """
 
     runtime: int = 0
@@ -34,6 +35,7 @@ class Memory:
     holes: int = 0
     windows: int = 0
     offloaded: int = 0
+    gathered: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -113,7 +115,7 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
         found.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     ranks = _number(settings, "ranks")
     if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
-        divided = round((memory.weights + gone) * (1 - 1 / ranks))
+        divided = round((memory.weights + gone) * (1 - 1 / ranks)) - _number(settings, "gathered")
         found.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
     return [(saved, way) for saved, way in found if saved > 0]
 
@@ -121,11 +123,13 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
 def _halved(memory: Memory, settings: Mapping[str, object]) -> int:
     """What 16 bits save: half of the weights and of what passes keep; but trained weights get fp32 masters then.
 
-    So do gradients, but where they are summed at once. Shares of FSDP's are masters already.
+    So do gradients, but where they are summed at once. Shares of FSDP's are masters already; of what it gathers, a
+    quarter at most is gradients on their way, in fp32 whatever it computes in.
     """
     full, shared = settings["weights"] == "full", settings.get("shard") == "fsdp"
     if shared:
-        return (memory.activations + (0 if full else memory.weights)) // 2
+        wide, gathered = (0, 3 * memory.gathered // 4) if full else (memory.weights, memory.gathered)
+        return (memory.activations + wide + gathered) // 2
     at_once = full and settings.get("device") == "cpu"
     return (memory.activations + memory.weights - memory.optimizer - (0 if at_once else memory.gradients)) // 2
 

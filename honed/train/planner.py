@@ -30,7 +30,7 @@ from honed.train.footprint import DoesNotFitError
 from honed.train.kernels.install import last_layer_kept
 from honed.train.loop import Batch
 from honed.train.optim import kept_wide, local
-from honed.train.prepare import Prepared, prepare
+from honed.train.prepare import DTYPES, Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
@@ -138,6 +138,7 @@ def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> d
         "longest": longest,
         "row": max(len(row.ids) for row in train.encoded[largest].rows),
         "window_rows": _window_rows(run, ready),
+        "gathered": _gathered(run),
         "kept_if_recomputed": _kept_if_recomputed(run.base.model, activations, expected.counted["largest_pass"]),
     }
 
@@ -245,7 +246,8 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
     if head is not None:
         logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
         if head.weight.requires_grad and settings.device == "cpu" and not _at_once(run, ready):
-            logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
+            there = DTYPES[settings.precision].itemsize if run.config.shard == "fsdp" else 0  # in what is gathered
+            logits += (4 - there) * head.weight.numel()  # its gradient is summed apart, in fp32
     activations = round(_saved(run, ready, small) * largest.tokens)
     hidden = 0
     if expected.single and footprint.summed_at_once(run.config, settings.weights, settings.device):
@@ -259,12 +261,17 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
         optimizer=optimizer,
         activations=activations,
         logits=logits,
+        gathered=_gathered(run) if run.config.shard == "fsdp" else 0,
     )
     if settings.device == "cpu":  # passes of many sizes leave them; a run gives them back when they have grown so far
         needed = replace(needed, holes=round((heap.GROWN - 1) * (needed.total - runtime)))
     if settings.device != "cuda":  # else they lie beside (`_beside`)
         needed = replace(needed, windows=expected.windows)
     return needed, hidden
+
+
+def _gathered(run: Prepared) -> int:
+    return footprint.gathered(run.base.model, run.settings.weights, run.settings.precision)
 
 
 def _at_once(run: Prepared, ready: Setup) -> bool:

@@ -15,7 +15,7 @@ from honed.jobs import worker
 from honed.jobs.events import Step
 from honed.models import devices
 from honed.store.workspace import writing
-from honed.train import cost, deal, folder
+from honed.train import cost, deal, folder, footprint
 from honed.train.expected import Expected
 from honed.train.loop import CHECKPOINT_SECONDS, Batch
 from honed.train.optim import Optimizer
@@ -46,7 +46,8 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
         run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
         if stopping():
             raise worker.Stopped
-    update = statistics.median(updates[1:] or updates)  # the first one of a process takes longer
+    # The first one of a process takes longer; here it is that of all weights, in the run of this rank's share.
+    update = statistics.median(updates[1:] or updates) / footprint.shares(run.config)
     pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
     size = max(1, run.config.ranks)
     passes = [busiest(step, size, run.config.shard) for step in expected.steps]

@@ -184,10 +184,21 @@ def test_likelihoods_of_the_base_that_a_run_left_take_no_time_in_the_next_plan_w
     assert planned() == (0, True)
 
 
+def test_ranks_that_share_the_weights_each_update_a_share(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def update_alone(action: Callable[[], object], device: str) -> float:
+        action()
+        return UPDATE if isinstance(action, partial) and action.func is not timing.learn else 0.0
+
+    monkeypatch.setattr(devices, "clocked", update_alone)
+    for shard, each in (("none", UPDATE), ("fsdp", UPDATE / 2)):
+        planned = planner.work(jobs.create(home, "plan", settings(home, ranks=2, shard=shard)), lambda: False)
+        assert planned["time"]["steps"] == pytest.approx(planned["steps"] * each)
+
+
 def _parts(memory: Memory, way: str) -> int:
     """The bytes of the parts that a way is about. A pass keeps more beside adapters; that isn't foreseen."""
     held = memory.weights + memory.gradients + memory.optimizer
-    return held if "--weights" in way else held + memory.activations
+    return held if "--weights" in way else held + memory.activations + memory.gathered
 
 
 def _changed(way: str) -> dict[str, Any]:
