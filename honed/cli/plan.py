@@ -84,7 +84,7 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     from honed.cli.tables import clock
 
     settings, memory, seconds = result["settings"], result["memory"], result["time"]
-    some = [part for part in ("gathered", "windows") if memory.get(part)]  # by fsdp, of a stream
+    some = [part for part in ("scores", "gathered", "windows") if memory.get(part)]  # by plain torch, fsdp, a stream
     parts = ("weights", "gradients", "optimizer", "activations", "logits", "holes", "runtime", *some)
     peak = max(memory["measured"] or 0, memory["total"])
     least = "at least " if result["rows"] is None else ""

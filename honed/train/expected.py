@@ -27,7 +27,8 @@ class Expected:
     Of a stream ``steps`` are those of its sample in one epoch, and the run has ``times`` as many passes; it has
     ``total`` steps, and holds windows of ``windows`` bytes at a time. ``once`` are passes that have every example once:
     what the base model computes beforehand, where an objective asks for that. ``make`` lays out a pass: a plan holds
-    no more at a time than a run does. ``counted`` is what a plan tells of them.
+    no more at a time than a run does; ``longest`` is the one whose rows have the most of what grows with their squares.
+    ``counted`` is what a plan tells of them.
     """
 
     steps: list[list[int]]
@@ -38,6 +39,7 @@ class Expected:
     times: float
     total: int
     windows: int
+    longest: tuple[int, ...]
     counted: Mapping[str, Any]
 
     def spread(self, count: int) -> list[Batch]:
@@ -58,6 +60,9 @@ def expect(run: Prepared, ready: Setup) -> Expected:
         batch: Batch = ready.objective.collate([examples[index] for index in one])
         return batch
 
+    def squares(one: tuple[int, ...]) -> int:
+        return sum(len(row.ids) ** 2 for index in one for row in examples[index].rows)
+
     epoch = ready.layout.plan(train.encoded, 1.0, run.config.seed) if stream or refers else []
     steps = epoch if stream else ready.layout.steps
     sizes = {one: make(one).tokens for one in {pack: None for step in steps for pack in step.packs}}
@@ -74,6 +79,7 @@ def expect(run: Prepared, ready: Setup) -> Expected:
         times=times,
         total=total,
         windows=windows,
+        longest=max(sizes, key=squares),
         counted={
             **_counted(train, steps, computed, times),
             "steps": total,

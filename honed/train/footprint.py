@@ -40,8 +40,9 @@ def check(config: TrainConfig, model: PreTrainedModel, *, device: str, precision
     """
     parameters = _numbers(model)
     weights, _ = choose_weights(config, parameters, memory, shares(config))
-    settings: dict[str, object] = {"weights": weights, "precision": precision, "ranks": config.ranks}
-    settings |= {"shard": config.shard, "gathered": gathered(model, weights, precision)}
+    settings: dict[str, object] = {"weights": weights, "precision": precision, "shard": config.shard}
+    settings |= {"ranks": config.ranks, "average": averages(config, weights)}
+    settings |= {"gathered": gathered(model, weights, precision)}
     needed, free, fewer = held(model, config, weights, device, precision), memory, []
     what = f"what {weights} training holds of its weights"
     if needed.total <= free:

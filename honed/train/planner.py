@@ -22,14 +22,13 @@ from honed.jobs import worker
 from honed.jobs.job import Job
 from honed.jobs.memory import peak
 from honed.models import devices
-from honed.train import cost, footprint, heap, loss_sweeps, ranks, timing
+from honed.train import activations, cost, footprint, heap, loss_sweeps, ranks, timing
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
+from honed.train.defaults import averages
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
-from honed.train.kernels.install import last_layer_kept
-from honed.train.loop import Batch
-from honed.train.optim import kept_wide, local
+from honed.train.optim import kept_wide
 from honed.train.prepare import DTYPES, Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
@@ -90,7 +89,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
     expected = expect(run, ready)
     memory, hidden = _memory(run, ready, expected, runtime)
-    beside, asked = _beside(run, ready, expected), _set(run, ready, expected, memory.activations)
+    beside, asked = _beside(run, ready, expected), _set(run, ready, expected, memory.activations + memory.scores)
     result = {
         **_what(run, expected),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
@@ -121,7 +120,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     return result
 
 
-def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup, expected: Expected, kept: int) -> dict[str, object]:
     """The settings that advice goes by, and what the rows make of them."""
     config = run.config
     train = run.train.sample if isinstance(run.train, Stream) else run.train
@@ -132,6 +131,7 @@ def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> d
         **asdict(ready.layout.settings),
         "activation_checkpointing": config.activation_checkpointing,
         "shard": config.shard,
+        "average": averages(config, run.settings.weights),
         "ranks": config.ranks,
         "packing": ready.layout.packed,
         "largest_pass": expected.counted["largest_pass"],
@@ -139,19 +139,21 @@ def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> d
         "row": max(len(row.ids) for row in train.encoded[largest].rows),
         "window_rows": _window_rows(run, ready),
         "gathered": _gathered(run),
-        "kept_if_recomputed": _kept_if_recomputed(run.base.model, activations, expected.counted["largest_pass"]),
+        "kept_if_recomputed": _kept_if_recomputed(run.base.model, kept, expected.counted["largest_pass"]),
     }
 
 
-def _kept_if_recomputed(model: PreTrainedModel, activations: int, tokens: int) -> int:
-    """Bytes of ``activations`` that stay with activation checkpointing: what goes into each layer, and one layer.
+def _kept_if_recomputed(model: PreTrainedModel, kept: int, tokens: int) -> int:
+    """Bytes of those ``kept`` that stay with activation checkpointing: what goes into each layer, and one layer.
 
-    All of them where the model doesn't say how many layers it has, and how wide they are.
+    All of them where the model can't, or doesn't say how many layers it has, and how wide they are.
     """
+    if not model.supports_gradient_checkpointing:
+        return kept
     text = model.config.get_text_config()
     layers, width = int(getattr(text, "num_hidden_layers", 1)), int(getattr(text, "hidden_size", 0))
     into: int = layers * tokens * width * model.dtype.itemsize
-    return min(activations, activations // layers + into)
+    return min(kept, kept // layers + into)
 
 
 def _window_rows(run: Prepared, ready: Setup) -> int:
@@ -248,18 +250,21 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
         if head.weight.requires_grad and settings.device == "cpu" and not _at_once(run, ready):
             there = DTYPES[settings.precision].itemsize if run.config.shard == "fsdp" else 0  # in what is gathered
             logits += (4 - there) * head.weight.numel()  # its gradient is summed apart, in fp32
-    activations = round(_saved(run, ready, small) * largest.tokens)
+    kept = activations.find(run, ready, small)
+    most = max((largest, expected.make(expected.longest)), key=kept.of)
+    by_token, scores = round(kept.token * most.tokens), kept.scores(most)
     hidden = 0
     if expected.single and footprint.summed_at_once(run.config, settings.weights, settings.device):
         # What the backward pass is done with makes room for them; the head's comes before any of that goes.
         first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
-        hidden = gradients - max(first, gradients - activations)
+        hidden = gradients - max(first, gradients - by_token - scores)
     needed = Memory(
         runtime=runtime,
         weights=_bytes(_there(run)) // footprint.shares(run.config),
         gradients=gradients - hidden,
         optimizer=optimizer,
-        activations=activations,
+        activations=by_token,
+        scores=scores,
         logits=logits,
         gathered=_gathered(run) if run.config.shard == "fsdp" else 0,
     )
@@ -278,34 +283,6 @@ def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
     summed = footprint.summed_at_once(run.config, run.settings.weights, run.settings.device)
     return summed and ready.layout.head.fused and run.config.objective == "sft"
-
-
-def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
-    """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all.
-
-    Where layers are computed again, one of them stands beside what goes into all.
-    """
-    weights = {local(p).untyped_storage().data_ptr() for p in run.base.model.parameters()}
-    head = run.base.model.get_output_embeddings()
-    counted = head.weight.shape if head is not None else None  # its gradient stands with the logits
-    kept: dict[int, Any] = {}  # the storages themselves, so that none is freed and its place counted for another
-
-    def keep(tensor: Tensor) -> None:
-        """Nothing is given back to the graph, which asks for it in a backward pass only.
-
-        Given the tensor itself, a node that saves its own result would hold what holds it, until the process ends.
-        """
-        storage = local(tensor).untyped_storage()
-        if storage.data_ptr() not in weights and tensor.shape != counted:
-            kept[storage.data_ptr()] = storage
-
-    run.base.model.train()
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
-    with last_layer_kept(run.base.model), hooks:
-        sums = ready.placed.run(ready.objective.sums, batch.to(run.settings.device))
-    total = sum(storage.nbytes() for storage in kept.values())
-    del sums
-    return float(total / batch.tokens)
 
 
 def _held(device: str) -> int:

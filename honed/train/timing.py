@@ -35,7 +35,7 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
     spread = expected.spread(_PROBES - 1)
-    chosen = [spread[0], *spread]
+    chosen = [expected.make(expected.longest), *spread]
     times: list[float] = []
     updates: list[float] = []
     for number, batch in enumerate(chosen, start=1):

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaForCausalLM
 
 from honed.cli import main, progress
 from honed.cli.plan import _lines
@@ -155,6 +156,31 @@ def test_sixteen_bits_are_advised_only_where_they_save_memory_and_other_ways_onl
     assert any("--set precision=bf16" in way for way in said)
     assert any("--weights qlora" in way and "3.4 GB" in way for way in said)
     assert not any("activation_checkpointing" in way for way in said)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_sixteen_bits_save_is_what_trainings_in_both_hold_the_mean_of_the_weights_included(
+    average: bool, device: str
+) -> None:
+    held = []
+    for wide, size in ((True, 4), (False, 2)):
+        gradients, optimizer = cost.trained(GB, wide=wide, average=average)
+        gradients = 4 * GB if device == "cpu" else gradients  # summed at once
+        held.append(Memory(0, size * GB, gradients, optimizer, 10 * size * GB))
+    settings = {"weights": "full", "precision": "fp32", "average": average, "device": device}
+    (saved,) = [saved for saved, way in cost.ways(held[0], GB, settings) if "bf16" in way]
+    assert saved == held[0].total - held[1].total
+
+
+def test_layers_are_to_be_computed_again_only_where_the_model_can(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)
+    for can in (True, False):
+        monkeypatch.setattr(LlamaForCausalLM, "supports_gradient_checkpointing", can)
+        planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
+        assert any("activation_checkpointing" in way for way in planned["advice"]) is can
 
 
 def test_ranks_that_each_hold_all_are_told_to_share_and_no_way_that_saves_nothing_is_named() -> None:

@@ -20,7 +20,7 @@ from honed.models import load as models
 from honed.records import Conversation, Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, expected, footprint, planner, ranks, timing
+from honed.train import activations, cost, expected, footprint, planner, ranks, timing
 from honed.train.cost import Memory
 from honed.train.optim import Optimizer
 from honed.train.placement import Replicated
@@ -86,9 +86,9 @@ def test_nothing_of_the_pass_whose_activations_are_counted_stays_in_memory(
 ) -> None:
     run, ready = _made(home, **how)
     (batch,) = expected.expect(run, ready).spread(1)
-    planner._saved(run, ready, batch)  # what the first one makes for good is there
+    activations.saved(run, ready, batch)  # what the first one makes for good is there
     before = _tensors()
-    assert planner._saved(run, ready, batch) > 0
+    assert activations.saved(run, ready, batch) > 0
     assert _tensors() == before
 
 
@@ -103,7 +103,7 @@ def test_layers_that_are_computed_again_are_planned_with_one_of_them_beside_what
     def saved(layers: int, *, again: bool) -> float:
         base = tiny_folder(tmp_path / f"{layers}-{again}", layers=layers)
         run, ready = _made(home, base=str(base), **{CHECKPOINTS: again})
-        return planner._saved(run, ready, expected.expect(run, ready).spread(1)[0])
+        return activations.saved(run, ready, expected.expect(run, ready).spread(1)[0])
 
     assert saved(1, again=True) == saved(1, again=False)  # the one layer is all there is to compute again
     assert saved(1, again=True) < saved(4, again=True) < saved(4, again=False) / 2
