@@ -51,7 +51,8 @@ def command(
     result = follow(job, as_json)
     seconds = result["time"]
     if price is not None and seconds:
-        result = {**result, "cost": round(price * seconds["total"] / 3600, 4), "price_per_hour": price}
+        cost = price * result["machines"] * seconds["total"] / 3600
+        result = {**result, "cost": round(cost, 4), "price_per_hour": price}
     if as_json:
         emit_json({"job": job.id, **result})
         return
@@ -83,7 +84,7 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     from honed.cli.tables import clock
 
     settings, memory, seconds = result["settings"], result["memory"], result["time"]
-    some = ("windows",) if memory.get("windows") else ()  # of a stream
+    some = [part for part in ("scores", "gathered", "windows") if memory.get(part)]  # by plain torch, fsdp, a stream
     parts = ("weights", "gradients", "optimizer", "activations", "logits", "holes", "runtime", *some)
     peak = max(memory["measured"] or 0, memory["total"])
     least = "at least " if result["rows"] is None else ""
@@ -103,7 +104,8 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         of = ", ".join(f"{part} {clock(value)}" for part, value in seconds.items() if part != "total" and value >= 1)
         lines.append(("time", f"{clock(seconds['total'])}: {of}"))
     if "cost" in result:
-        lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour"))
+        each = f" for each of {result['machines']} machines" if result["machines"] > 1 else ""
+        lines.append(("cost", f"{result['cost']:.2f} at {result['price_per_hour']:g} an hour{each}"))
     return [*lines, *(("change", way) for way in result["advice"])]
 
 

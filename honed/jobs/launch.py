@@ -206,9 +206,12 @@ def _spread(job: Job) -> tuple[str, int]:
 
 
 def _share_of_threads(job: Job) -> dict[str, str]:
-    """Let ranks on one machine divide its cores, so that their threads don't wait for one another."""
+    """Let ranks on one machine divide its cores, so that their threads don't wait for one another.
+
+    Those of a Ray that is started here are on it too, and hear of it from the process that starts Ray.
+    """
     on, ranks = _spread(job)
-    return {} if on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
+    return {} if "://" in on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
 
 
 def _tracked(job: Job) -> list[str]:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -138,6 +139,18 @@ def faster_precision(device: str) -> tuple[Precision, str]:
     return best, f"measured on {device}: {measured}"
 
 
+def clocked(action: Callable[[], object], device: str) -> float:
+    """Return the seconds of an action on ``device``. A GPU is waited for: it works on when Python has gone on."""
+    import torch
+
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device, lambda: None)
+    wait()
+    start = time.perf_counter()
+    action()
+    wait()
+    return time.perf_counter() - start
+
+
 def _rate(device: str, dtype: torch.dtype) -> float:
     """FLOP/s over the probes. Where bf16 is emulated, a slice of each product is enough and all there is time for."""
     import torch
@@ -162,12 +175,7 @@ def _rate(device: str, dtype: torch.dtype) -> float:
 def _timed(device: str, left: torch.Tensor, right: torch.Tensor) -> float:
     import torch
 
-    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device, lambda: None)
-    wait()
-    start = time.perf_counter()
-    torch.nn.functional.linear(left, right)
-    wait()
-    return time.perf_counter() - start
+    return clocked(lambda: torch.nn.functional.linear(left, right), device)
 
 
 def _cores() -> int:

@@ -72,7 +72,7 @@ def places(segments: Segments, device: torch.device) -> Tensor:
 
 def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """Compiled FlexAttention over blocks of 128 x 128 that hold anything; the whole mask is never built."""
-    if manner.sinks is not None or manner.dropout:
+    if not flex_takes(manner):
         return attention.by_parts(q, k, v, segments, scale, manner)
     key = f"{FLEX}, {manner.window}"
     if key not in segments.made:
@@ -84,6 +84,11 @@ def by_flex(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, m
         options["kernel_options"] = _for_passes()
     out: Tensor = _compiled(q.device.type)(q, k, v, **options)
     return out
+
+
+def flex_takes(manner: Manner) -> bool:
+    """Whether FlexAttention takes it; else plain torch does, which keeps the scores."""
+    return manner.sinks is None and not manner.dropout
 
 
 @cache
@@ -107,7 +112,7 @@ def _bent(cap: float) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tens
 
 def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """FlashAttention over rows end to end, where none shares a prefix; in 16 bits, for values as wide as keys."""
-    if v.shape[3] != k.shape[3] or not manner.plain:
+    if not attention.fused_takes(k, v, manner):
         return attention.by_parts(q, k, v, segments, scale, manner)
     assert all(parent < 0 for parent in segments.parents), "rows that share a prefix can't be told apart here"
     from torch.nn.attention.varlen import varlen_attn

@@ -54,6 +54,11 @@ class Pack:
         return float(self.weights.sum())
 
     @property
+    def packs(self) -> tuple[Pack]:
+        """This one."""
+        return (self,)
+
+    @property
     def tokens(self) -> int:
         """T, the tokens that are computed."""
         return sum(self.lengths)

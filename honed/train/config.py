@@ -95,6 +95,16 @@ class TrainConfig(Config):
         False, description="make the model of the weights with the lowest held-out loss, or means of them, not the last"
     )
 
+    @property
+    def ranks_here(self) -> int:
+        """How many ranks divide this machine: all, also those of a Ray that is started here; of one elsewhere, one."""
+        return 1 if self.on and "://" in self.on else max(1, self.ranks)
+
+    @property
+    def machines(self) -> int:
+        """How many machines the run takes: a Ray elsewhere is taken to have one for each rank."""
+        return max(1, self.ranks) // self.ranks_here
+
     @model_validator(mode="before")
     @classmethod
     def _adapters_are_asked_for(cls, values: Any) -> Any:

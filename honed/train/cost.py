@@ -23,6 +23,8 @@ class Memory:
     """Bytes at the peak of a run, by what holds them; ``windows`` are a stream's rows, those of others ``runtime``'s.
 
     ``offloaded``: weights, gradients and moments in the host's memory, where that is told apart from a GPU's.
+    ``gathered``: weights that FSDP puts together of all ranks' shares, and their gradients before they are divided.
+    ``scores``: what plain torch keeps of attention's, where no kernel computes it.
     """
 
     runtime: int = 0
@@ -34,6 +36,8 @@ class Memory:
     holes: int = 0
     windows: int = 0
     offloaded: int = 0
+    gathered: int = 0
+    scores: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -101,36 +105,41 @@ def ways(memory: Memory, over: int, settings: Mapping[str, object], hidden: int 
         found.append((round(0.95 * gone), "train LoRA adapters: --weights lora"))
         if over > 0.95 * gone and settings.get("shard") != "fsdp":
             found.append((round(0.95 * gone + part * memory.weights), "adapters beside 4-bit weights: --weights qlora"))
-    found += _smaller_passes(memory.activations, settings, hidden)
+    found += _smaller_passes(memory, settings, hidden)
     if (rows := _number(settings, "window_rows")) >= _ROWS_TO_HALVE:
         found.append((memory.windows // 2, f"read fewer rows at a time: --set stream_rows={rows // 2}"))
     if settings["precision"] == "fp32":
         found.append((_halved(memory, settings), "compute in 16 bits: --set precision=bf16"))
     if not settings.get("activation_checkpointing"):
-        dropped = memory.activations - _number(settings, "kept_if_recomputed")
+        dropped = memory.activations + memory.scores - _number(settings, "kept_if_recomputed")
         found.append((dropped - min(hidden, dropped), "keep less of a pass: --set activation_checkpointing=true"))
     if settings["weights"] == "lora" and settings.get("shard") != "fsdp":
         found.append((round(part * memory.weights), "pack the base into 4 bits: --weights qlora"))
     ranks = _number(settings, "ranks")
     if ranks > 1 and settings.get("shard") == "none" and settings["weights"] != "qlora":
-        divided = round((memory.weights + gone) * (1 - 1 / ranks))
+        divided = round((memory.weights + gone) * (1 - 1 / ranks)) - _number(settings, "gathered")
         found.append((divided, f"let each of the {ranks} ranks hold a share of the weights: --set shard=fsdp"))
     return [(saved, way) for saved, way in found if saved > 0]
 
 
 def _halved(memory: Memory, settings: Mapping[str, object]) -> int:
-    """What 16 bits save: half of the weights and of what passes keep; but trained weights get fp32 masters then.
+    """What 16 bits save: half of the weights and of what passes keep; but scores stay in fp32, and get a copy.
 
-    So do gradients, but where they are summed at once. Shares of FSDP's are masters already.
+    Trained weights get fp32 masters, half of what two moments take (the mean of the weights is one as it is), and
+    gradients half as much again, but where they are summed at once. Shares of FSDP's are masters already; of what it
+    gathers, a quarter at most is gradients on their way, in fp32.
     """
-    full, shared = settings["weights"] == "full", settings.get("shard") == "fsdp"
-    if shared:
-        return (memory.activations + (0 if full else memory.weights)) // 2
+    full = settings["weights"] == "full"
+    if settings.get("shard") == "fsdp":
+        halves = memory.gathered * 3 // 4 if full else memory.gathered + memory.weights
+        return (memory.activations + halves - memory.scores) // 2
+    masters = memory.optimizer // (3 if settings.get("average") else 2)
     at_once = full and settings.get("device") == "cpu"
-    return (memory.activations + memory.weights - memory.optimizer - (0 if at_once else memory.gradients)) // 2
+    wider = masters + (0 if at_once else memory.gradients // 2)
+    return (memory.activations + memory.weights - memory.scores) // 2 - wider
 
 
-def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
+def _smaller_passes(memory: Memory, settings: Mapping[str, object], hidden: int) -> list[tuple[int, str]]:
     """The way to make the largest pass smaller, with what it saves: fewer rows in it, or shorter ones.
 
     A row is never cut, so no pass is smaller than the largest example by itself (``longest``, of computed tokens as a
@@ -147,7 +156,9 @@ def _smaller_passes(activations: int, settings: Mapping[str, object], hidden: in
         after = packed if 0 < packed <= _SMALLER * largest else largest // 2
         way = f"leave out rows that are longer: --set max_length={_number(settings, 'row') * after // max(1, longest)}"
         way += f" --set pack_tokens={after}" if packed > after else ""
-    saved = activations - activations * after // max(1, largest)
+    part = after / max(1, largest)
+    fewer = 1 - part**2 if "max_length" in way else 1 - part  # of the scores: they grow with the square of a row
+    saved = round(memory.activations * (1 - part) + memory.scores * fewer)
     # In a second pass of a step, the gradients that took the place of activations stand beside them.
     shown = hidden if "pack_tokens" in way else min(hidden, saved)
     return [(saved - shown, way)] if after >= _LEAST_PASS else []

@@ -248,7 +248,9 @@ def _batch_tokens(config: TrainConfig, facts: Facts, weights: str) -> tuple[int,
     return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
 
 
-def check_installed(weights: str) -> None:
-    """Raise ``ConfigError`` if ``weights`` are qlora and bitsandbytes, which packs them, isn't installed."""
+def check_installed(weights: str, on: str | None = None) -> None:
+    """Raise ``ConfigError`` if what these two settings need isn't installed: bitsandbytes for qlora, Ray for ``on``."""
     if weights == "qlora" and find_spec("bitsandbytes") is None:
         raise ConfigError("qlora needs bitsandbytes, which isn't installed", "Install it: pip install 'honed[qlora]'")
+    if on and find_spec("ray") is None:
+        raise ConfigError("on ray: Ray isn't installed here", "Install it: pip install 'honed[ray]'")

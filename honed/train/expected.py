@@ -22,19 +22,24 @@ from honed.train.stream import Streamed
 class Expected:
     """Every pass of the run by its computed tokens, step by step; ``sizes`` are those of each different one.
 
+    ``single``: no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows.
+
     Of a stream ``steps`` are those of its sample in one epoch, and the run has ``times`` as many passes; it has
     ``total`` steps, and holds windows of ``windows`` bytes at a time. ``once`` are passes that have every example once:
     what the base model computes beforehand, where an objective asks for that. ``make`` lays out a pass: a plan holds
-    no more at a time than a run does. ``counted`` is what a plan tells of them.
+    no more at a time than a run does; ``longest`` is the one whose rows have the most of what grows with their squares.
+    ``counted`` is what a plan tells of them.
     """
 
     steps: list[list[int]]
     sizes: Mapping[tuple[int, ...], int]
     make: Callable[[tuple[int, ...]], Batch]
     once: list[int]
+    single: bool
     times: float
     total: int
     windows: int
+    longest: tuple[int, ...]
     counted: Mapping[str, Any]
 
     def spread(self, count: int) -> list[Batch]:
@@ -55,6 +60,9 @@ def expect(run: Prepared, ready: Setup) -> Expected:
         batch: Batch = ready.objective.collate([examples[index] for index in one])
         return batch
 
+    def squares(one: tuple[int, ...]) -> int:
+        return sum(len(row.ids) ** 2 for index in one for row in examples[index].rows)
+
     epoch = ready.layout.plan(train.encoded, 1.0, run.config.seed) if stream or refers else []
     steps = epoch if stream else ready.layout.steps
     sizes = {one: make(one).tokens for one in {pack: None for step in steps for pack in step.packs}}
@@ -67,9 +75,11 @@ def expect(run: Prepared, ready: Setup) -> Expected:
         sizes=sizes,
         make=make,
         once=[sizes.get(one) or make(one).tokens for step in epoch for one in step.packs] if refers else [],
+        single=not stream and max(map(len, computed)) == 1,
         times=times,
         total=total,
         windows=windows,
+        longest=max(sizes, key=squares),
         counted={
             **_counted(train, steps, computed, times),
             "steps": total,

@@ -5,10 +5,11 @@ What passes keep for their backward pass comes on top; that takes a pass to find
 
 from __future__ import annotations
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from honed.errors import ConfigError
-from honed.train import adapters, cost, reach
+from honed.train import adapters, cost, placement, reach
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.defaults import averages, choose_weights
@@ -37,9 +38,11 @@ def check(config: TrainConfig, model: PreTrainedModel, *, device: str, precision
 
     ``memory`` is what is free on the device, ``host`` what is free beside it, both in bytes; on a CPU they are one.
     """
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = _numbers(model)
     weights, _ = choose_weights(config, parameters, memory, shares(config))
-    settings = {"weights": weights, "precision": precision, "shard": config.shard, "ranks": config.ranks}
+    settings: dict[str, object] = {"weights": weights, "precision": precision, "shard": config.shard}
+    settings |= {"ranks": config.ranks, "average": averages(config, weights)}
+    settings |= {"gathered": gathered(model, weights, precision)}
     needed, free, fewer = held(model, config, weights, device, precision), memory, []
     what = f"what {weights} training holds of its weights"
     if needed.total <= free:
@@ -68,7 +71,7 @@ def shares(config: TrainConfig) -> int:
 
 def held(model: PreTrainedModel, config: TrainConfig, weights: str, device: str, precision: str) -> Memory:
     """Return what each rank holds on the device: weights, their gradients and what the optimizer keeps for them."""
-    every = sum(p.numel() for p in model.parameters())
+    every = _numbers(model)
     matrices = adapters.matrices(model)
     learned = every - reach.beside_text(model)
     trainable = learned if weights == "full" else adapters.count(model, config.lora.rank, config.lora.targets)
@@ -76,7 +79,26 @@ def held(model: PreTrainedModel, config: TrainConfig, weights: str, device: str,
     bits = size * (every - matrices) + _NF4_BITS / 8 * matrices if weights == "qlora" else size * every
     gradients, optimizer = kept(trainable, config, weights, device, precision)
     on_device = 0 if _offloads(config, device) else round(bits) // shares(config)
-    return Memory(weights=on_device, gradients=gradients, optimizer=optimizer)
+    together = gathered(model, weights, precision) if config.shard == "fsdp" else 0
+    return Memory(weights=on_device, gradients=gradients, optimizer=optimizer, gathered=together)
+
+
+def gathered(model: PreTrainedModel, weights: str, precision: str) -> int:
+    """Return the bytes that FSDP has whole on each rank at a time, all in the precision that is computed in.
+
+    What isn't in a layer (embedding, head, last norm) is whole from the first layer's forward pass to the last one's
+    backward pass, for ``fully_shard`` leaves its root so. Beside it a forward pass has a layer three times: as it is
+    computed with, as it came, and the one before as that came. A backward pass has it once, the next one as it comes,
+    and where all weights are trained its gradients; then also those of the one before, which go to their owners in
+    fp32, and the head's, which wait for the root's others. Adapters' are too few to count.
+    """
+    size = _bytes(precision)
+    layers = [_numbers(layer) for layer in placement.layers(model)]
+    largest = max(layers, default=0)
+    whole = size * (_numbers(model) - sum(layers) + 3 * largest)
+    head = model.get_output_embeddings() if weights == "full" else None
+    waiting = size * _numbers(head) if head is not None else 0
+    return whole + waiting + (4 * largest if weights == "full" else 0)
 
 
 def kept(trainable: int, config: TrainConfig, weights: str, device: str, precision: str) -> tuple[int, int]:
@@ -107,12 +129,16 @@ def while_loading(model: PreTrainedModel, config: TrainConfig, weights: str, pre
     wanted = "fp32" if config.shard == "fsdp" and weights == "full" else precision
     if model.dtype.itemsize == _bytes(wanted):
         return 0
-    return _bytes(wanted) * int(sum(p.numel() for p in model.parameters()))
+    return _bytes(wanted) * _numbers(model)
 
 
 def _offloads(config: TrainConfig, device: str) -> bool:
     """Whether weights and moments lie in the host's memory and not on the GPU."""
     return config.cpu_offload and device == "cuda"
+
+
+def _numbers(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def _bytes(precision: str) -> int:

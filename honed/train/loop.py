@@ -22,6 +22,7 @@ from honed.jobs.events import ArtifactMade, Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.train import checkpoint
+from honed.train.batches import Pack
 from honed.train.defaults import Settings
 from honed.train.divergence import Watch
 from honed.train.folder import CHECKPOINTS
@@ -46,6 +47,11 @@ class Batch(Protocol):
     @property
     def weight(self) -> float:
         """What they weigh in their step's mean: supervised tokens, or pairs."""
+        ...
+
+    @property
+    def packs(self) -> Sequence[Pack]:
+        """Sequences whose gradients are made, each by a forward pass of its own."""
         ...
 
     @property

@@ -23,6 +23,7 @@ from honed.jobs.worker import Stopped
 from honed.store.workspace import write_whole
 from honed.train import folder
 from honed.train.config import TrainConfig
+from honed.train.defaults import check_installed
 
 _STOP = ".stop"
 """A file that asks the ranks to stop: a signal doesn't reach other machines."""
@@ -89,10 +90,9 @@ def rank(given: dict[str, str]) -> None:
 def _ray(config: TrainConfig) -> Iterator[None]:
     """Ray itself: started on this machine, or reached at its address. It is told to send no statistics of its use."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError("on ray: Ray isn't installed here", "Install it: pip install 'honed[ray]'") from error
+    check_installed(config.weights, config.on)  # again: a job may be resumed where Ray is missing
+    import ray
+
     before = signal.getsignal(signal.SIGTERM)
     if config.on == "ray":
         ray.init(address="local", include_dashboard=False, log_to_driver=False)

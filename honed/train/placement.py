@@ -127,7 +127,7 @@ class Sharded:
             "mp_policy": MixedPrecisionPolicy(compute, torch.float32, cast_forward_inputs=False),
             "offload_policy": CPUOffloadPolicy(pin_memory=pinned) if cpu_offload else OffloadPolicy(),
         }
-        for layer in _layers(model):
+        for layer in layers(model):
             fully_shard(layer, **options)
         self._root = fully_shard(_Root(model), **options)
         for module in cast(nn.Module, self._root).modules():
@@ -184,11 +184,11 @@ class _Root(nn.Module):
         return function(self.model, batch)
 
 
-def _layers(model: PreTrainedModel) -> Iterator[nn.Module]:
-    """The decoder's layers: the list of modules that is as long as the settings say."""
+def layers(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the decoder's layers, which are put together one by one: the list that is as long as the settings say."""
     count = model.config.get_text_config().num_hidden_layers
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
-    return iter(lists[0] if lists else ())
+    return list(lists[0]) if lists else []
 
 
 def _gradient(parameter: Tensor) -> Tensor:

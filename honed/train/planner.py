@@ -7,13 +7,8 @@ are run and timed, and the memory that they took is read from the system: a run 
 from __future__ import annotations
 
 import heapq
-import math
-import os
-import statistics
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +19,17 @@ from transformers import PreTrainedModel
 
 from honed import config as settings_file
 from honed.jobs import worker
-from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.memory import peak
 from honed.models import devices
-from honed.store.workspace import writing
-from honed.train import cost, deal, folder, footprint, heap, loss_sweeps, ranks
+from honed.train import activations, cost, footprint, heap, loss_sweeps, ranks, timing
 from honed.train.config import TrainConfig
 from honed.train.cost import Memory
+from honed.train.defaults import averages
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
-from honed.train.kernels.install import last_layer_kept
-from honed.train.loop import Batch, between
-from honed.train.optim import Optimizer, kept_wide, local
-from honed.train.prepare import Prepared, prepare
+from honed.train.optim import kept_wide
+from honed.train.prepare import DTYPES, Prepared, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
@@ -45,9 +37,6 @@ from honed.train.stream import Streamed
 
 _LONGEST = 8
 """Examples of which it is looked which one computes the most by itself: those with the most tokens."""
-
-_PROBES = 5
-"""Passes that are timed; the first of them, which warms up, counts for memory only."""
 
 
 def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -60,7 +49,8 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
     device = devices.choose_device(config.device)
     if config.ranks > 1:
-        ranks.check(device, 1 if config.on else config.ranks)  # as the run would, which is refused at its start
+        # As the run would, which is refused at its start; on Ray, ``auto`` takes the CPU where GPUs are too few.
+        ranks.check(device, 1 if config.on and config.device == "auto" else config.ranks_here)
     free, host = _free(device, config), _free("cpu", config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
@@ -79,6 +69,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "objective": config.objective,
         "epochs": config.epochs,
         "ranks": max(1, config.ranks),
+        "machines": config.machines,
         **dict.fromkeys(unknown),
         "estimated": True,
         "largest_pass": None,
@@ -89,7 +80,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "time": None,
         "ran": {"device": device, "precision": found.precision, "sharing": None},
         "settings": {"weights": found.weights, "precision": found.precision},
-        "reasons": [found.message],
+        "reasons": [found.message, *_elsewhere(config)],
     }
 
 
@@ -98,7 +89,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     runtime = _held(run.settings.device) - _bytes(_there(run)) - _wide_held(run)
     expected = expect(run, ready)
     memory, hidden = _memory(run, ready, expected, runtime)
-    beside, asked = _beside(run, ready, expected), _set(run, ready, expected, memory.activations)
+    beside, asked = _beside(run, ready, expected), _set(run, ready, expected, memory.activations + memory.scores)
     result = {
         **_what(run, expected),
         "memory": {**asdict(memory), "total": memory.total, "free": free, "measured": None},
@@ -108,13 +99,13 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
         "time": None,
         "ran": {"device": run.settings.device, "precision": run.settings.precision, "sharing": ready.layout.shared},
         "settings": asdict(ready.layout.settings),
-        "reasons": [*ready.reasons, *_of_host(beside, host)],
+        "reasons": [*ready.reasons, *_of_reference(ready), *_of_host(beside, host), *_elsewhere(run.config)],
     }
-    ranks_here = 1 if run.settings.device == "cuda" or run.config.on else max(1, run.config.ranks)
+    ranks_here = 1 if run.settings.device == "cuda" else run.config.ranks_here
     if result["fits"] and _alone(run, memory) > free * ranks_here:
         result["reasons"].append("time: not measured: one process can't hold what the ranks divide among them")
     elif result["fits"]:
-        seconds = _seconds(run, ready, expected, stopping)
+        seconds = timing.seconds(run, ready, expected, stopping)
         result["time"] = {name: round(value, 1) for name, value in seconds.items()}
         if run.config.ranks > 1:
             result["reasons"].append(
@@ -129,7 +120,7 @@ def _planned(run: Prepared, here: Ranks, free: int, host: int, stopping: Callabl
     return result
 
 
-def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> dict[str, object]:
+def _set(run: Prepared, ready: Setup, expected: Expected, kept: int) -> dict[str, object]:
     """The settings that advice goes by, and what the rows make of them."""
     config = run.config
     train = run.train.sample if isinstance(run.train, Stream) else run.train
@@ -140,25 +131,29 @@ def _set(run: Prepared, ready: Setup, expected: Expected, activations: int) -> d
         **asdict(ready.layout.settings),
         "activation_checkpointing": config.activation_checkpointing,
         "shard": config.shard,
+        "average": averages(config, run.settings.weights),
         "ranks": config.ranks,
         "packing": ready.layout.packed,
         "largest_pass": expected.counted["largest_pass"],
         "longest": longest,
         "row": max(len(row.ids) for row in train.encoded[largest].rows),
         "window_rows": _window_rows(run, ready),
-        "kept_if_recomputed": _kept_if_recomputed(run.base.model, activations, expected.counted["largest_pass"]),
+        "gathered": _gathered(run),
+        "kept_if_recomputed": _kept_if_recomputed(run.base.model, kept, expected.counted["largest_pass"]),
     }
 
 
-def _kept_if_recomputed(model: PreTrainedModel, activations: int, tokens: int) -> int:
-    """Bytes of ``activations`` that stay with activation checkpointing: what goes into each layer, and one layer.
+def _kept_if_recomputed(model: PreTrainedModel, kept: int, tokens: int) -> int:
+    """Bytes of those ``kept`` that stay with activation checkpointing: what goes into each layer, and one layer.
 
-    All of them where the model doesn't say how many layers it has, and how wide they are.
+    All of them where the model can't, or doesn't say how many layers it has, and how wide they are.
     """
+    if not model.supports_gradient_checkpointing:
+        return kept
     text = model.config.get_text_config()
     layers, width = int(getattr(text, "num_hidden_layers", 1)), int(getattr(text, "hidden_size", 0))
     into: int = layers * tokens * width * model.dtype.itemsize
-    return min(activations, activations // layers + into)
+    return min(kept, kept // layers + into)
 
 
 def _window_rows(run: Prepared, ready: Setup) -> int:
@@ -208,11 +203,24 @@ def _of_host(beside: Memory, host: int) -> list[str]:
     return [*said, *([f"it does not fit: each rank holds {over}"] if beside.total > host else [])]
 
 
+def _of_reference(ready: Setup) -> list[str]:
+    """What is to be said of likelihoods that needn't be computed again."""
+    return ["reference: the base model's likelihoods of these answers are kept from before"] if ready.referred else []
+
+
+def _elsewhere(config: TrainConfig) -> list[str]:
+    """What is to be said of a Ray whose machines nobody sees from here."""
+    if config.on is None or "://" not in config.on:
+        return []
+    count = f"that of {config.machines} machines" if config.machines > 1 else "that of one"
+    return [f"on {config.on}: each rank is taken to have a machine like this one to itself; a cost is {count}"]
+
+
 def _free(device: str, config: TrainConfig) -> int:
     """Bytes that are free for each rank; ranks on this machine divide its memory among them."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return devices.hardware(Path.cwd()).memory_free // (1 if config.on else max(1, config.ranks))
+    return devices.hardware(Path.cwd()).memory_free // config.ranks_here
 
 
 def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
@@ -222,6 +230,7 @@ def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
         "objective": run.config.objective,
         "epochs": run.settings.epochs,
         "ranks": max(1, run.config.ranks),
+        "machines": run.config.machines,
         **expected.counted,
     }
 
@@ -239,20 +248,25 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
     if head is not None:
         logits = min(logits, 4 * largest.tokens * head.weight.shape[0])
         if head.weight.requires_grad and settings.device == "cpu" and not _at_once(run, ready):
-            logits += 4 * head.weight.numel()  # its gradient is summed apart, in fp32
-    activations = round(_saved(run, ready, small) * largest.tokens)
+            there = DTYPES[settings.precision].itemsize if run.config.shard == "fsdp" else 0  # in what is gathered
+            logits += (4 - there) * head.weight.numel()  # its gradient is summed apart, in fp32
+    kept = activations.find(run, ready, small)
+    most = max((largest, expected.make(expected.longest)), key=kept.of)
+    by_token, scores = round(kept.token * most.tokens), kept.scores(most)
     hidden = 0
-    if _one_pass(run, expected) and footprint.summed_at_once(run.config, settings.weights, settings.device):
+    if expected.single and footprint.summed_at_once(run.config, settings.weights, settings.device):
         # What the backward pass is done with makes room for them; the head's comes before any of that goes.
         first = 4 * head.weight.numel() if head is not None and _at_once(run, ready) else 0
-        hidden = gradients - max(first, gradients - activations)
+        hidden = gradients - max(first, gradients - by_token - scores)
     needed = Memory(
         runtime=runtime,
         weights=_bytes(_there(run)) // footprint.shares(run.config),
         gradients=gradients - hidden,
         optimizer=optimizer,
-        activations=activations,
+        activations=by_token,
+        scores=scores,
         logits=logits,
+        gathered=_gathered(run) if run.config.shard == "fsdp" else 0,
     )
     if settings.device == "cpu":  # passes of many sizes leave them; a run gives them back when they have grown so far
         needed = replace(needed, holes=round((heap.GROWN - 1) * (needed.total - runtime)))
@@ -261,119 +275,14 @@ def _memory(run: Prepared, ready: Setup, expected: Expected, runtime: int) -> tu
     return needed, hidden
 
 
-def _one_pass(run: Prepared, expected: Expected) -> bool:
-    """Whether no step has a second pass, beside which the first one's gradients stand; of a stream nobody knows."""
-    return max(map(len, expected.steps)) == 1 and not isinstance(run.train, Stream)
+def _gathered(run: Prepared) -> int:
+    return footprint.gathered(run.base.model, run.settings.weights, run.settings.precision)
 
 
 def _at_once(run: Prepared, ready: Setup) -> bool:
     """Whether the head's gradient goes straight to where it is summed (``token_loss``, ``kernels.room``)."""
     summed = footprint.summed_at_once(run.config, run.settings.weights, run.settings.device)
     return summed and ready.layout.head.fused and run.config.objective == "sft"
-
-
-def _saved(run: Prepared, ready: Setup, batch: Batch) -> float:
-    """Bytes that a pass keeps for its backward pass, by token: each storage counts once, the weights' not at all.
-
-    Where layers are computed again, one of them stands beside what goes into all.
-    """
-    weights = {local(p).untyped_storage().data_ptr() for p in run.base.model.parameters()}
-    head = run.base.model.get_output_embeddings()
-    counted = head.weight.shape if head is not None else None  # its gradient stands with the logits
-    kept: dict[int, Any] = {}  # the storages themselves, so that none is freed and its place counted for another
-
-    def keep(tensor: Tensor) -> None:
-        """Nothing is given back to the graph, which asks for it in a backward pass only.
-
-        Given the tensor itself, a node that saves its own result would hold what holds it, until the process ends.
-        """
-        storage = local(tensor).untyped_storage()
-        if storage.data_ptr() not in weights and tensor.shape != counted:
-            kept[storage.data_ptr()] = storage
-
-    run.base.model.train()
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing)
-    with last_layer_kept(run.base.model), hooks:
-        sums = ready.placed.run(ready.objective.sums, batch.to(run.settings.device))
-    total = sum(storage.nbytes() for storage in kept.values())
-    del sums
-    return float(total / batch.tokens)
-
-
-def _seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[[], bool]) -> dict[str, float]:
-    """Time a few passes, an optimizer step and a held-out loss; return the seconds of the whole run by their kind."""
-    named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
-    optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
-    spread = expected.spread(_PROBES - 1)
-    chosen = [spread[0], *spread]
-    times: list[float] = []
-    updates: list[float] = []
-    for number, batch in enumerate(chosen, start=1):
-        times.append(_clocked(partial(_pass, run, ready, optimizer, batch)))
-        # As in the run, a pass stands alone or beside the gradients of another: the peak is read from the system.
-        if number == 2 or _one_pass(run, expected):
-            updates.append(_clocked(partial(optimizer.step, 1e-12, 1.0)))
-        run.job.log.write(Step(stage="probe", step=number, total=len(chosen)))
-        if stopping():
-            raise worker.Stopped
-    update = statistics.median(updates[1:] or updates)  # the first one of a process takes longer
-    pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
-    size = max(1, run.config.ranks)
-    busiest = [_busiest(step, size, run.config.shard) for step in expected.steps]
-    training = expected.times * sum(map(pace.seconds, busiest)) + update * expected.total
-    if run.settings.device == "cuda" and ready.heldout.rows:  # what is compiled for it is compiled once
-        ready.heldout.loss(ready.placed)
-    heldout = _clocked(lambda: ready.heldout.loss(ready.placed)) if ready.heldout.rows else 0.0
-    parts = {
-        "start": time.time() - psutil.Process().create_time() - sum(times) - sum(updates) - heldout,
-        "reference": pace.seconds(_busiest(expected.once, size, "fsdp")) / 3,  # forward only, dealt in rounds
-        "steps": training,
-        "heldout": heldout * (1 + math.ceil(expected.total / run.settings.eval_every)) / size,
-        "saving": _saving(run, training, expected.total),
-    }
-    return {**parts, "total": sum(parts.values())}
-
-
-def _busiest(step: Sequence[int], ranks: int, shard: str) -> list[int]:
-    """The passes of the rank that has the most to compute in a step, dealt as ``placement`` deals them."""
-    dealt = deal.in_rounds(step, ranks) if shard == "fsdp" else deal.balanced(step, ranks)
-    return max(([step[turn.index] for turn in turns] for turns in dealt), key=sum)
-
-
-def _pass(run: Prepared, ready: Setup, optimizer: Optimizer, batch: Batch) -> None:
-    run.base.model.train()
-    (one,) = ready.placed.run(lambda model, some: ready.objective.ready(model, some, batch.weight), [batch])
-    sums = ready.placed.run(ready.objective.sums, one.to(run.settings.device))
-    (sums["loss"] / batch.weight).backward()
-    optimizer.accumulate()
-
-
-def _saving(run: Prepared, training: float, steps: int) -> float:
-    """Seconds for the model and the checkpoints, at the rate at which 64 MB are written and synced here."""
-    path = run.job.path / ".probe"
-    block = bytes(64 * 1024 * 1024)
-
-    def write() -> None:
-        with path.open("wb") as file:
-            file.write(block)
-            os.fsync(file.fileno())
-
-    with writing(path):
-        seconds = _clocked(write)
-        path.unlink()
-    trained = sum(p.numel() for p in run.base.model.parameters() if p.requires_grad)
-    every = run.settings.checkpoint_every
-    one = seconds * folder.of_checkpoint(trained, average=run.settings.average) / len(block)
-    checkpoints = steps // every if every else training // between(one)
-    return float(seconds * _bytes(run.base.model.parameters()) / len(block) + checkpoints * one)
-
-
-def _clocked(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def _held(device: str) -> int:

@@ -343,5 +343,5 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
 
 def _free_memory(config: TrainConfig) -> int:
     """Bytes of this machine that are free for each of the run's ranks on it, also where one process plans it."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1" if config.on else str(max(1, config.ranks))))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(config.ranks_here)))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

@@ -31,7 +31,7 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.models.chat import Encoded
-from honed.store.workspace import write_whole, writing
+from honed.store.workspace import Workspace, write_whole, writing
 from honed.train import answers
 from honed.train.deal import in_rounds
 from honed.train.head import Head
@@ -92,6 +92,22 @@ class Reference:
             total.update(np.array(row.weights, np.float64).tobytes())
         return total.hexdigest()[:32]
 
+    def kept(
+        self,
+        model: PreTrainedModel,
+        examples: Sequence[Pair | Rated],
+        workspace: Workspace,
+        packs: Sequence[Sequence[int]] | None = None,
+    ) -> tuple[Path, Tensor | None]:
+        """Return the file of the examples' numbers in the workspace's cache, and the numbers (R,) if they are there.
+
+        ``model`` and ``packs`` as in ``attach``.
+        """
+        rows = [row for example in examples for row in example.referred]
+        passes = None if packs is None else _given(packs, examples)
+        path = workspace.cache / "references" / f"{self.key(model, rows, passes)}.safetensors"
+        return path, _kept(path, len(rows))
+
     def attach(
         self,
         placed: Placement,
@@ -108,17 +124,15 @@ class Reference:
         computed. Raises ``Stopped`` when asked to stop; the next attempt starts anew. Raises ``HonedError`` with the
         ``names`` of the examples for which the base gives no number.
         """
-        rows, ranks = [row for example in examples for row in example.referred], placed.ranks
-        passes = None if packs is None else _given(packs, examples)
-        key = ranks.agreed(self.key(placed.model, rows, passes))
-        path = job.workspace.cache / "references" / f"{key}.safetensors"
-        table = _kept(path, len(rows)) if ranks.first else None
-        if ranks.agreed(table is not None):
-            job.log.note(f"the base model's likelihoods of {len(rows)} answers are read from {path}")
-            kept: list[float] = ranks.agreed(table.tolist() if table is not None else [])
-            values = iter(kept)
+        ranks = placed.ranks
+        path, table = self.kept(placed.model, examples, job.workspace, packs)
+        found: list[float] | None = ranks.agreed(None if table is None else table.tolist())  # what rank 0 found
+        if found is not None:
+            job.log.note(f"the base model's likelihoods of {len(found)} answers are read from {path}")
+            values = iter(found)
         else:
-            computed = self._computed(placed, rows, passes or [], job, stopping)
+            rows = [row for example in examples for row in example.referred]
+            computed = self._computed(placed, rows, _given(packs or (), examples), job, stopping)
             _check(computed, examples, names)
             ranks.together(lambda: _keep(path, computed) if ranks.first else None)
             values = iter(computed.tolist())

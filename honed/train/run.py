@@ -36,12 +36,13 @@ def plan(workspace: Workspace, config: TrainConfig) -> Job:
 
 def _started(workspace: Workspace, config: TrainConfig, work: str) -> Job:
     dataset = artifacts.resolve(workspace, "datasets", config.data)
-    check_installed(config.weights)
+    ranks = ranks_of(config.ranks, config.on)
+    check_installed(config.weights, config.on)
     _check_data(dataset, config)
     base = pinned(workspace, config.base)
     name = config.name or _name(base, dataset.manifest.name, config.objective)
     check_name(workspace, name)
-    chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": ranks_of(config.ranks, config.on)}
+    chosen = {"base": base, "data": dataset.ref, "name": name, "ranks": ranks}
     job = jobs.create(workspace, work, config.model_copy(update=chosen))
     launch.start(job)
     return job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -33,7 +34,10 @@ from honed.train.stream import Streamed
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that is run. ``adapted`` names the layers with adapters, ``trainable`` counts the trained weights."""
+    """Everything that is run. ``adapted`` names the layers with adapters, ``trainable`` counts the trained weights.
+
+    ``referred``: the base model's likelihoods that the objective needs are there.
+    """
 
     placed: Placement
     objective: Objective[Any, Any]
@@ -44,6 +48,7 @@ class Setup:
     adapted: list[str]
     trainable: int
     reasons: tuple[str, ...]
+    referred: bool
     disk: Disk
 
 
@@ -51,7 +56,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     """Make the model what the settings ask for and plan the steps.
 
     What is to train says its reasons first, and computes the base model's likelihoods where the objective needs them; a
-    plan does neither. Raises ``Stopped`` when asked to stop meanwhile.
+    plan only looks whether they are there. Raises ``Stopped`` when asked to stop meanwhile.
     """
     model, config, settings = run.base.model, run.config, run.settings
     compiled, why_torch = _compiled(run, here)
@@ -75,18 +80,18 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     if first:
         note_unmeasured(run.job, run.heldout)
     entry = OBJECTIVES[config.objective]
-    train = run.train
-    refer = to_train and KINDS[config.objective].refers
-    if refer and config.shard == "none":  # before adapters are added: the model is still the base
-        train = _referred(run, layout, kernels, Replicated(model, here), stopping)
+    train, referred, refers = run.train, False, KINDS[config.objective].refers
+    refer = partial(_referred, run, layout, kernels, stopping if to_train else None)
+    if refers and config.shard == "none":  # before adapters are added: the model is still the base
+        train, referred = refer(Replicated(model, here))
     adapted = adapters.add(model, run.adapters, seed=config.seed) if run.adapters else []
     if config.neftune_alpha:
         neftune.add(model, config.neftune_alpha)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     disk = _disk(run, trainable)  # of the types that are published: shares are fp32
     placed = _placed(run, here)
-    if refer and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
-        train = _referred(run, layout, kernels, placed, stopping)
+    if refers and config.shard != "none":  # only in shares it fits; fresh adapters change nothing
+        train, referred = refer(placed)
     given = KINDS[config.objective].settings(config.preference)
     if first:
         here.together(lambda: folder.check(run.job, disk) if here.first else None)
@@ -102,6 +107,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         adapted=adapted,
         trainable=trainable,
         reasons=reasons,
+        referred=referred,
         disk=disk,
     )
 
@@ -287,9 +293,12 @@ def _agreed(run: Prepared, layout: Layout, here: Ranks) -> Layout:
 
 
 def _referred(
-    run: Prepared, layout: Layout, kernels: Installed, placed: Placement, stopping: Callable[[], bool]
-) -> Rows[Any]:
-    """The examples with what the base model makes of them."""
+    run: Prepared, layout: Layout, kernels: Installed, stopping: Callable[[], bool] | None, placed: Placement
+) -> tuple[Rows[Any], bool]:
+    """The examples with what the base model makes of them, and that it is there.
+
+    Of a plan, which ``stopping`` isn't passed for: the examples as they are, and whether an earlier run left it.
+    """
     settings, train = run.settings, run.train
     assert isinstance(train, Rows), "source.py streams no objective that needs a reference"
     reference = Reference(
@@ -305,7 +314,9 @@ def _referred(
     )
     first = [step for step in layout.steps if step.epoch == layout.steps[0].epoch]
     packs = None if settings.precision == "fp32" else [pack for step in first for pack in step.packs]
-    return replace(train, encoded=reference.attach(placed, train.encoded, train.names, run.job, stopping, packs))
+    if stopping is None:
+        return train, reference.kept(placed.model, train.encoded, run.job.workspace, packs)[1] is not None
+    return replace(train, encoded=reference.attach(placed, train.encoded, train.names, run.job, stopping, packs)), True
 
 
 def _placed(run: Prepared, here: Ranks) -> Placement:

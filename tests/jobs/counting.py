@@ -29,6 +29,7 @@ class CountConfig(config.Config):
     fail: str = Field(default="", description="the fault to raise after the first step")
     deaf: bool = Field(default=False, description="don't listen to a request to stop")
     ranks: int = Field(default=1, description="processes that count, each for itself")
+    on: str | None = Field(default=None, description="where they run")
 
 
 FAULTS: dict[str, Exception] = {

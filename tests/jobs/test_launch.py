@@ -57,8 +57,14 @@ def test_ranks_divide_the_cores_that_this_process_may_use(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
-    for ranks, threads in ((1, {}), (2, {"OMP_NUM_THREADS": "1"}), (4, {"OMP_NUM_THREADS": "1"})):
-        assert launch._share_of_threads(jobs.create(workspace, "counting", CountConfig(ranks=ranks))) == threads
+    for ranks, on, threads in (
+        (1, None, {}),
+        (2, None, {"OMP_NUM_THREADS": "1"}),
+        (4, None, {"OMP_NUM_THREADS": "1"}),
+        (2, "ray", {"OMP_NUM_THREADS": "1"}),
+        (2, "ray://there:10001", {}),
+    ):
+        assert launch._share_of_threads(jobs.create(workspace, "counting", CountConfig(ranks=ranks, on=on))) == threads
 
 
 def test_a_job_runs_to_its_result(workspace: Workspace) -> None:

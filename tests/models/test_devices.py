@@ -69,6 +69,17 @@ def test_a_device_that_does_not_exist_is_an_error() -> None:
     assert "auto, cuda, mps, cpu" in error.value.hint
 
 
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_what_is_timed_on_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    done: list[str] = []
+    for name in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, name), "synchronize", lambda name=name: done.append(name))
+    assert devices.clocked(lambda: done.append("asked for"), device) > 0
+    assert done == [device, "asked for", device]  # what was on its way before isn't counted
+    devices.clocked(lambda: None, "cpu")
+    assert len(done) == 3
+
+
 def test_the_faster_precision_is_measured_and_says_so() -> None:
     start = time.perf_counter()
     precision, why = devices.faster_precision("cpu")

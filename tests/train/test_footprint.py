@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from honed.cli.plan import _lines
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.models import load as models
+from honed.models.chat import Encoded
 from honed.store.workspace import Workspace
-from honed.train import footprint, planner, prepare, run, worker
+from honed.train import adapters, attention, footprint, planner, prepare, run, worker
+from honed.train.adapters import Adapters
 from honed.train.footprint import DoesNotFitError
+from honed.train.head import MATRIX
+from honed.train.objectives.sft import Sft
+from honed.train.placement import Sharded
+from honed.train.ranks import Ranks
 from tests.tiny import tiny_folder, tiny_model
 from tests.train.jobs import settings
 
@@ -69,15 +79,55 @@ def test_an_outline_has_the_weights_of_the_model_and_holds_none(tmp_path: Any, t
     assert {p.device.type for p in outline.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize("how", [{}, {"precision": "bf16"}, {"weights": "lora"}, {"shard": "fsdp", "ranks": 2}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"precision": "bf16"},
+        {"weights": "lora"},
+        {"shard": "fsdp", "ranks": 2},
+        {"shard": "fsdp", "ranks": 2, "weights": "lora", "lora": {"rank": 1}},
+    ],
+)
 def test_the_least_is_what_a_plan_that_loaded_the_model_counts(home: Workspace, how: dict[str, Any]) -> None:
     config = settings(home, **how)
     outline = models.outline(config.base, None)
     least = footprint.held(outline, config, config.weights, "cpu", config.precision)
     counted = launch.wait(run.plan(home, config))["memory"]
     assert counted["gradients"] == least.gradients and counted["optimizer"] == least.optimizer
+    assert counted["gathered"] == pytest.approx(least.gathered, rel=0.1)  # the outline has no adapters
+    assert (counted["gathered"] > 0) is (config.shard == "fsdp")
     adapters = least.gradients if config.weights == "lora" else 0  # as many bytes as their gradients
     assert counted["weights"] == pytest.approx(least.weights + adapters, rel=0.01)  # and some buffers
+
+
+@pytest.fixture
+def two_ranks() -> Iterator[Ranks]:
+    """The first of two, of which the other isn't there: nothing is sent, and all that would be has its place."""
+    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield Ranks(0, 2, "gloo")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("weights", "precision"), [("full", "fp32"), ("full", "bf16"), ("lora", "bf16")])
+def test_what_is_gathered_of_shares_takes_the_bytes_that_torch_counts(
+    two_ranks: Ranks, weights: str, precision: str, tied: bool
+) -> None:
+    attention.register()
+    model, dtype = tiny_model(hidden=128, layers=6, tied=tied).to(prepare.DTYPES[precision]), prepare.DTYPES[precision]
+    model.set_attn_implementation(attention.FUSED)
+    if weights == "lora":
+        adapters.add(model, Adapters(1, 1.0, 0.0, None, rslora=False, dora=False), seed=0)
+    planned = footprint.gathered(model, weights, precision)
+    placed = Sharded(model.train(), two_ranks, device="cpu", compute=dtype, cpu_offload=False)
+    sft, row = Sft(MATRIX), Encoded((1, 2, 3), (0.0, 1.0, 1.0))  # so short that hardly anything else is held
+    tracker = FSDPMemTracker(placed._root)
+    with tracker:
+        placed.run(sft.sums, sft.collate([row]))["loss"].backward()
+    (held,) = tracker.get_tracker_snapshot("peak").values()
+    beside = ("Sharded Param", "Sharded Grad", "Total")  # what is in shares
+    assert planned == pytest.approx(sum(size for name, size in held.items() if name not in beside), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,17 @@ import psutil
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaForCausalLM
 
-from honed.cli import main
+from honed.cli import main, progress
+from honed.cli.plan import _lines
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, planner, ranks, run
+from honed.train import cost, planner, ranks, run, timing
 from honed.train.cost import Memory
 from honed.train.optim import keep_wide
 from tests.train.jobs import finish, settings, start
@@ -116,8 +118,8 @@ def test_an_hours_price_gives_the_cost_of_the_run(home: Workspace, capsys: pytes
 
 
 def test_the_busiest_rank_is_that_of_the_passes_as_they_are_dealt() -> None:
-    assert planner._busiest([100, 10, 10, 10], 2, "none") == [100]
-    assert planner._busiest([100, 10, 10, 10], 2, "fsdp") == [100, 10]  # every rank computes in every round
+    assert timing.busiest([100, 10, 10, 10], 2, "none") == [100]
+    assert timing.busiest([100, 10, 10, 10], 2, "fsdp") == [100, 10]  # every rank computes in every round
 
 
 def test_what_does_not_fit_is_said_with_what_to_change_the_largest_saving_first() -> None:
@@ -154,6 +156,31 @@ def test_sixteen_bits_are_advised_only_where_they_save_memory_and_other_ways_onl
     assert any("--set precision=bf16" in way for way in said)
     assert any("--weights qlora" in way and "3.4 GB" in way for way in said)
     assert not any("activation_checkpointing" in way for way in said)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_sixteen_bits_save_is_what_trainings_in_both_hold_the_mean_of_the_weights_included(
+    average: bool, device: str
+) -> None:
+    held = []
+    for wide, size in ((True, 4), (False, 2)):
+        gradients, optimizer = cost.trained(GB, wide=wide, average=average)
+        gradients = 4 * GB if device == "cpu" else gradients  # summed at once
+        held.append(Memory(0, size * GB, gradients, optimizer, 10 * size * GB))
+    settings = {"weights": "full", "precision": "fp32", "average": average, "device": device}
+    (saved,) = [saved for saved, way in cost.ways(held[0], GB, settings) if "bf16" in way]
+    assert saved == held[0].total - held[1].total
+
+
+def test_layers_are_to_be_computed_again_only_where_the_model_can(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)
+    for can in (True, False):
+        monkeypatch.setattr(LlamaForCausalLM, "supports_gradient_checkpointing", can)
+        planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
+        assert any("activation_checkpointing" in way for way in planned["advice"]) is can
 
 
 def test_ranks_that_each_hold_all_are_told_to_share_and_no_way_that_saves_nothing_is_named() -> None:
@@ -197,6 +224,31 @@ def test_more_ranks_than_this_machine_has_gpus_are_refused_by_the_plan_as_by_the
         pass
     said.append((caught.value.message, caught.value.hint))
     assert said == [("ranks 8, and this machine has 2 GPUs", "Set ranks 2, or device cpu.")] * 2
+
+
+@pytest.mark.parametrize(("on", "here", "machines"), [(None, 4, 1), ("ray", 4, 1), ("ray://there:10001", 1, 4)])
+def test_ranks_divide_the_machine_that_they_are_all_on_and_a_ray_elsewhere_is_taken_to_have_one_for_each(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, on: str | None, here: int, machines: int
+) -> None:
+    free = 40 * GB
+    monkeypatch.setattr(devices, "hardware", lambda _path: SimpleNamespace(memory_free=free))
+    planned = planner.work(jobs.create(home, "plan", settings(home, ranks=4, on=on)), lambda: False)
+    assert planned["memory"]["free"] == free // here and planned["machines"] == machines
+    said = [reason for reason in planned["reasons"] if "machine like this one" in reason]
+    assert len(said) == (machines > 1) and all("a cost is that of 4 machines" in reason for reason in said)
+    priced = {**planned, "cost": 4 * 0.45, "price_per_hour": 0.45}
+    assert dict(_lines(priced))["cost"] == "1.80 at 0.45 an hour" + " for each of 4 machines" * (machines > 1)
+
+
+def test_the_cost_of_a_run_is_that_of_every_machine_it_takes(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = launch.wait(run.plan(home, settings(home)))
+    monkeypatch.setattr(progress, "follow", lambda _job, _as_json: {**planned, "machines": 3})
+    asked = ["plan", "--base", str(home.path.parent / "tiny"), "--data", "numbers", "--workspace", str(home.path)]
+    assert main.run([*asked, "--price", "3600", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cost"] == pytest.approx(3 * planned["time"]["total"])
 
 
 def test_where_the_largest_pass_is_one_long_row_shorter_rows_are_advised_and_not_a_smaller_pass() -> None:

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from honed.jobs import job as jobs
+from honed.models import devices
 from honed.models import load as models
 from honed.records import Conversation, Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
-from honed.train import cost, expected, footprint, planner
+from honed.train import activations, cost, expected, footprint, planner, ranks, timing
 from honed.train.cost import Memory
 from honed.train.optim import Optimizer
 from honed.train.placement import Replicated
@@ -71,7 +72,7 @@ def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
     monkeypatch.setattr(optimizer, "accumulate", counted)
     (batch,) = expected.expect(run, ready).spread(1)
     for _ in range(2):  # in the second pass of a step, those of the first are there
-        planner._pass(run, ready, optimizer, batch)
+        timing.learn(run, ready, optimizer, batch)
     config = run.config
     planned = footprint.kept(ready.trainable, config, config.weights, "cpu", config.precision)
     assert list(planned) == pytest.approx([gradients[-1], kept], rel=0.02)
@@ -85,9 +86,9 @@ def test_nothing_of_the_pass_whose_activations_are_counted_stays_in_memory(
 ) -> None:
     run, ready = _made(home, **how)
     (batch,) = expected.expect(run, ready).spread(1)
-    planner._saved(run, ready, batch)  # what the first one makes for good is there
+    activations.saved(run, ready, batch)  # what the first one makes for good is there
     before = _tensors()
-    assert planner._saved(run, ready, batch) > 0
+    assert activations.saved(run, ready, batch) > 0
     assert _tensors() == before
 
 
@@ -102,7 +103,7 @@ def test_layers_that_are_computed_again_are_planned_with_one_of_them_beside_what
     def saved(layers: int, *, again: bool) -> float:
         base = tiny_folder(tmp_path / f"{layers}-{again}", layers=layers)
         run, ready = _made(home, base=str(base), **{CHECKPOINTS: again})
-        return planner._saved(run, ready, expected.expect(run, ready).spread(1)[0])
+        return activations.saved(run, ready, expected.expect(run, ready).spread(1)[0])
 
     assert saved(1, again=True) == saved(1, again=False)  # the one layer is all there is to compute again
     assert saved(1, again=True) < saved(4, again=True) < saved(4, again=False) / 2
@@ -112,11 +113,11 @@ EACH, TOKEN, UPDATE, HELDOUT, WRITTEN = 700.0, 3.0, 50.0, 400.0, 64.0
 """Seconds of a pass, of each of its tokens, of a step, of a held-out loss and of 64 MB, by the patched clock."""
 
 
-def _clock(action: Callable[[], object]) -> float:
+def _clock(action: Callable[[], object], _device: str) -> float:
     action()
     if not isinstance(action, partial):
         return WRITTEN if action.__name__ == "write" else HELDOUT
-    return EACH + TOKEN * action.args[3].tokens if action.func is planner._pass else UPDATE
+    return EACH + TOKEN * action.args[3].tokens if action.func is timing.learn else UPDATE
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -126,7 +127,7 @@ def _clock(action: Callable[[], object]) -> float:
 def test_the_time_of_a_plan_is_that_of_the_runs_own_passes_steps_losses_and_files(
     home: Workspace, monkeypatch: pytest.MonkeyPatch, data: str, objective: str, epochs: float, ranks: int
 ) -> None:
-    monkeypatch.setattr(planner, "_clocked", _clock)
+    monkeypatch.setattr(devices, "clocked", _clock)
     how = {"data": data, "objective": objective, "epochs": epochs, "ranks": ranks, "batch_tokens": 300}
     planned = planner.work(jobs.create(home, "plan", settings(home, **how, eval_every=2)), lambda: False)
     run, ready = _made(home, **how)
@@ -156,10 +157,48 @@ def test_the_time_of_a_plan_is_that_of_the_runs_own_passes_steps_losses_and_file
     assert time["total"] == pytest.approx(sum(value for name, value in time.items() if name != "total"), abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("rows", "how"),
+    [
+        (20, {}),
+        (21, {"precision": "bf16", "weights": "lora"}),
+        (22, {"shard": "fsdp"}),
+        (23, {"data": "rated", "objective": "kto"}),
+    ],
+)
+def test_likelihoods_of_the_base_that_a_run_left_take_no_time_in_the_next_plan_which_says_so(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, rows: int, how: dict[str, Any]
+) -> None:
+    given = {"data": "liked", "objective": "dpo", "epochs": 1, "rows": rows, **how}  # other rows, other likelihoods
+
+    def planned() -> tuple[float, bool]:
+        plan = planner.work(jobs.create(home, "plan", settings(home, **given)), lambda: False)
+        said = any("likelihoods of these answers are kept" in reason for reason in plan["reasons"])
+        return plan["time"]["reference"], said
+
+    monkeypatch.setattr(devices, "clocked", _clock)
+    seconds, said = planned()
+    assert seconds > EACH / 3 and not said
+    with ranks.joined("cpu", group="shard" in how) as here:
+        set_up(prepare(jobs.create(home, "train", settings(home, **given)), here), here, lambda: False)
+    assert planned() == (0, True)
+
+
+def test_ranks_that_share_the_weights_each_update_a_share(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def update_alone(action: Callable[[], object], device: str) -> float:
+        action()
+        return UPDATE if isinstance(action, partial) and action.func is not timing.learn else 0.0
+
+    monkeypatch.setattr(devices, "clocked", update_alone)
+    for shard, each in (("none", UPDATE), ("fsdp", UPDATE / 2)):
+        planned = planner.work(jobs.create(home, "plan", settings(home, ranks=2, shard=shard)), lambda: False)
+        assert planned["time"]["steps"] == pytest.approx(planned["steps"] * each)
+
+
 def _parts(memory: Memory, way: str) -> int:
     """The bytes of the parts that a way is about. A pass keeps more beside adapters; that isn't foreseen."""
     held = memory.weights + memory.gradients + memory.optimizer
-    return held if "--weights" in way else held + memory.activations
+    return held if "--weights" in way else held + memory.activations + memory.gathered
 
 
 def _changed(way: str) -> dict[str, Any]:

@@ -173,8 +173,17 @@ def test_only_a_training_is_resumed_on_another_number_of_ranks(home: Workspace, 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
-def test_ray_that_is_not_installed_is_said_in_words(home: Workspace) -> None:
-    job = start(home, name="no-ray", ranks=2, on="ray")
+def test_ray_that_is_not_installed_is_said_in_words_before_a_job_is_made_and_where_one_is_resumed(
+    home: Workspace,
+) -> None:
+    before = len(list(home.jobs.iterdir()))
+    for begin in (run.run, run.plan):
+        with pytest.raises(ConfigError, match="Ray isn't installed here") as caught:
+            begin(home, settings(home, name="no-ray", ranks=2, on="ray"))
+        assert "honed[ray]" in caught.value.hint
+    assert len(list(home.jobs.iterdir())) == before
+    job = jobs.create(home, "train", settings(home, name="no-ray", ranks=2, on="ray"))  # as on a machine that has it
+    launch.start(job)
     list(launch.follow(job))
     assert job.status().state == "failed"
     assert "Ray isn't installed" in job.status().message and "honed[ray]" in job.status().hint

@@ -79,7 +79,7 @@ def resolved(
         evaluate={"rows": min(plan.HELD_OUT, held_out), **evaluation},
         seed=training.seed,
     )
-    check_installed(training.weights)
+    check_installed(training.weights, training.on)
     plan.training(config, fitting[-1], dataset.ref, {})
     measured = plan.evaluation(config, config.base, dataset.ref).rows or held_out
     if measured < SMALLEST:

@@ -41,7 +41,7 @@ def check(workspace: Workspace, training: TrainConfig) -> None:
     """Check that a selection of the rows ``training.data`` could be tried, before it is made. Raises as ``run``."""
     data = artifacts.resolve(workspace, "datasets", training.data)
     _check_measurable(data, data.manifest.facts["heldout"])
-    check_installed(training.weights)
+    check_installed(training.weights, training.on)
 
 
 def resolved(
@@ -63,7 +63,7 @@ def resolved(
         train=own,
         evaluate={"rows": min(HELD_OUT, len(held[0])), **evaluation},
     )
-    check_installed(training.weights)
+    check_installed(training.weights, training.on)
     for side in (data.ref, other.ref):
         made = plan.training(config, side, {}).name
         assert made is not None, "a trial names its models"

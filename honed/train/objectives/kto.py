@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from honed.train import answers
 from honed.train.answers import AnswerPack
+from honed.train.batches import Pack
 from honed.train.head import Head
 from honed.train.objectives.preference import Judged
 from honed.train.ratings import Rated
@@ -40,6 +41,11 @@ class RatedPack:
     def weight(self) -> float:
         """N."""
         return self.answers.weight
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """The answers': others' have no gradient."""
+        return self.answers.packs
 
     @property
     def tokens(self) -> int:
