@@ -105,7 +105,7 @@ def reach_most(model: PreTrainedModel) -> bool:
         return False
     tables = [module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module is not None]
     aside = {id(weight): weight.numel() for module in tables for weight in module.parameters()}  # once if tied
-    computed_with: int = sum(p.numel() for p in model.parameters()) - sum(aside.values())
+    computed_with: int = sum(p.numel() for p in model.parameters()) - sum(aside.values()) - reach.beside_text(model)
     return 2 * matrices(model) > computed_with
 
 
@@ -137,7 +137,7 @@ def _unknown(target: str, layers: Sequence[str], apart: Mapping[str, str]) -> Co
     for layer, why in apart.items():
         if _names(target, layer):
             return ConfigError(
-                f"lora.targets: {target!r} ({layer}) can't have an adapter: {why}",
+                f"lora.targets: layers such as {layer} ({target!r}) can't have adapters: {why}",
                 f"Leave it out. Layers that can: {', '.join(ends)}.",
             )
     near = difflib.get_close_matches(target, [*ends, *layers], n=1)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from transformers import PreTrainedModel
 
-READ = "the code around it reads its weight without calling it"
-NOT_TEXT = "no text goes through it"
+READ = "the code around them reads their weights without calling them"
+NOT_TEXT = "no text goes through them"
 
 EXPERTS = frozenset(("gate", "gate_proj", "up_proj", "down_proj"))
 """Names that PEFT takes for those of the experts, whichever layer has them."""

@@ -52,7 +52,7 @@ def with_pictures(folder: Path) -> PreTrainedModel:
     """A tiny random Gemma 3 that sees pictures, too, with the settings of its processors."""
     tiny_folder(folder)
     text = {**HEADS, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 64, "query_pre_attn_scalar": 8}
-    seen = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    seen = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
     config = Gemma3Config(
         text_config={**text, "vocab_size": 259, "max_position_embeddings": 512},
         vision_config={**seen, "image_size": 28, "patch_size": 14},
@@ -104,7 +104,7 @@ def test_layers_whose_weight_is_read_get_neither_adapters_nor_4_bits(family: str
 
 def test_a_target_whose_weight_is_read_is_refused_with_the_reason(tmp_path: Path) -> None:
     model = made("FalconH1", tmp_path)
-    with pytest.raises(ConfigError, match=r"'out_proj'.*can't have an adapter: the code around it reads") as error:
+    with pytest.raises(ConfigError, match=r"'out_proj'.*can't have adapters: the code around them reads") as error:
         adapters.add(model, Adapters(rank=4, alpha=8.0, targets=("in_proj", "out_proj")), seed=0)
     assert "in_proj" in error.value.hint and "out_proj" not in error.value.hint
 
@@ -123,7 +123,7 @@ def test_what_sees_pictures_stays_as_it_is_and_the_published_model_can_be_served
         seen += "language_model" not in at
         text += weight.numel() if "language_model" in at else 0
         assert torch.equal(weight, before[at]) or "language_model" in at
-    assert seen and any("no text goes through it" in reason for reason in result["reasons"])
+    assert seen and any("no text goes through them" in reason for reason in result["reasons"])
     if weights == "full":
         assert result["ran"]["trainable_parameters"] == text
         return
@@ -134,6 +134,7 @@ def test_what_sees_pictures_stays_as_it_is_and_the_published_model_can_be_served
 
 def test_weights_that_no_text_moves_are_not_counted_as_trained(tmp_path: Path) -> None:
     model = with_pictures(tmp_path)
+    assert adapters.reach_most(model)
     config = TrainConfig(base="x", data="y", precision="fp32")
     without = footprint.held(model, config, "full", "cpu", "fp32")
     reach.freeze_beside_text(model)
