@@ -158,7 +158,8 @@ def choose_weights(config: TrainConfig, parameters: int, memory: int, shares: in
     size = f"{parameters / 1e6:.0f}M weights need {need / 1e9:.1f} GB{among} ({each} bytes each)"
     if need < 0.5 * memory:
         return "full", f"weights full: {size}, {memory / 1e9:.1f} GB are free"
-    return "lora", f"weights lora: {size} to train in full, and only {memory / 1e9:.1f} GB are free"
+    half = f"more than half of the {memory / 1e9:.1f} GB that are free (passes need the rest)"
+    return "lora", f"weights lora: {size} to train in full, {half}"
 
 
 _RATE_OF_ADAPTERS = 10
