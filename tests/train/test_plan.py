@@ -54,6 +54,8 @@ def test_fp32_weights_that_are_mapped_from_a_file_are_held_once_their_pages_are_
         {"stream": True},
         {"ranks": 2},
         {"shard": "fsdp", "ranks": 2},
+        {"shard": "fsdp", "precision": "bf16"},
+        {"shard": "fsdp", "precision": "bf16", "weights": "lora"},
         {"activation_checkpointing": True, "precision": "bf16"},
         {"eval_rows": 0, "checkpoint_every": None},
     ],
