@@ -70,6 +70,8 @@ def saved(run: Prepared, ready: Setup, batch: Batch) -> int:
         sums = ready.placed.run(ready.objective.sums, batch.to(run.settings.device))
     total = sum(storage.nbytes() for storage in kept.values())
     del sums
+    with torch.no_grad():  # no backward pass follows, behind which shares are shares again: those are to be trained
+        ready.placed.run(lambda *_: None, None)
     return total
 
 

@@ -131,7 +131,7 @@ def _set(run: Prepared, ready: Setup, expected: Expected, kept: int) -> dict[str
         **asdict(ready.layout.settings),
         "activation_checkpointing": config.activation_checkpointing,
         "shard": config.shard,
-        "average": averages(config, run.settings.weights),
+        "average": averages(config, run.settings.weights),  # as its memory is counted
         "ranks": config.ranks,
         "packing": ready.layout.packed,
         "largest_pass": expected.counted["largest_pass"],
@@ -212,8 +212,7 @@ def _elsewhere(config: TrainConfig) -> list[str]:
     """What is to be said of a Ray whose machines nobody sees from here."""
     if config.on is None or "://" not in config.on:
         return []
-    count = f"that of {config.machines} machines" if config.machines > 1 else "that of one"
-    return [f"on {config.on}: each rank is taken to have a machine like this one to itself; a cost is {count}"]
+    return [f"on {config.on}: each rank is taken to have a machine like this one to itself; a cost is that of all"]
 
 
 def _free(device: str, config: TrainConfig) -> int:
