@@ -149,7 +149,7 @@ def test_what_any_number_of_ranks_wrote_is_read_by_any_other_in_the_shares_of_th
             save_file({key: share(key, writers, rank) for key in whole}, Path(made) / name)
         for rank in range(readers):
             asked = {"a": rows(count, readers, rank), "b": rows(7, readers, rank)}
-            found = checkpoint._read(Path(made), asked)
+            found = checkpoint._Saved(Path(made), asked)
             assert found.keys() == whole.keys()
             assert all(torch.equal(found[key], share(key, readers, rank)) for key in whole)
 

@@ -92,19 +92,6 @@ def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.Monk
     assert all(torch.equal(fresh.state()[name], tensor) for name, tensor in one.state().items())
 
 
-def test_what_never_had_a_gradient_starts_afresh_from_a_state_that_says_nothing_of_it() -> None:
-    model = packed_model()
-    state = steps(model, 2).state()
-    name = "model.norm.weight"
-    for part in ("step", "exp_avg", "exp_avg_sq"):
-        del state[f"{part}.{name}"]
-    fresh = Optimizer(list(packed_model().named_parameters()), weight_decay=0.0)
-    fresh.load_state({name: tensor.clone() for name, tensor in state.items()}, 2)
-    loaded = fresh.state()
-    assert not any(loaded[f"{part}.{name}"].any() for part in ("step", "exp_avg", "exp_avg_sq"))
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
-
-
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_learning_rate_rises_to_its_peak_and_is_never_zero(schedule: str) -> None:
     rates = [learning_rate(i, 100, peak=1.0, warmup=0.1, schedule=schedule) for i in range(100)]
