@@ -125,6 +125,7 @@ def resume(id_: str, workspace: Workspace, ranks: int | None, as_json: bool) -> 
     from honed.train.run import resume as resume_on
 
     job = jobs.find(workspace, id_)
+    job.status()  # which says what is wrong with a folder that can't be looked into
     events = job.path / "events.jsonl"
     start_at = events.stat().st_size if events.exists() else 0
     launch.resume(job) if ranks is None else resume_on(job, ranks)
@@ -140,7 +141,7 @@ def track(id_: str, tracker: str, follow: bool, workspace: Workspace, as_json: b
 
     It reads the job's events from outside, so that the job is neither slowed nor stopped by it. TensorBoard's files
     go into the job's folder, all else stays on this machine too unless you are logged in or name a server. A
-    destination other than before, or one whose run was deleted, gets everything, which is said.
+    destination other than before gets everything, which is said.
     """
     from honed.errors import HonedError, JobError
     from honed.jobs import job as jobs

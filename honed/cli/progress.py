@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -160,12 +160,16 @@ def _values(values: Mapping[str, float]) -> str:
 
 def _halt(job: Job) -> None:
     """Stop the worker as the user asked: by its checkpoint, or at once on a second Ctrl-C."""
-    with suppress(JobError):  # it ended by itself in the meantime; its status says how
+    try:
         try:
             say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
             launch.stop(job, timeout=_SAVE_SECONDS)
         except KeyboardInterrupt:
             launch.stop(job, timeout=0)
+    except JobError:
+        if job.status().state == "running":
+            raise
+        # Else it ended by itself in the meantime; its status says how.
     status = job.status()
     if status.state in ("stopped", "interrupted"):
         raise HaltedError("stopped" if status.state == "stopped" else "ended at once", _go_on(job))

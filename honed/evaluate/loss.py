@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from honed.evaluate.outcome import LeftOut, RowLoss
@@ -35,18 +34,23 @@ def encode(
 def measure(loaded: LoadedModel, encoded: Mapping[str, Encoded], batch_size: int) -> Iterator[list[RowLoss]]:
     """Yield the losses of the rows, a batch at a time, the shortest rows first (``models.losses``).
 
-    The loss of a row is the sum over it and the rows apart from it, which may come in several batches.
+    The loss of a row is the sum over it and the rows apart from it: ``batch_size`` such rows are measured whole.
     """
-    each = {f"{name} {place}": (name, one) for name, row in encoded.items() for place, one in enumerate(row.rows)}
-    parts: defaultdict[str, list[losses.Nats]] = defaultdict(list)
-    for found in losses.measure(loaded, {key: one for key, (_, one) in each.items()}, batch_size):
-        for key, nats in found.items():
-            parts[each[key][0]].append(nats)
-        whole = {name: parts.pop(name) for name in list(parts) if len(parts[name]) == len(encoded[name].rows)}
-        yield [
-            RowLoss(row=name, nats=sum(one.nats for one in some), tokens=sum(one.tokens for one in some))
-            for name, some in whole.items()
-        ]
+    if not any(row.apart for row in encoded.values()):
+        for found in losses.measure(loaded, encoded, batch_size):
+            yield [RowLoss(row=name, nats=one.nats, tokens=one.tokens) for name, one in found.items()]
+        return
+    order = sorted(encoded, key=lambda name: max(len(one.ids) for one in encoded[name].rows))
+    for start in range(0, len(order), batch_size):
+        names = order[start : start + batch_size]
+        parts = {f"{place} {name}": one for name in names for place, one in enumerate(encoded[name].rows)}
+        nats, tokens = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
+        for found in losses.measure(loaded, parts, batch_size):
+            for part, one in found.items():
+                name = part.partition(" ")[2]
+                nats[name] += one.nats
+                tokens[name] += one.tokens
+        yield [RowLoss(row=name, nats=nats[name], tokens=tokens[name]) for name in names]
 
 
 def per_token(lines: Sequence[RowLoss]) -> float | None:

@@ -23,6 +23,7 @@ def summary(job: Job) -> dict[str, Any]:
 
 def describe(job: Job) -> dict[str, Any]:
     """Return id, path, status, settings, the last step of each stage, notes, result (or None), files and log's end."""
+    status = job.status()  # first: it says what is wrong with a folder that can't be looked into
     latest: dict[str, Step] = {}
     notes: list[str] = []
     for event, _ in events.read(job.path / "events.jsonl"):
@@ -33,7 +34,7 @@ def describe(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "path": str(job.path),
-        "status": job.status().model_dump(),
+        "status": status.model_dump(),
         "settings": job.settings(),
         "progress": [event.model_dump() for event in latest.values()],
         "notes": notes,

@@ -29,6 +29,8 @@ STEPS = "steps.json"
 
 _MEND = "Bring it back from a copy, or move that folder out of jobs/: the other jobs don't need it."
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
 _LOCK = "lock"
 _STARTING = ".starting"
 
@@ -39,7 +41,7 @@ class Status(BaseModel):
     """What ``status.json`` says.
 
     ``interrupted`` is never written: it is a ``running`` that no worker holds, or a ``queued`` of which both the worker
-    and what started it are gone. ``pid`` is the worker's number on ``host``, within ``pid_namespace`` (a container's).
+    and what started it are gone. ``pid`` is the worker's number on ``host``, among the processes of ``pid_space``.
     ``started`` and ``ended`` are those of the last attempt; what the attempts before it took is ``earlier_seconds``.
     ``unreadable`` is a job of a list whose status can't be read; ``message`` says why.
     """
@@ -51,7 +53,7 @@ class Status(BaseModel):
     attempt: int = 0
     pid: int = 0
     host: str = ""
-    pid_namespace: str = ""
+    pid_space: str = ""
     started: float = 0.0
     ended: float = 0.0
     earlier_seconds: float = 0.0
@@ -138,7 +140,7 @@ class Job:
             attempt=last.attempt + 1,
             pid=os.getpid(),
             host=socket.gethostname(),
-            pid_namespace=pid_namespace(),
+            pid_space=pid_space(),
             started=time.time(),
             earlier_seconds=self.spent(last),
         )
@@ -213,12 +215,15 @@ class Job:
         return False
 
 
-def pid_namespace() -> str:
-    """Return what tells processes that share their numbers from those of other containers; "" if this isn't Linux."""
+def pid_space() -> str:
+    """Return what tells processes that share their numbers from those of other containers and machines.
+
+    On Linux that is the boot and the namespace, for a machine's name may change while it runs; elsewhere its name.
+    """
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        return f"{_BOOT.read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return ""
+        return socket.gethostname()
 
 
 @contextmanager
@@ -228,7 +233,8 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise JobError(f"{error.filename or path}: it can't be read: {why}", _MEND) from error
+        mend = _MEND if isinstance(error, FileNotFoundError) else "See who may read it, or try again."
+        raise JobError(f"{error.filename or path}: it can't be read: {why}", mend) from error
     except (ValueError, TypeError, yaml.YAMLError) as error:  # pydantic's errors, and those of JSON, are ValueErrors
         raise JobError(f"{path}: it is damaged, or of another version of honed", _MEND) from error
 

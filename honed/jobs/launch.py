@@ -16,7 +16,7 @@ from honed import config
 from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words
-from honed.jobs.job import Job, State, Status, pid_namespace
+from honed.jobs.job import Job, State, Status, pid_space
 from honed.jobs.pool import cores
 from honed.jobs.trackers import reader
 from honed.store.workspace import writing
@@ -147,13 +147,15 @@ def stop(job: Job, timeout: float = 60.0) -> None:
     _at_hand(job, status)
     there = _send(job, status, signal.SIGTERM)
     deadline = time.monotonic() + (timeout if there else 0.0)
+    killed: float | None = None
     while job.status().state == "running":
-        late = time.monotonic() - deadline
-        if late > _KILL_SECONDS:
+        now = time.monotonic()
+        if killed is not None and now - killed > _KILL_SECONDS:
             what = f"job {job.id} still runs, though its process {status.pid} was {'killed' if there else 'not found'}"
             raise JobError(what, f"End what holds it; this names it: fuser {job.path / 'lock'}")
-        if late > 0:
+        if now > deadline:
             _send(job, status, signal.SIGKILL)
+            killed = killed or now
         time.sleep(_POLL_SECONDS)
 
 
@@ -263,7 +265,7 @@ def _settle(job: Job, state: State, message: str = "", hint: str = "") -> None:
 
 def _at_hand(job: Job, status: Status) -> None:
     """Refuse a worker whose number means another process here: it runs on another host, or in another container."""
-    if status.host and (status.host, status.pid_namespace) != (socket.gethostname(), pid_namespace()):
+    if status.pid_space not in ("", pid_space()):
         other = "" if status.host != socket.gethostname() else " in another container"
         raise JobError(
             f"job {job.id} runs on {status.host}{other}: stop it there",

@@ -175,6 +175,14 @@ class ChatFormat:
             raise Unusable("unsupervised", "no assistant token carries a loss", "Give a turn a weight above 0.")
         return replace(rows[0], apart=tuple(rows[1:]))
 
+    @cached_property
+    def rewrites(self) -> bool:
+        """Whether the template writes an answer otherwise once turns follow it. Told by trying."""
+        try:
+            return bool(self.encode(Conversation(messages=(*_PROBE, *_OTHER))).apart)
+        except Unusable:
+            return False
+
     def _learned(self, turns: Sequence[Message], ids: Sequence[int]) -> list[float]:
         """Return the loss weights of the last of ``turns``, whose ids are ``ids``. Raises as ``encode`` does."""
         prompt = self.prompt_ids(turns[:-1])

@@ -17,11 +17,15 @@ from honed.store.workspace import writing
 
 _MAGIC = b"GGUF"
 _ALONE = "model.gguf"
+_FORM = 2
 
 
 def folder_of(sha256: str) -> Path:
-    """Return where the de-quantized copy of the GGUF file with this hash is kept; it may not be there yet."""
-    return cache.home() / "gguf" / sha256[:16]
+    """Return where the de-quantized copy of the GGUF file with this hash is kept; it may not be there yet.
+
+    Copies of other forms aren't read: those of before may lack what a file is refused for now.
+    """
+    return cache.home() / "gguf" / f"{sha256[:16]}-{_FORM}"
 
 
 def dequantized(file: Path, say: Callable[[str], None]) -> tuple[Path, str]:

@@ -131,8 +131,11 @@ class Steps:
             if not running:
                 return self._ended(step, job)
             if self.stopping():
-                with suppress(JobError):  # it ended by itself in the meantime
+                try:
                     launch.stop(job, timeout=_STOP_SECONDS)
+                except JobError:
+                    if job.status().state == "running":
+                        raise
                 raise Stopped
             time.sleep(_POLL_SECONDS)
 

@@ -87,7 +87,11 @@ class TrainConfig(Config):
     )
     eval_every: int | None = Field(None, gt=0, description="steps between held-out losses; default: five in a run")
     eval_rows: int = Field(64, ge=0, description="held-out rows for the loss during the run; 0 turns it off")
-    checkpoint_every: int | None = Field(None, gt=0, description="steps between checkpoints; default: every 5 minutes")
+    checkpoint_every: int | None = Field(
+        None,
+        gt=0,
+        description="steps between checkpoints; default: every 5 minutes, but a twentieth of the time at most",
+    )
     keep_checkpoints: int = Field(
         1, gt=0, description="newest checkpoints kept while the job runs; one more until the newest has proved good"
     )

@@ -100,7 +100,7 @@ def _counted(
         "supervised_tokens": supervised,
     }
     return {
-        "rows": len(train.encoded),
+        "rows": train.count,
         "left_out": len(train.left_out),
         **{name: round(value * times) for name, value in counted.items()},
         "estimated": False,
@@ -110,7 +110,7 @@ def _counted(
 
 def _rows(stream: Stream[Any], epochs: float) -> dict[str, Any]:
     """The rows of a whole stream; all else is an estimate but where the sample has all rows, in whole epochs."""
-    usable, left_out = len(stream.sample.encoded), len(stream.sample.left_out)
+    usable, left_out = stream.sample.count, len(stream.sample.left_out)
     share = stream.rows / (usable + left_out)
     return {
         "rows": round(usable * share),
@@ -129,7 +129,7 @@ def _of_stream(
     """
     assert isinstance(ready.steps, Streamed), "setup.py streams what is a stream"
     sample = sum(stream.sample.lengths)
-    seen = len(stream.sample.encoded) + len(stream.sample.left_out)
+    seen = stream.sample.count + len(stream.sample.left_out)
     asked = max(1, round(sample / batch_tokens))
     each = batch_tokens if len(steps) == asked else sample / len(steps)  # fewer, of rows that are longer than a step
     total, tokens, sizes = 0, 0.0, []

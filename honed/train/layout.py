@@ -163,7 +163,7 @@ def _for_each_rank(
     Ranks divide a step by its passes. Each pass draws noise of its own: there, more ranks would be another training.
     """
     few = [step for step in steps if len(step.packs) < config.ranks]
-    if config.pack_tokens or _draws(model, config) or 2 * len(few) <= len(steps):
+    if config.pack_tokens or draws(model, config) or 2 * len(few) <= len(steps):
         return None
     computed = sorted(_computed(examples, step, table) for step in few)
     share = -(-computed[len(computed) // 2] // config.ranks)
@@ -185,11 +185,11 @@ def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Sett
     """
     alone = config.ranks <= 1 and not config.on
     makes_room = footprint.summed_at_once(config, settings.weights, settings.device)
-    return makes_room and alone and not _draws(model, config) and config.objective == "sft" and not config.pack_tokens
+    return makes_room and alone and not draws(model, config) and config.objective == "sft" and not config.pack_tokens
 
 
-def _draws(model: PreTrainedModel, config: TrainConfig) -> bool:
-    """Whether a pass draws noise, so that other passes are another training."""
+def draws(model: PreTrainedModel, config: TrainConfig) -> bool:
+    """Return whether a pass draws noise, so that other passes are another training."""
     return bool(config.neftune_alpha or config.lora.dropout) or _has_dropout(model)
 
 

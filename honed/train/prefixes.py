@@ -158,8 +158,8 @@ def sort(examples: Sequence[Example]) -> Prefixes:
 
 
 def _within(rows: Sequence[Encoded]) -> int:
-    """Tokens that the rows of one example, in this order, share with the one before."""
-    saved = (common(one.ids, other.ids) for one, other in pairwise(rows))
+    """Tokens that the rows of one example share, each with the one before it in the order of their ids."""
+    saved = (common(one.ids, other.ids) for one, other in pairwise(sorted(rows, key=lambda row: row.ids)))
     return sum(tokens for tokens in saved if tokens >= LEAST)
 
 

@@ -23,10 +23,11 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
-from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
+from honed.train import adapters, attention, checkpoint, footprint, layout, own_attention, reach, source
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
+from honed.train.folder import CHECKPOINTS
 from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
@@ -95,11 +96,11 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     if config.objective == "sft":
-        train = _apart(train, base.model, ranks)
+        train = _apart(config, train, base, ranks)
     _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
-        rows=train.rows if isinstance(train, Stream) else len(train.encoded),
+        rows=train.rows if isinstance(train, Stream) else train.count,
         tokens=train.tokens if isinstance(train, Stream) else sum(train.lengths),
         memory=memory,
         device=device,
@@ -127,10 +128,18 @@ def _clock(job: Job, ranks: Ranks) -> datetime:
     return datetime.fromisoformat(now)
 
 
-def _apart(train: Rows[Any] | Stream[Any], model: PreTrainedModel, ranks: Ranks) -> Rows[Any] | Stream[Any]:
-    """Let the answers that have rows of their own be examples of their own, where rows can't share a pass."""
-    sample = train.sample.encoded if isinstance(train, Stream) else train.encoded
-    if not any(row.apart for row in sample) or ranks.agreed(layout.may_share(model, sample)):
+def _apart(
+    config: TrainConfig, train: Rows[Any] | Stream[Any], base: LoadedModel, ranks: Ranks
+) -> Rows[Any] | Stream[Any]:
+    """Let answers that have rows of their own be examples of their own, where nothing is shared or rows would mix.
+
+    They share all that comes before them with the rest of the conversation, and only then are a pass with it.
+    """
+    stream, sample = isinstance(train, Stream), train.sample if isinstance(train, Stream) else train
+    if not any(row.apart for row in sample.encoded) and not (stream and base.chat.rewrites):
+        return train
+    shares = config.packing and config.sharing and not layout.draws(base.model, config)
+    if shares and ranks.agreed(layout.may_share(base.model, sample.encoded)):
         return train
     if isinstance(train, Rows):
         return parted(train)
@@ -190,21 +199,29 @@ def read(job: Job) -> TrainConfig:
 def _check_settings(job: Job) -> None:
     """Raise ``JobError`` if the job's file has other settings than at first: steps would be others, or stay unchanged.
 
-    A resume goes on behind a number of steps, with what was chosen then.
+    A resume goes on behind a number of steps, with what was chosen then; without any, it begins anew.
     """
     path = job.path / "config.yaml"
     now = settings_file.read(TrainConfig, path).model_dump(mode="json")
-    first = chosen(job).get("asked")
-    if first is None:
-        remember(job, asked=now)
-        return
-    changed = [name for name in now if name not in _MAY_CHANGE and now[name] != first.get(name, now[name])]
-    if changed:
+    first = chosen(job).get("asked", now)
+    changed = [name for name in now if name not in _MAY_CHANGE and _other(first.get(name, now[name]), now[name])]
+    if not changed:
+        remember(job, asked=first)
+    elif not checkpoint.found(job.path / CHECKPOINTS):
+        write_whole(job.path / CHOSEN, json.dumps({"asked": now}))
+    else:
         listed = ", ".join(f"{name} ({first[name]} at first, {now[name]} now)" for name in changed)
         raise JobError(
             f"job {job.id} can't go on with other settings: {listed}",
             f"Put them back in {path}, or train anew with them: honed train {path}",
         )
+
+
+def _other(first: Any, now: Any) -> bool:
+    """Whether a setting was changed; one that another version of honed has beside those of a group was not."""
+    if isinstance(first, dict) and isinstance(now, dict):
+        return any(now.get(name, value) != value for name, value in first.items())
+    return bool(first != now)
 
 
 _MAY_CHANGE = frozenset(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
 from honed import config as settings_file
+from honed.errors import ModelError
 from honed.jobs.events import ArtifactMade, Step
 from honed.jobs.job import Job
 from honed.models import load as models
@@ -36,15 +39,13 @@ def publish(run: Prepared) -> Artifact:
     """Save the model, adapters merged, as the next version of its name; PEFT can read the adapters beside it."""
     job, config, base = run.job, run.config, run.base
     assert config.name is not None, "run.py resolves it"
-    place = models.locate(config.base, job.workspace)
     with artifacts.draft(job.workspace, "models", config.name) as scratch:
         if run.adapters:
-            adapters.save(base.model, run.adapters, scratch / "adapter", base=place.findable)
+            findable = models.locate(config.base, job.workspace).findable
+            adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
-        with writing(scratch):
-            for path in place.folder.glob("*processor_config.json"):  # without which no server takes pictures or sound
-                shutil.copyfile(path, scratch / path.name)
+        _copy_processors(run, scratch)
         made = artifacts.publish(
             scratch,
             "models",
@@ -59,6 +60,13 @@ def publish(run: Prepared) -> Artifact:
         )
     job.log.write(ArtifactMade(name=made.ref, path=str(made.path)))
     return made
+
+
+def _copy_processors(run: Prepared, folder: Path) -> None:
+    """Copy what no server takes pictures or sound without; not from a base that has gone since it was read."""
+    with suppress(ModelError), writing(folder):
+        for path in models.locate(run.config.base, run.job.workspace).folder.glob("*processor_config.json"):
+            shutil.copyfile(path, folder / path.name)
 
 
 def source(run: Prepared, steps: int, seen: Mapping[str, int]) -> dict[str, Any]:

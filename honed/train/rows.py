@@ -27,13 +27,19 @@ R = TypeVar("R", Conversation, Preference, Rating)
 class Rows(Generic[E]):
     """Examples as token ids, with their content ids; ``left_out`` says why each of the others can't be used.
 
-    ``unit`` is the word for several of them.
+    ``unit`` is the word for several of them. ``parts`` of the examples are answers that ``parted`` made examples.
     """
 
     encoded: tuple[E, ...]
     names: tuple[str, ...]
     left_out: tuple[dict[str, str], ...]
     unit: str = "rows"
+    parts: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many were read, of which the examples were made."""
+        return len(self.encoded) - self.parts
 
     @property
     def lengths(self) -> list[int]:
@@ -42,13 +48,14 @@ class Rows(Generic[E]):
 
 
 def parted(rows: Rows[Encoded]) -> Rows[Encoded]:
-    """Make rows apart from others examples of their own, for a model in which they can't share a pass."""
+    """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it."""
     each = [
         (one, name)
         for row, name in zip(rows.encoded, rows.names, strict=True)
         for one in (replace(row, apart=()), *row.apart)
     ]
-    return replace(rows, encoded=tuple(one for one, _ in each), names=tuple(name for _, name in each))
+    found = tuple(one for one, _ in each)
+    return replace(rows, encoded=found, names=tuple(name for _, name in each), parts=len(found) - len(rows.encoded))
 
 
 @dataclass(frozen=True)

@@ -348,7 +348,7 @@ def _of_stream(run: Prepared) -> list[str]:
     if not isinstance(run.train, Stream):
         return []
     stream, batch = run.train, run.settings.batch_tokens
-    sample, steps = len(stream.sample.encoded), max(1, round(run.settings.epochs * stream.tokens / batch))
+    sample, steps = stream.sample.count, max(1, round(run.settings.epochs * stream.tokens / batch))
     said = [
         f"{stream.rows} {stream.sample.unit} are streamed: about {steps} steps (lengths and common prefixes are those "
         f"of a sample of {sample}); those that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"

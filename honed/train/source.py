@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -72,7 +73,7 @@ class Stream(Generic[E]):
     @property
     def tokens(self) -> int:
         """Tokens of all rows, estimated from the sample."""
-        seen = len(self.sample.encoded) + len(self.sample.left_out)
+        seen = self.sample.count + len(self.sample.left_out)
         return round(sum(self.sample.lengths) / seen * self.rows)
 
     def window_rows(self, wish: int | None, batch_tokens: int) -> int:
@@ -90,7 +91,7 @@ def find(
     be used.
     """
     entry = OBJECTIVES[config.objective]
-    streams, why = _choice(config, entry, dataset, memory)
+    streams, why = _choice(config, entry, dataset, memory, apart=chat.rewrites)
     if streams:
         return _stream(config, entry, dataset, chat, limit, job), why
     rows = entry.read(dataset, chat, limit, config.rows)
@@ -98,12 +99,12 @@ def find(
     return rows, why
 
 
-def _choice(config: TrainConfig, entry: Entry, dataset: Artifact, memory: int) -> tuple[bool, str]:
-    """Whether to stream, and what is to be said of it."""
+def _choice(config: TrainConfig, entry: Entry, dataset: Artifact, memory: int, *, apart: bool) -> tuple[bool, str]:
+    """Whether to stream, and what is to be said of it; ``apart``: answers have rows of their own."""
     if config.stream != "auto":
         return config.stream, ""
     parts = _PARTS[KINDS[config.objective].learns]
-    counts, needs = zip(*(_need(dataset, part, config.rows) for part in parts), strict=True)
+    counts, needs = zip(*(_need(dataset, part, config.rows, apart) for part in parts), strict=True)
     if sum(needs) < MEMORY_SHARE * memory:
         return False, ""
     size = f"{sum(counts)} {' and '.join(parts)} would take about {sum(needs) / 1e9:.1f} GB"
@@ -113,18 +114,21 @@ def _choice(config: TrainConfig, entry: Entry, dataset: Artifact, memory: int) -
     return True, f"stream true: {said}"
 
 
-def _need(dataset: Artifact, part: Part, limit: int | None) -> tuple[int, float]:
+def _need(dataset: Artifact, part: Part, limit: int | None, apart: bool) -> tuple[int, float]:
     """Return how many records of a part are trained on, and the bytes that they take as token ids, from a sample."""
     pieces = datasets.shards(dataset, "train", _PIECE, limit, part=part)
     count = sum(piece.count for piece in pieces)
-    sample = [_characters(record) for record in datasets.training(dataset, part, _sample(pieces))] if pieces else []
+    records = datasets.training(dataset, part, _sample(pieces)) if pieces else []
+    sample = [_characters(record, apart) for record in records]
     return count, BYTES_PER_CHARACTER * sum(sample) / max(1, len(sample)) * count
 
 
-def _characters(record: Conversation | Preference | Rating) -> int:
+def _characters(record: Conversation | Preference | Rating, apart: bool) -> int:
     """The characters of all rows that are made of a record: each answer has its prompt before it."""
     if isinstance(record, Conversation):
-        return sum(len(message.content) for message in record.messages)
+        sizes = list(accumulate(len(message.content) for message in record.messages))
+        earlier = zip(record.messages[:-1], sizes, strict=False) if apart else ()
+        return sizes[-1] + sum(size for message, size in earlier if message.role == "assistant" and message.weight)
     prompt = sum(len(message.content) for message in record.prompt)
     answers = [record.answer] if isinstance(record, Rating) else [record.chosen, record.rejected]
     return sum(prompt + len(answer) for answer in answers)

@@ -81,7 +81,7 @@ class InMemory(Generic[E]):
         """As ``Steps``, from the whole plan."""
         tokens, supervised = count(self.planned, self.rows.encoded)
         return {
-            "rows": len(self.rows.encoded),
+            "rows": self.rows.count,
             "left_out": len(self.rows.left_out),
             "dataset_tokens": tokens,
             "supervised_tokens": supervised,

@@ -181,9 +181,7 @@ class Streamed(Generic[E]):
             file.flush()
             os.fsync(file.fileno())
         kinds = Counter(place.left_out) + Counter(one["kind"] for one in rows.left_out)
-        return replace(
-            place, rows=place.rows + len(rows.encoded), left_out=dict(kinds), listed=place.listed + len(text)
-        )
+        return replace(place, rows=place.rows + rows.count, left_out=dict(kinds), listed=place.listed + len(text))
 
 
 def _cut(path: Path, size: int) -> None:

@@ -35,7 +35,9 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
     spread = expected.spread(_PROBES - 1)
-    chosen = [expected.make(expected.longest), *spread]
+    longest = expected.make(expected.longest)
+    warm = [longest, *([spread[0]] if spread[0].tokens != longest.tokens else [])]
+    chosen = [*warm, *spread]
     times: list[float] = []
     updates: list[float] = []
     for number, batch in enumerate(chosen, start=1):
@@ -48,7 +50,7 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
             raise worker.Stopped
     # The first one of a process takes longer; here it is that of all weights, in the run of this rank's share.
     update = statistics.median(updates[1:] or updates) / footprint.shares(run.config)
-    pace = cost.pace(times[1:], [batch.tokens for batch in chosen[1:]])
+    pace = cost.pace(times[len(warm) :], [batch.tokens for batch in spread])
     size = max(1, run.config.ranks)
     passes = [busiest(step, size, run.config.shard) for step in expected.steps]
     training = expected.times * sum(map(pace.seconds, passes)) + update * expected.total

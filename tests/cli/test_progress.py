@@ -188,3 +188,19 @@ def test_a_second_ctrl_c_ends_a_worker_that_does_not_listen(start: Callable[...,
     assert terminal.end() == 130
     assert "ended at once" in terminal.shown
     assert job.status().state == "interrupted"
+
+
+def test_a_ctrl_c_that_can_not_stop_the_job_says_why_and_not_that_it_was_cut_off(start, monkeypatch) -> None:
+    job: Job = start(steps=1)
+    list(launch.follow(job))
+
+    def refused(*_: object, **__: object) -> None:
+        raise JobError("it runs elsewhere")
+
+    monkeypatch.setattr(launch, "stop", refused)
+    with job.held():
+        job.begin()
+        with pytest.raises(JobError, match="it runs elsewhere"):
+            progress._halt(job)
+    job.set_status(job.status().model_copy(update={"state": "done"}))
+    progress._halt(job)  # it ended by itself in the meantime

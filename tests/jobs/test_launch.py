@@ -207,24 +207,34 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("host", "namespace", "where"),
+    ("host", "space", "where"),
     [
-        ("far", "pid:[4026531836]", "far"),
-        (socket.gethostname(), "pid:[1]", f"{socket.gethostname()} in another container"),
+        ("far", "another-boot pid:[4026531836]", "far"),
+        (socket.gethostname(), "this-boot pid:[1]", f"{socket.gethostname()} in another container"),
     ],
 )
 def test_a_job_that_runs_elsewhere_is_not_stopped_by_a_number_that_is_a_strangers_here(
-    workspace: Workspace, stranger: subprocess.Popen[bytes], host: str, namespace: str, where: str
+    workspace: Workspace, stranger: subprocess.Popen[bytes], host: str, space: str, where: str
 ) -> None:
     job = jobs.create(workspace, "counting", CountConfig())
     with job.held():
-        status = job.begin().model_copy(update={"pid": stranger.pid, "host": host, "pid_namespace": namespace})
+        status = job.begin().model_copy(update={"pid": stranger.pid, "host": host, "pid_space": space})
         job.set_status(status)
         with pytest.raises(JobError) as raised:
             launch.stop(job, timeout=0.0)
     assert raised.value.message == f"job {job.id} runs on {where}: stop it there"
     assert f"kill {stranger.pid}" in raised.value.hint
     assert stranger.poll() is None
+
+
+def test_a_job_is_stopped_though_the_machine_was_given_another_name_since_it_began(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _start(workspace, steps=400, seconds=0.05)
+    _until_step(job, 2)
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    launch.stop(job)
+    assert job.status().state == "stopped"
 
 
 @pytest.mark.parametrize("pid", ["gone", 0, -1])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from honed.data.show import seen
 from honed.errors import ModelError
 from honed.models.chat import ChatFormat, Encoded, Unusable, from_tokenizer, shipped_templates
 from honed.records import Conversation, Message
+from honed.store.datasets import Shard
+from honed.train import prefixes
+from honed.train.config import TrainConfig
 from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
 from honed.train.objectives.sft import Sft
@@ -224,14 +228,25 @@ def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_example
     (row,) = some.encoded
     assert row.apart
     mixing = BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=16, n_layer=1, n_head=2))
-    assert _apart(some, packed_model(), ALONE) is some
-    found = _apart(some, mixing, ALONE)
+
+    def apart(rows: Any, model: Any, **asked: Any) -> Any:
+        base: Any = SimpleNamespace(model=model, chat=format_)
+        return _apart(TrainConfig(base="b", data="d", **asked), rows, base, ALONE)
+
+    assert format_.rewrites and not format_of("usual").rewrites
+    assert apart(some, packed_model()) is some
+    for asked in ({"packing": False}, {"sharing": False}, {"neftune_alpha": 5.0}):  # a pass would have all of them
+        assert apart(some, packed_model(), **asked).parts == len(row.apart)
+    found = apart(some, mixing)
     assert isinstance(found, Rows) and [one.rows for one in found.encoded] == [(one,) for one in found.encoded]
     assert [(one.ids, one.weights) for one in found.encoded] == [(one.ids, one.weights) for one in row.rows]
-    assert found.names == some.names * len(row.rows)
-    stream: Any = Stream([], lambda _wanted: some, some)
-    read = _apart(stream, mixing, ALONE)
-    assert isinstance(read, Stream) and read.read([]).encoded == read.sample.encoded == found.encoded
+    assert found.names == some.names * len(row.rows) and found.count == some.count == 1
+    plain = encode([conversation("q", "a")], format_, Limit(1000))
+    for sample in (some, plain):  # a sample may have none of the rows that come later
+        stream: Any = Stream([Shard(0, 0, 10)], lambda _wanted: some, sample)
+        read = apart(stream, mixing)
+        assert isinstance(read, Stream) and read.read([]).encoded == found.encoded
+        assert read.tokens == stream.tokens
 
 
 def test_a_template_that_writes_the_date_writes_that_of_the_clock_it_is_given() -> None:
@@ -241,3 +256,11 @@ def test_a_template_that_writes_the_date_writes_that_of_the_clock_it_is_given() 
     assert plain.render(turns, generation=False).startswith(datetime.now().strftime("%d %b "))
     then = replace(plain, clock=datetime(2024, 7, 26, tzinfo=UTC))
     assert then.render(turns, generation=False).startswith("26 Jul 2024") and then.hash == plain.hash
+
+
+def test_what_a_conversation_with_rows_apart_computes_is_counted_as_it_is_laid_out() -> None:
+    texts = [f"{at} {'word ' * 12}" for at in range(10)]
+    row = format_of("thinking").encode(conversation(*texts))
+    assert len(row.apart) == 4
+    table = prefixes.sort([row])
+    assert table.tokens([0]) == Sft(MATRIX).collate([row]).tokens < sum(len(one.ids) for one in row.rows)

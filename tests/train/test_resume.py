@@ -24,7 +24,7 @@ from honed.train.attention import PARTS
 from honed.train.kernels import choice
 from honed.train.loop import between
 from honed.train.optim import Optimizer
-from honed.train.prepare import CHOSEN, prepare, read
+from honed.train.prepare import CHOSEN, _other, prepare, read
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
 from tests.train.jobs import finish, losses, settings, start, weights_of
@@ -91,6 +91,19 @@ def test_a_resume_with_other_settings_is_refused_by_name_and_goes_on_once_they_a
     assert finish(job)["ran"]["learning_rate"] == 0.0001
     steps = [event.step for event in job.events() if isinstance(event, Step) and event.stage == "train"]
     assert len(steps) == len(set(steps)) == steps[-1]
+
+
+def test_settings_may_be_mended_as_long_as_nothing_was_trained(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="mended"))
+    prepare(job)
+    path = job.path / "config.yaml"
+    path.write_text(path.read_text().replace("batch_tokens: 100", "batch_tokens: 50"))
+    assert prepare(job).settings.batch_tokens == 50
+    (job.path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    path.write_text(path.read_text().replace("batch_tokens: 50", "batch_tokens: 100"))
+    with pytest.raises(JobError, match=r"batch_tokens \(50 at first, 100 now\)"):
+        prepare(job)
+    assert not _other({"rank": 16}, {"rank": 16, "of_a_later_version": 1}) and _other({"rank": 16}, {"rank": 8})
 
 
 def test_a_resume_sees_the_day_on_which_the_first_attempt_began(home: Workspace) -> None:

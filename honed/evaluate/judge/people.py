@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from honed import config as settings_file
-from honed.errors import DataError
+from honed.errors import ConfigError, DataError
 from honed.evaluate.judge import agreement, answers, labels, page
 from honed.evaluate.judge.answers import Pair, Sides
 from honed.evaluate.judge.ballots import Ballots
@@ -29,8 +29,11 @@ def opened(workspace: Workspace, config: JudgeConfig) -> Job:
     """Return the job of this comparison: the one that people began already, or a new one."""
     config = settled(workspace, config)
     for job in reversed(jobs.listing(workspace)):
-        if job.listed().stage == STAGE and settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
-            return job
+        if job.listed().stage != STAGE:
+            continue
+        with suppress(ConfigError):  # a damaged one is none that people began with these settings
+            if settings_file.read(JudgeConfig, job.path / "config.yaml") == config:
+                return job
     return jobs.create(workspace, STAGE, config)
 
 

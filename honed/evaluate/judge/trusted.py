@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from honed.errors import JobError
 from honed.evaluate.judge import agreement, outcome, score_agreement
 from honed.evaluate.judge.agreement import Trust
 from honed.evaluate.judge.config import JudgeConfig
@@ -31,5 +32,8 @@ def _measured(job: Job) -> Measured | None:
     status = job.listed()
     if status.stage != STAGE or status.state != "done":
         return None
-    found = outcome.result(job.result())
+    try:
+        found = outcome.result(job.result())
+    except JobError:  # damaged: an older one may do
+        return None
     return found if isinstance(found, Measured) else None

@@ -76,6 +76,8 @@ def home(run: Run) -> str:
     files = list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
     synced = bool(files) and all(file.with_name(f"{file.name}.synced").exists() for file in files)
     mode = "offline" if synced else _mode(wandb)
+    if mode == "offline" and not files:
+        return ""
     settings = wandb.setup().settings
     named = settings.base_url != wandb.Settings().base_url  # the default one differs between versions of the package
     server = settings.base_url if named and mode != "offline" else ""
@@ -90,6 +92,8 @@ def _package() -> Any:
 
 
 def _mode(wandb: Any) -> str:
+    if wandb.run is not None:  # an open run knows; ``login`` says no meanwhile, whoever is logged in
+        return "offline" if wandb.run.offline else "online"
     return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
 
 

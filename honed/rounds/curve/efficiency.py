@@ -17,6 +17,7 @@ from honed.rounds.curve import needed
 from honed.rounds.curve.law import Law
 from honed.rounds.curve.needed import Curve, RowsFor
 from honed.rounds.curve.outcome import CurveOutcome, Measured
+from honed.train.objectives.kinds import KINDS
 
 _BETWEEN = (0.25, 0.5, 0.75)
 _MOST_UNKNOWN = 0.05  # share of draws in which neither curve reaches a loss, beyond which nothing is said of it
@@ -58,6 +59,10 @@ def of_jobs(first: Job, second: Job, asked: Sequence[float] = ()) -> Efficiency:
     in the same tokens.
     """
     outcomes = [_outcome(job) for job in (first, second)]
+    for one in outcomes:
+        if not KINDS[one.objective].likelihood:
+            what = f"a curve of {one.objective} can't be compared by its held-out loss, which isn't what that lowers"
+            raise DataError(what, "Compare two of its models: honed compare.")
     measured = [
         [compare.read(jobs.find(job.workspace, point.job)) for point in one.points]
         for job, one in zip((first, second), outcomes, strict=True)

@@ -71,8 +71,9 @@ class Point(Record):
 class CurveOutcome(Record):
     """``result.json`` of a learning curve. ``recipe`` is what all sizes share; ``words`` say what is shown.
 
-    ``verdict`` is about the last two sizes: ``more helps``, ``flat``, ``worse`` or ``not shown``. ``rows_for`` says how
-    many rows reach a loss: those that were asked for, and parts of the gain over the base.
+    ``objective`` is what every size learned. ``verdict`` is about the last two sizes: ``more helps``, ``flat``,
+    ``worse`` or ``not shown``. ``rows_for`` says how many rows reach a loss: those that were asked for, and parts of
+    the gain over the base.
     """
 
     data: str
@@ -85,6 +86,7 @@ class CurveOutcome(Record):
     points: tuple[Point, ...]
     law: Law | None
     recipe: Mapping[str, Any]
+    objective: str = "sft"
     verdict: str
     words: tuple[str, ...]
     page: str

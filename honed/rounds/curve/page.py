@@ -11,6 +11,7 @@ from honed.look import pages
 from honed.rounds.curve import chart, needed, plan
 from honed.rounds.curve.outcome import CurveOutcome
 from honed.store.workspace import write_whole
+from honed.train.objectives.kinds import KINDS
 
 FILE = "curve.html"
 
@@ -22,6 +23,7 @@ def write(folder: Path, found: CurveOutcome) -> Path:
         .get_template("curve.html.j2")
         .render(
             found=found,
+            lowered=KINDS[found.objective].likelihood,
             charts=chart.figures(found),
             colours=charts.COLOURS,
             words=words,

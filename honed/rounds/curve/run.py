@@ -14,7 +14,7 @@ from honed.models.load import pinned
 from honed.rounds.curve import plan, sizes
 from honed.rounds.curve.config import CurveConfig
 from honed.rounds.curve.sizes import Size
-from honed.store import artifacts
+from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
@@ -63,6 +63,13 @@ def resolved(
     if (held_out := int(dataset.manifest.facts["heldout"])) < SMALLEST:
         what = f"{dataset.ref} has {held_out or 'no'} held-out rows, and fewer than {SMALLEST} show nothing"
         raise DataError(what, "Hold more out: import the data again with --heldout.")
+    if not KINDS[training.objective].likelihood:
+        judged = sum(row.check is not None for row in datasets.rows(dataset, "heldout", plan.HELD_OUT))
+        if judged < SMALLEST:
+            what = (
+                f"{training.objective} is judged by the pass rate, and {judged or 'no'} held-out rows have a verifier"
+            )
+            raise DataError(f"{dataset.ref}: {what}", "Hold out rows with one (field check), or train sft or orpo.")
     count, unit = plan.examples(dataset, training.objective)
     fitting, said = sizes.within(wanted, count, unit)
     name = training.name or f"{dataset.manifest.name[:_NAMED]}-curve"

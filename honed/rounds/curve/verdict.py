@@ -61,13 +61,12 @@ def judge(
 
 def _undecided(measured: Measured, by_loss: bool, objective: str) -> str:
     """Say why nothing can be decided, if so."""
-    rows = len(measured.loss_rows if by_loss else measured.judged)
+    rows, which = (len(measured.loss_rows), "") if by_loss else (len(measured.judged), " with a verifier")
     if rows >= SMALLEST:
         return ""
     if rows:
-        return (
-            f"Nothing can be shown by {rows} held-out rows: it takes {SMALLEST} at least, and many more for a little."
-        )
+        least = f"it takes {SMALLEST} at least, and many more for a little"
+        return f"Nothing can be shown by {rows} held-out rows{which}: {least}."
     if measured.loss_rows:
         why = f"the held-out rows have no verifier, and their loss isn't what {objective} lowers"
         return f"Whether more would help can't be told: {why}."

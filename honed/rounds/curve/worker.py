@@ -100,6 +100,7 @@ class _Curve:
             points=points,
             law=law,
             recipe=dict(shared),
+            objective=objective,
             rows_for=measured.rows_for(trained, law, self.config.reach) if lowered else (),
             verdict=said,
             words=tuple(sentences),

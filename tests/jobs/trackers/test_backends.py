@@ -257,16 +257,17 @@ def test_wandb_keeps_the_values_offline(job: Job) -> None:
 class Offline:
     """As much of the package wandb, and of a run of it, as is used: it keeps the tables. No one is ``logged`` in."""
 
-    offline, url = True, None
+    offline, url = True, "https://default/run"
 
     def __init__(self) -> None:
         self.tables: list[list[str]] = []
         self.finished = 0
         self.logged = False
+        self.run: Offline | None = None
         self.settings = self.Settings()
 
     def login(self, **_: object) -> bool:
-        return self.logged
+        return self.logged and self.run is None  # as the package does: while a run is open it says no
 
     def setup(self) -> Offline:
         return self
@@ -274,7 +275,12 @@ class Offline:
     def Settings(self, **_: object) -> SimpleNamespace:  # noqa: N802 - the package's own name
         return SimpleNamespace(base_url="https://default", entity=None)
 
-    def init(self, **_: object) -> Offline:
+    def init(self, *, mode: str, dir: str, **_: object) -> Offline:  # noqa: A002 - the package's own name
+        self.run, self.offline = self, mode == "offline"
+        if self.offline:
+            file = Path(dir) / "wandb" / "offline-run-1" / "run-1.wandb"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
         return self
 
     def define_metric(self, *_: str, **__: str) -> None: ...
@@ -290,6 +296,7 @@ class Offline:
     def finish(self, exit_code: int) -> None:
         assert exit_code == 0
         self.finished += 1
+        self.run = None
 
 
 def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
@@ -319,15 +326,14 @@ def test_wandb_gets_everything_once_the_user_is_logged_in_unless_the_files_were_
     monkeypatch.setitem(sys.modules, "wandb", package)
     monkeypatch.setattr(trackers, "find", lambda _: wandb.backend)
     file = job.path / "wandb" / "offline-run-1" / "run-1.wandb"
-    file.parent.mkdir(parents=True)
-    file.touch()
     monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
-    assert wandb.home(trackers.describe(job, again=True, texts=list))
+    assert wandb.home(trackers.describe(job, again=True, texts=list)) == ""
     assert os.environ["WANDB_ERROR_REPORTING"] == "false", "it is read when the package is imported"
     reader.track(job, "wandb")
     kept = reader.read(job, "wandb")
     package.logged = True
     assert reader.track(job, "wandb").events == 7
+    assert reader.track(job, "wandb").events == 0, "logged in as before"
     package.settings.base_url = "https://ours"
     assert reader.track(job, "wandb").events == 7
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
@@ -337,6 +343,9 @@ def test_wandb_gets_everything_once_the_user_is_logged_in_unless_the_files_were_
     reader.keep(job, "wandb", kept)
     file.with_name("run-1.wandb.synced").touch()
     assert reader.track(job, "wandb").events == 0
+    shutil.rmtree(job.path / "wandb")
+    package.logged = False
+    assert reader.track(job, "wandb").events == 7, "the files are gone"
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -129,3 +129,13 @@ def test_a_job_that_is_no_curve_is_named(workspace: Workspace) -> None:
     job = jobs.create(workspace, "round", config)
     with pytest.raises(JobError, match="is no learning curve but round"):
         efficiency.of_jobs(job, job)
+
+
+def test_curves_of_what_does_not_lower_the_loss_are_not_compared_by_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.create(workspace, "curve", CurveConfig(data="d", base="b", name="c", sizes=(1, 2)))
+    found = {"objective": "dpo"}
+    monkeypatch.setattr(efficiency, "_outcome", lambda _job: CurveOutcome.model_construct(**found))
+    with pytest.raises(DataError, match="a curve of dpo can't be compared by its held-out loss"):
+        efficiency.of_jobs(job, job)

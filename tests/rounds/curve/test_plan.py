@@ -110,6 +110,10 @@ def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Wo
         start(workspace, rows=5)
     with pytest.raises(ConfigError, match="there are 0 training preferences"):
         start(workspace, objective="dpo")
+    write_rows(workspace, checks=False)
+    with pytest.raises(DataError, match="dpo is judged by the pass rate, and no held-out rows have a verifier"):
+        start(workspace, objective="dpo")
+    write_rows(workspace)
     with pytest.raises(ConfigError, match="zebra"):
         run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"zebra": 1})
     assert not workspace.jobs.exists() or list(workspace.jobs.iterdir()) == []
