@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,10 @@ def test_a_job_moved_elsewhere_is_still_that_job(workspace: Workspace, tmp_path:
     moved = Job(job.path.rename(tmp_path / "copied"))
     assert moved.status().state == "queued"
     assert config.read(CountConfig, moved.path / "config.yaml").steps == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the machine's name")
+def test_a_machine_that_is_given_another_name_has_the_same_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = jobs.pid_space()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert jobs.pid_space() == before and "pid:[" in before

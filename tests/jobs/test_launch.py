@@ -227,16 +227,6 @@ def test_a_job_that_runs_elsewhere_is_not_stopped_by_a_number_that_is_a_stranger
     assert stranger.poll() is None
 
 
-def test_a_job_is_stopped_though_the_machine_was_given_another_name_since_it_began(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = _start(workspace, steps=400, seconds=0.05)
-    _until_step(job, 2)
-    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
-    launch.stop(job)
-    assert job.status().state == "stopped"
-
-
 @pytest.mark.parametrize("pid", ["gone", 0, -1])
 def test_a_stop_that_finds_no_worker_ends_with_a_word(
     workspace: Workspace, stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, pid: int | str
