@@ -242,8 +242,7 @@ def _losses(
             if cache:
                 cache.keep(encoded, [line for line in lines if line.row not in known])
             losses |= {line.row: line for line in lines}
-            if lines:  # else only parts of rows were measured
-                job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
+            job.log.write(Step(stage="loss", step=len(losses), total=len(encoded)))
             check()
     found = part.gather(RowLoss, outcome.LOSSES, encoded, check) if part.first else losses
     return found, left_out, len(known)

@@ -129,7 +129,7 @@ def _allowed(
     probe = _probe(model, examples)
     head = Head(**here.agreed(asdict(find(model, probe))))
     exact = here.agreed(likelihood.packing_is_exact(model, probe))
-    # A pair that straddles that end is two passes: ranks that hold shares would go through the model unequally often.
+    # A pair with one row beyond ``apart_beyond`` is two passes: ranks that hold shares would gather unequally often.
     uneven = config.shard == "fsdp" and config.objective != "sft" and apart_beyond(model.config) is not None
     packed = config.packing and exact and not uneven
     reasons = []

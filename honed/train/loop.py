@@ -141,10 +141,8 @@ class Training(Generic[E, B]):
                 measured, heldout_loss = self.done, self._measure(optimizer)
             stopping = self.stopping()
             if self._checkpoint_due(saved) or stopping:
-                begun = time.monotonic()
                 self._save(optimizer)
                 saved = time.monotonic()
-                self.saving = saved - begun
             if stopping and step.number < step.total:
                 raise Stopped
             begun = time.perf_counter()
@@ -313,7 +311,9 @@ class Training(Generic[E, B]):
         return due
 
     def _save(self, optimizer: Optimizer) -> None:
+        before = time.monotonic()
         path = checkpoint.save(self._folder, self.done, optimizer, self.position, self.placed.ranks)
+        self.saving = time.monotonic() - before
         self.job.log.write(ArtifactMade(name="checkpoint", path=str(path)))
         if self.proved == self.done:  # by their held-out loss, before they were saved
             self._proved()

@@ -139,7 +139,7 @@ def _of_best(run: Prepared) -> tuple[str, ...]:
 def _of_ratings(run: Prepared) -> tuple[str, ...]:
     """Which weight kto lacks where there are far more answers of one kind than of the other, and none was set.
 
-    Ethayarajh et al. 2024, section 4.2: all good answers are to weigh 1 to 1.5 times what all bad ones do.
+    All good answers are to weigh 1 to 4/3 times what all bad ones do: Ethayarajh et al. 2024, eq. 8, by TRL's reading.
     """
     given = run.config.preference
     if run.config.objective != "kto" or given.desirable is not None or given.undesirable is not None:
@@ -147,7 +147,7 @@ def _of_ratings(run: Prepared) -> tuple[str, ...]:
     assert isinstance(run.train, Rows), "source.py streams no objective that needs a reference"
     good = sum(one.good for one in run.train.encoded)
     bad = len(run.train.encoded) - good
-    if bad <= 2 * good and good <= 3 * bad:  # no more than twice beyond what is advised, either way
+    if bad <= 3 * good and good <= 3 * bad:  # beyond, a whole number is within what is advised
         return ()
     counts = f"kto: there are {good} good answers and {bad} bad ones"
     if not good or not bad:
@@ -155,7 +155,7 @@ def _of_ratings(run: Prepared) -> tuple[str, ...]:
     way = f"undesirable={good // bad}" if good > bad else f"desirable={-(-bad // good)}"
     return (
         f"{counts}, each of the same weight: its authors advise weights by which the good ones weigh as much in all as "
-        f"the bad ones, or up to 1.5 times as much: --set preference.{way}",
+        f"the bad ones, or up to a third more: --set preference.{way}",
     )
 
 

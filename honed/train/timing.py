@@ -22,8 +22,8 @@ from honed.train.optim import Optimizer
 from honed.train.prepare import Prepared
 from honed.train.setup import Setup
 
-_PROBES = 5
-"""Passes that are timed; the first of them, which warms up, counts for memory only."""
+_TIMED = 4
+"""Passes that are timed, behind those that warm up: these count for memory only."""
 
 
 def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[[], bool]) -> dict[str, float]:
@@ -34,7 +34,7 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
     device = run.settings.device
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
-    spread = expected.spread(_PROBES - 1)
+    spread = expected.spread(_TIMED)
     longest = expected.make(expected.longest)
     warm = [longest, *([spread[0]] if spread[0].tokens != longest.tokens else [])]
     chosen = [*warm, *spread]

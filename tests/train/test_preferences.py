@@ -187,7 +187,7 @@ def test_a_dataset_without_what_the_objective_learns_is_refused_before_a_job_is_
         (13, 0, 3, {}, "16 good answers and 3 bad ones, .* --set preference.undesirable=5$"),
         (6, 0, 0, {}, "6 good answers and 0 bad ones: no weight makes up for a kind that is missing$"),
         (9, 3, 0, {}, ""),
-        (3, 6, 0, {}, ""),
+        (3, 9, 0, {}, ""),
         (13, 3, 0, {"preference": {"undesirable": 2.0}}, ""),
         (13, 3, 0, {"preference": {"desirable": 1.0}}, ""),
         (13, 3, 3, {"objective": "dpo"}, ""),

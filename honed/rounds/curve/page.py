@@ -24,6 +24,7 @@ def write(folder: Path, found: CurveOutcome) -> Path:
         .render(
             found=found,
             lowered=KINDS[found.objective].likelihood,
+            differ=any(one.trained and one.trained.rows != one.size for one in found.points),
             charts=chart.figures(found),
             colours=charts.COLOURS,
             words=words,
