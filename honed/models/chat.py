@@ -1,15 +1,14 @@
 """The chat format: how a conversation becomes token ids, the same for training, evaluating, serving and showing.
 
 One object holds the tokenizer, the chat template, the stop ids and the pad id; its hash goes into every manifest.
-Supervision is found by ids, never by searching for text: an assistant turn is supervised from the first token after
-its generation header up to and including its stop id, as the template writes it when it is the last turn, which is
-what a server asks for. The pad id plays no part, so pad == stop is harmless.
+Supervision is found by ids, never by searching for text: what is learned of an assistant turn are the ids that a server
+feeds before it and then, with a loss, those of the turn as the template writes it when it is the last one, up to and
+including its stop id. The pad id plays no part, so pad == stop is harmless.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +20,8 @@ import orjson
 
 from honed.errors import HonedError, ModelError
 from honed.models.calls import PROBE, PROBE_WORDS, as_plain, as_text, with_tools
+from honed.models.spelling import SEAM, Placed, Spelling, alike
+from honed.models.thought import marks_of
 from honed.records import Conversation, Message, digest
 
 if TYPE_CHECKING:
@@ -29,9 +30,19 @@ if TYPE_CHECKING:
 DEFAULT_TEMPLATE = "plain"
 """Template of a model that brings none; it needs no token beyond the end-of-text one."""
 
-_PROBE, _OTHER = ((Message(role="user", content="a"), Message(role="assistant", content=said)) for said in "bc")
+_ASKED = (Message(role="user", content="a"),)
+
+
+def _answered(said: str) -> tuple[Message, ...]:
+    return (*_ASKED, Message(role="assistant", content=said))
+
+
+_PROBE, _OTHER = map(_answered, "bc")
 """Two conversations that differ in their answers: what is the same behind these is how the template ends a turn."""
 
+_OTHER_TEMPLATE = (
+    "Another chat template may do: --set template=NAME, of those that honed ships (chatml, llama3, plain)."
+)
 
 _TODAY = re.compile(r"""\bstrftime_now\(\s*(?P<mark>['"])(?P<format>[^'"]*)(?P=mark)\s*\)""")
 """How a template writes today's date."""
@@ -78,6 +89,7 @@ class Encoded:
 class ChatFormat:
     """Tokenizer, chat template, stop ids and pad id, as one object.
 
+    ``closing`` is the text of the stop where a template has none behind an answer: the mark of a next turn ends it.
     ``clock`` is the time of templates that write today's date, None that of each call: a training that goes on
     tomorrow has to see today's rows.
     """
@@ -86,6 +98,7 @@ class ChatFormat:
     template: str
     stop_ids: frozenset[int]
     pad_id: int
+    closing: str = ""
     clock: datetime | None = None
 
     @cached_property
@@ -98,15 +111,18 @@ class ChatFormat:
     def render(self, messages: Sequence[Message], *, generation: bool) -> str:
         """Return the conversation as text; ``generation`` appends the header of an assistant turn.
 
-        Special tokens written in a message are data: a zero-width space is put into them, so that no message can
-        close its own turn or open another's. Tools, calls and results go through the template if it ``speaks_tools``,
-        and are text otherwise. Raises ``Unusable`` if the template refuses the conversation.
+        Tokens that are written in a message are data: ``Spelling.guarded`` keeps them text, so that no message can
+        close its own turn or open another's where a token marks one. Tools, calls and results go through the template
+        if it ``speaks_tools``, and are text otherwise. Raises ``Unusable`` if the template refuses the conversation.
         """
-        from jinja2.exceptions import TemplateError
-
         if with_tools(messages) and not self.speaks_tools:
             messages = as_text(messages)
-        plain, tools = as_plain(messages, self._defused)
+        plain, tools = as_plain(messages, self._spelling.guarded)
+        return self._written(plain, tools, generation=generation)
+
+    def _written(self, plain: list[dict[str, Any]], tools: list[dict[str, Any]], *, generation: bool) -> str:
+        from jinja2.exceptions import TemplateError
+
         try:
             text = self.tokenizer.apply_chat_template(
                 plain,
@@ -138,39 +154,34 @@ class ChatFormat:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids that a server feeds for these turns, generation header included."""
-        return self._ids(self.render(messages, generation=True))
+        return self._spelling.ids(self.render(messages, generation=True))
 
     @cached_property
     def opening(self) -> tuple[int, ...]:
         """The ids that ``prompt_ids`` ends with, whatever came before: those that open an assistant turn, if any do."""
-        whole, before = self.prompt_ids(_PROBE[:1]), self._ids(self.render(_PROBE[:1], generation=False))
-        same = next((at for at, (one, other) in enumerate(zip(whole, before, strict=False)) if one != other), None)
-        return tuple(whole[min(len(whole), len(before)) if same is None else same :])
+        whole, before = self.prompt_ids(_ASKED), self._spelling.ids(self.render(_ASKED, generation=False))
+        return tuple(whole[alike(whole, before) :])
 
     def encode(self, row: Conversation) -> Encoded:
         """Return the row's ids and loss weights: every answer that carries a loss, as a server would ask for it.
 
         An answer that the template writes otherwise when it isn't the last turn (Qwen3 drops the reasoning before it,
-        gpt-oss ends it with another token) is learned in a row of its own, which ends with it (``Encoded.apart``).
-        Raises ``Unusable`` if such a turn's prompt isn't a token prefix of the turn (training would then teach another
-        text than serving asks for), if it has no stop id, or if nothing is supervised.
+        gpt-oss ends it with another token), or than it is asked for (R1's prompts open a thought that its
+        conversations don't have), is learned in a row of its own, which ends with it (``Encoded.apart``). Raises
+        ``Unusable`` if an answer can't stand behind its prompt, has no stop id, or if nothing is supervised.
         """
-        text = self.render(row.messages, generation=False)
-        whole, starts = self._placed(text)
-        weights, apart = [0.0] * len(whole), []
+        whole = self._spelling.placed(self.render(row.messages, generation=False) + self.closing)
+        weights, apart = [0.0] * len(whole.ids), []
         for place, message in enumerate(row.messages, 1):
             if message.role != "assistant" or not message.weight:
                 continue
-            turns = row.messages[:place]
-            upto = text if place == len(row.messages) else self.render(turns, generation=False)
-            alone = whole[: bisect_left(starts, len(upto))] if text.startswith(upto) else self._ids(upto)
-            learned = self._learned(turns, alone)
-            end = max(at for at, weight in enumerate(learned, 1) if weight)
-            if whole[:end] == alone[:end]:
-                weights[:end] = map(max, weights[:end], learned[:end])
+            alone = self._learned(row.messages[:place], whole)
+            end = max(at for at, weight in enumerate(alone.weights, 1) if weight)
+            if tuple(whole.ids[:end]) == alone.ids[:end]:
+                weights[:end] = map(max, weights[:end], alone.weights[:end])
             else:
-                apart.append(Encoded(tuple(alone), tuple(learned)))
-        rows = [*([Encoded(tuple(whole), tuple(weights))] if any(weights) else []), *apart]
+                apart.append(alone)
+        rows = [*([Encoded(tuple(whole.ids), tuple(weights))] if any(weights) else []), *apart]
         if not rows:
             raise Unusable("unsupervised", "no assistant token carries a loss", "Give a turn a weight above 0.")
         return replace(rows[0], apart=tuple(rows[1:]))
@@ -178,24 +189,79 @@ class ChatFormat:
     @cached_property
     def rewrites(self) -> bool:
         """Whether the template writes an answer otherwise once turns follow it. Told by trying."""
+        thoughts = marks_of(self.template)
+        first = [_PROBE, *([_answered("r".join(thoughts) + "b")] if thoughts else [])]
         try:
-            return bool(self.encode(Conversation(messages=(*_PROBE, *_OTHER))).apart)
+            return any(self.encode(Conversation(messages=(*turns, *_OTHER))).apart for turns in first)
         except Unusable:
             return False
 
-    def _learned(self, turns: Sequence[Message], ids: Sequence[int]) -> list[float]:
-        """Return the loss weights of the last of ``turns``, whose ids are ``ids``. Raises as ``encode`` does."""
-        prompt = self.prompt_ids(turns[:-1])
+    def _learned(self, turns: Sequence[Message], whole: Placed) -> Encoded:
+        """Return the row that ends in the last of ``turns``, which ``whole`` begins with. Raises as ``encode`` does."""
+        asked, written = self.render(turns[:-1], generation=True), self.render(turns, generation=False)
+        prompt, ids = self._spelling.ids(asked, whole), []
+        if whole.text.startswith(written):
+            ids = whole.until(len(written))
+            ids = whole.ids[: len(ids) + bool(self.closing)]
+        if not ids or (self.closing and ids[-1] not in self.stop_ids):
+            ids = self._spelling.ids(written + self.closing, whole)
         if ids[: len(prompt)] != prompt:
-            raise Unusable(
-                "prefix",
-                f"turn {len(turns)}: its prompt's tokens are not the beginning of the row's tokens",
-                "The chat template rewrites earlier turns, or the answer's first characters merge with the header.",
-            )
+            said = self._said(turns, asked, written + self.closing)
+            ids = self._spelling.ids(asked + said, whole)
+            if ids[: len(prompt)] != prompt:  # the answer's first characters would be one token with the header's last
+                ids = self._spelling.ids(asked + SEAM + said, whole)
         weights = turn_weights(ids, len(prompt), turns[-1].weight, self.stop_ids)
         if not any(weights):
-            raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", "Use another chat template.")
-        return weights
+            raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", _OTHER_TEMPLATE)
+        return Encoded(tuple(ids), tuple(weights))
+
+    def _said(self, turns: Sequence[Message], asked: str, written: str) -> str:
+        """Return the text of the last turn as it follows ``asked``, with the conversation being ``written`` otherwise.
+
+        What a template does to the turns before (Mistral's writes the system's only into the last question) is left
+        out by looking at the last two alone. A thought that the prompt opens and the turn doesn't have is the turn's
+        own, or an empty one: everybody who reads such a model's answers takes what stands before its end for it.
+        """
+        if written.startswith(asked):
+            return written[len(asked) :]
+        opening, closing = marks_of(self.template) or ("\0", "\0")
+        try:
+            head = self.render(turns[-2:-1], generation=True)
+            pair = self.render(turns[-2:], generation=False) + self.closing
+        except Unusable:
+            head = pair = ""
+        if head and pair.startswith(head):
+            return pair[len(head) :]
+        before, mark, opened = head.rpartition(opening)
+        if not mark or opened.replace(closing, "").strip() or not pair.startswith(before):
+            what = f"turn {len(turns)}: its prompt's text is not the beginning of the row's"
+            raise Unusable("prefix", what, f"The chat template rewrites what comes before an answer. {_OTHER_TEMPLATE}")
+        said, thought = pair[len(before) :], turns[-1].content
+        if closing in opened:
+            return said
+        if closing not in thought:
+            return f"\n{closing}\n\n{said}"
+        return self._spelling.guarded(thought.split(opening, 1)[-1].lstrip("\n")) + self._behind
+
+    @cached_property
+    def _behind(self) -> str:
+        """What the template writes behind an answer."""
+        one, other = (self.render(turns, generation=False)[::-1] for turns in (_PROBE, _OTHER))
+        return one[: alike(one, other)][::-1] + self.closing
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        """The tokenizer. Only templates write its special tokens, and those that mark turns (R1's aren't special)."""
+        added, bare = self.tokenizer.added_tokens_decoder, Spelling(self.tokenizer, ())
+        plain = as_plain(_ASKED, str)[0]
+        try:
+            said, asked = (bare.ids(self._written(plain, [], generation=generation)) for generation in (False, True))
+        except Unusable:
+            said, asked = [], []
+        header = asked[len(said) :] if asked[: len(said)] == said else []
+        turning = [added[key].content for key in (*said, *[key for key in header if key in added][:1]) if key in added]
+        marks = [text for text in turning if text.strip() and not text[0].isalnum()]
+        return Spelling(self.tokenizer, [*(token.content for token in added.values() if token.special), *marks])
 
     @cached_property
     def _dated(self) -> str:
@@ -210,29 +276,6 @@ class ChatFormat:
         return str(
             self.tokenizer.decode(list(ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
         )
-
-    def _ids(self, text: str) -> list[int]:
-        # The template writes BOS itself where the model wants one: the tokenizer must not add a second.
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-    def _placed(self, text: str) -> tuple[list[int], list[int]]:
-        """Return the ids of a text, and where in it each begins (a token may swallow the spaces behind it)."""
-        made = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return list(made["input_ids"]), [start for start, _ in made["offset_mapping"]]
-
-    @cached_property
-    def _special(self) -> re.Pattern[str] | None:
-        texts = sorted(
-            (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special),
-            key=len,
-            reverse=True,
-        )
-        return re.compile("|".join(map(re.escape, texts))) if texts else None
-
-    def _defused(self, text: str) -> str:
-        if self._special is None:
-            return text
-        return self._special.sub(lambda found: f"{found[0][:1]}\u200b{found[0][1:]}", text)
 
 
 def turn_weights(ids: Any, start: int, weight: float, stop_ids: Iterable[int]) -> list[float]:
@@ -262,23 +305,30 @@ def from_tokenizer(
         stops.add(int(tokenizer.eos_token_id))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops, default=0)
     draft = ChatFormat(tokenizer, source, frozenset(stops), int(pad))
-    return replace(draft, stop_ids=draft.stop_ids | {_ending(draft)})
+    ending, closing = _ending(draft)
+    return replace(draft, stop_ids=draft.stop_ids | {ending}, closing=closing)
 
 
-def _ending(draft: ChatFormat) -> int:
-    """Return the first special token or stop id behind an answer. Raises as ``from_tokenizer`` does."""
+def _ending(draft: ChatFormat) -> tuple[int, str]:
+    """Return the first special token or stop id behind an answer, and its text if only a next turn brings it (GLM).
+
+    Raises as ``from_tokenizer`` does.
+    """
     mend = "Choose a shipped chat template: " + ", ".join(shipped_templates())
     try:
-        prompt = draft.prompt_ids(_PROBE[:1])
-        one, other = (draft._ids(draft.render(turns, generation=False)) for turns in (_PROBE, _OTHER))
+        prompt = draft.prompt_ids(_ASKED)
+        one, behind = _told_apart(draft, ())
+        next_one, next_behind = _told_apart(draft, (Message(role="user", content="a"),))
     except Unusable as error:
         raise ModelError(error.message, mend) from error
-    if one == other:
+    if behind < 0:
         raise ModelError("the chat template leaves out what the assistant says", mend)
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    behind = len(one) - next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
     special = {key for key, token in draft.tokenizer.added_tokens_decoder.items() if token.special}
     ending = next((token for token in one[behind:] if token in special | draft.stop_ids), None)
+    closing = ""
+    if ending is None and 0 <= next_behind < len(next_one) and next_one[next_behind] in draft.stop_ids:
+        ending = next_one[next_behind]
+        closing = draft.decode([ending], special=True)
     if ending is None:
         raise ModelError(
             "the chat template ends an assistant turn without any special token, so the model could never stop", mend
@@ -292,7 +342,15 @@ def _ending(draft: ChatFormat) -> int:
             "end: a model would stop there, and learn nothing behind it",
             f"Take it out of eos_token_id (generation_config.json, config.json) and eos_token (tokenizer). Or: {mend}",
         )
-    return ending
+    return ending, closing
+
+
+def _told_apart(draft: ChatFormat, behind: tuple[Message, ...]) -> tuple[list[int], int]:
+    """Return the ids of a conversation whose answer has ``behind`` behind it, and where they go on; -1: no answer."""
+    one, other = (draft._spelling.ids(draft.render((*turns, *behind), generation=False)) for turns in (_PROBE, _OTHER))
+    if one == other:
+        return one, -1
+    return one, len(one) - alike(one[::-1], other[::-1])
 
 
 def shipped_templates() -> list[str]:

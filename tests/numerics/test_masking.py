@@ -114,68 +114,61 @@ NEWLINES = [("Ċ", "Ċ"), ("ĊĊ", "Ċ")]
 
 
 @pytest.mark.parametrize("name", [None, "plain", "llama3"])
-def test_a_row_whose_answer_begins_with_half_of_a_token_that_its_header_ends_with_is_named_and_counted(
-    name: str | None, tmp_path: Path
+def test_an_answer_that_begins_with_half_of_a_token_that_its_header_ends_with_is_learned_behind_what_a_server_feeds(
+    name: str | None,
 ) -> None:
     tokenizer = tiny_tokenizer(TEMPLATE if name is None else None, NEWLINES)
     if name == "llama3":
         tokenizer.add_special_tokens({"additional_special_tokens": LLAMA3})
     format_ = from_tokenizer(tokenizer, template=name)
-    made = [
+    for row in (
         conversation("q", "yes\n\n"),
         conversation("q", "\nno"),
         conversation("\n\nq", "one", "\n", "\ntwo"),
         conversation("\nq", "one\n", "\n\n", " two\n\n"),
-    ]
-    rows = encode(made, format_, Limit(200))
-    assert rows.names == (made[0].id, made[3].id)
-    assert [(one["row"], one["kind"]) for one in rows.left_out] == [(made[1].id, "prefix"), (made[2].id, "prefix")]
-    assert [one["message"][:7] for one in rows.left_out] == ["turn 2:", "turn 4:"]
-    job = Job(tmp_path)
-    note_left_out(job, Counter(one["kind"] for one in rows.left_out), rows.unit)
-    (note,) = (event.text for event in job.events() if isinstance(event, Note))
-    assert note.startswith("2 rows are left out (2 prefix)")
-    for row, encoded in zip((made[0], made[3]), rows.encoded, strict=True):
+    ):
         answers = [message.content for message in row.messages if message.role == "assistant"]
-        (stop,) = {format_.decode([token], special=True) for token in encoded.ids if token in format_.stop_ids}
-        assert supervised_text(format_, encoded) == "".join(answer + stop for answer in answers)
-        assert list(encoded.ids[: len(format_.prompt_ids(row.prompt))]) == format_.prompt_ids(row.prompt)
+        rows = format_.encode(row).rows
+        (stop,) = {format_.decode([token], special=True) for token in rows[0].ids if token in format_.stop_ids}
+        assert "".join(supervised_text(format_, one) for one in rows) == "".join(answer + stop for answer in answers)
+        assert len(rows) == 1 + (answers[-1] == "\ntwo")
+        assert list(rows[-1].ids[: len(format_.prompt_ids(row.prompt))]) == format_.prompt_ids(row.prompt)
 
 
-def test_a_pair_says_which_of_its_answers_merges_with_the_header() -> None:
+def test_an_answer_of_a_pair_that_merges_with_the_header_is_learned_behind_what_a_server_feeds() -> None:
     format_ = from_tokenizer(tiny_tokenizer(merges=NEWLINES))
     pair = Preference(prompt=conversation("q").messages, chosen="yes", rejected="\nno")
-    with pytest.raises(Unusable, match="the rejected answer: turn 2: its prompt's tokens") as caught:
-        pairs.encode(pair, format_, Limit(200))
-    assert caught.value.kind == "prefix"
+    made = pairs.encode(pair, format_, Limit(200))
+    prompt = tuple(format_.prompt_ids(pair.prompt))
+    assert [supervised_text(format_, one) for one in made.rows] == ["yes<|im_end|>", "\nno<|im_end|>"]
+    assert {one.ids[: len(prompt)] for one in made.rows} == {prompt}
 
 
 @pytest.mark.embedded
-def test_the_real_tokenizer_and_template_supervise_exactly_the_answers_or_refuse_the_row() -> None:
+def test_the_real_tokenizer_and_template_supervise_exactly_the_answers() -> None:
     """Traps 6 to 8 on ``smollm2-135m``, whose first token of a turn is its BOS too."""
     format_ = load.load_chat("smollm2-135m", None)
     begin, (stop,) = format_.tokenizer.bos_token_id, format_.stop_ids
-    said = ["Hi", " Hi", "\nHi", "", "\tx", "42", "é 😀", "a<|im_end|>b", "\n\nHi", "  Hi", "\n    code"]
-    merging = said[-3:]
-    for answer in said:
+    answers = ["Hi", " Hi", "\nHi", "", "\tx", "42", "é 😀", "a<|im_end|>b", "\n\nHi", "  Hi", "\n    code"]
+    for answer in answers:  # the last three would merge with the header's line break
         for row in (conversation("q", answer), conversation("q\n\n", "one\n\n", "  q", answer, system="s")):
-            if answer in merging:
-                with pytest.raises(Unusable, match="merge with the header"):
-                    format_.encode(row)
-                continue
-            encoded, prompt = format_.encode(row), format_.prompt_ids(row.prompt)
+            rows, prompt = format_.encode(row).rows, format_.prompt_ids(row.prompt)
             turns = len(row.messages) + (row.messages[0].role != "system")
-            assert encoded.ids.count(begin) == encoded.ids.count(stop) == turns
-            assert list(encoded.ids[: len(prompt)]) == prompt and encoded.weights[len(prompt)] == 1
-            answers = [format_._defused(message.content) for message in row.messages if message.role == "assistant"]
-            assert supervised_text(format_, encoded) == "".join(f"{one}<|im_end|>" for one in answers)
+            assert {(one.ids.count(begin), one.ids.count(stop)) for one in rows} == {(turns, turns)}
+            assert list(rows[-1].ids[: len(prompt)]) == prompt and rows[-1].weights[len(prompt)] == 1
+            said = [message.content for message in row.messages if message.role == "assistant"]
+            assert "".join(supervised_text(format_, one) for one in rows) == "".join(f"{one}<|im_end|>" for one in said)
 
 
-def test_an_over_long_row_is_named_and_never_cut() -> None:
+def test_an_over_long_row_is_named_and_counted_and_never_cut(tmp_path: Path) -> None:
     rows = [conversation("short", "yes"), conversation("q", "long " * 100)]
     made = encode(rows, chat(), Limit(120))
     assert made.names == (rows[0].id,)
     assert made.left_out[0]["row"] == rows[1].id and made.left_out[0]["kind"] == "too long"
+    job = Job(tmp_path)
+    note_left_out(job, Counter(one["kind"] for one in made.left_out), made.unit)
+    (note,) = (event.text for event in job.events() if isinstance(event, Note))
+    assert note.startswith("1 row is left out (1 too long)")
 
 
 def test_a_row_with_nothing_supervised_is_reported() -> None:
@@ -228,7 +221,7 @@ def test_any_text_is_supervised_exactly(turns: list[tuple[str, str]]) -> None:
     format_ = _CHAT
     row = conversation(*[text for turn in turns for text in turn])
     encoded = format_.encode(row)
-    want = "".join(format_._defused(answer) + "<|im_end|>" for _, answer in turns)
+    want = "".join(answer + "<|im_end|>" for _, answer in turns)
     assert supervised_text(format_, encoded) == want
     pack = batches.collate([encoded])
     assert len(pack.targets) == encoded.supervised

@@ -19,6 +19,7 @@ from transformers import BloomConfig, BloomForCausalLM
 from honed.data.show import seen
 from honed.errors import ModelError
 from honed.models.chat import ChatFormat, Encoded, Unusable, from_tokenizer, shipped_templates
+from honed.models.spelling import SEAM
 from honed.records import Conversation, Message
 from honed.store.datasets import Shard
 from honed.train import prefixes
@@ -49,7 +50,9 @@ OPEN = TEMPLATE.replace("<|im_end|>", "{% if loop.last or message.role == 'user'
 """Earlier answers end in nothing, so that the next stop is that of the user's turn."""
 
 NAMES = {"channels": CHANNELS, "thinking": THINKING, "open": OPEN, "usual": TEMPLATE}
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["</think>b", "a<|return|>"])
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEAM), max_size=12) | st.sampled_from(
+    ["</think>b", "a<|return|>"]
+)
 
 
 @cache
@@ -86,9 +89,15 @@ def asked(format_: ChatFormat, row: Conversation) -> list[tuple[tuple[int, ...],
         if turn.role == "assistant" and turn.weight:
             prompt = format_.render(row.messages[:place], generation=True)
             text = format_.render(row.messages[: place + 1], generation=False)
-            assert text.startswith(prompt) and turn.content.split("</think>")[-1].replace("<|", "<\u200b|") in text
+            assert text.startswith(prompt) and turn.content.split("</think>")[-1] in text.replace(SEAM, "")
             end = min(text.index(stop, len(prompt)) + len(stop) for stop in stops if stop in text[len(prompt) :])
-            found.append((tuple(format_.prompt_ids(row.messages[:place])), text[len(prompt) : end], turn.weight))
+            found.append(
+                (
+                    tuple(format_.prompt_ids(row.messages[:place])),
+                    text[len(prompt) : end].replace(SEAM, ""),
+                    turn.weight,
+                )
+            )
     return sorted(found)
 
 

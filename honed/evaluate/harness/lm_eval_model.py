@@ -19,6 +19,7 @@ from honed.evaluate.harness.asking import Asking, Prompt
 from honed.evaluate.harness.likelihoods import Likelihoods
 from honed.models.engine import Sampling
 from honed.models.load import LoadedModel
+from honed.models.spelling import SEAM
 from honed.records import Message
 
 _CHAT = "\u0002"
@@ -124,7 +125,7 @@ class HonedLM(TemplateLM):  # type: ignore[misc]
         turns = messages(context)
         begun = turns[-1].content if turns[-1].role == "assistant" else ""
         asked = turns[:-1] if begun else turns
-        return self._loaded.chat.render(asked, generation=True) + begun
+        return self._loaded.chat.render(asked, generation=True).replace(SEAM, "") + begun
 
     def _needed(self) -> Likelihoods:
         if self._likelihoods is None:
