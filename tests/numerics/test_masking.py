@@ -168,7 +168,7 @@ def test_an_over_long_row_is_named_and_counted_and_never_cut(tmp_path: Path) -> 
     job = Job(tmp_path)
     note_left_out(job, Counter(one["kind"] for one in made.left_out), made.unit)
     (note,) = (event.text for event in job.events() if isinstance(event, Note))
-    assert note.startswith("1 row is left out (1 too long)")
+    assert note.startswith("1 rows are left out (1 too long)")
 
 
 def test_a_row_with_nothing_supervised_is_reported() -> None:
