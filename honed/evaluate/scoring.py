@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from honed import registry
 from honed.errors import ConfigError
 from honed.evaluate.outcome import Floors, rate
-from honed.records import Conversation, Score, digest
+from honed.records import Conversation, Score
 from honed.registry import Verifier
+from honed.store import datasets
 
 CONSTANTS = ("ok", "Yes.", "No.", "I don't know.", "Could you please give me more details?")
 """Answers that read nothing. With the rows' most frequent ideal answer they are tried for the constant floor."""
@@ -29,7 +29,7 @@ def choose(rows: Iterable[Conversation], limit: int | None, seed: int) -> tuple[
         seen.setdefault(row.id, (place, row))
     kept = list(seen.values())
     if limit is not None:
-        kept = heapq.nsmallest(limit, kept, key=lambda pair: digest([seed, pair[1].id]))
+        kept = datasets.spread(((row.id, (place, row)) for place, row in kept), limit, seed)
     return [row for _, row in sorted(kept, key=lambda pair: pair[0])], repeated
 
 

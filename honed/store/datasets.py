@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from honed.errors import StoreError
-from honed.records import Conversation, Preference, Rating, Split
+from honed.records import Conversation, Preference, Rating, Split, digest
 from honed.segments import Rule
 from honed.store import artifacts, columns
 from honed.store.artifacts import Artifact
@@ -36,6 +37,8 @@ _CHUNK = 4096
 """Rows in a row group, at most."""
 _CHUNK_BYTES = 1 << 24
 """Bytes of a row group, about, at most: whoever reads one holds that much, however long the rows are."""
+
+T = TypeVar("T")
 
 
 class Draft:
@@ -189,6 +192,30 @@ def _read(dataset: Artifact, part: Part, split: Split, wanted: Iterable[Shard]) 
 def rows(dataset: Artifact, split: Split, limit: int | None = None) -> Iterator[Conversation]:
     """Yield the rows of a split in their stored order, ``limit`` at most, in bounded memory."""
     return read(dataset, split, shards(dataset, split, limit=limit))
+
+
+def spread(records: Iterable[tuple[str, T]], count: int, seed: int) -> list[T]:
+    """Return ``count`` of the records, each given behind its id: from all over, whatever their order, as hashes fall.
+
+    The choice depends on the seed and on ids only, and a smaller one is part of it. No more than ``count`` are held.
+    """
+    return [one for _, one in nsmallest(count, records, key=lambda pair: digest([seed, pair[0]]))]
+
+
+def sample(dataset: Artifact, split: Split, count: int, seed: int) -> Iterator[Conversation]:
+    """Yield ``count`` rows of a split (all if it has no more), chosen by ``spread``, in their stored order.
+
+    Nothing but ids is read of the others.
+    """
+
+    def each() -> Iterator[tuple[str, Shard]]:
+        with _opened(dataset.path / ROWS) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, ["id", "split"])
+                ids = table.filter(pc.equal(table["split"], split))["id"].to_pylist()
+                yield from ((id_, Shard(group, place, 1)) for place, id_ in enumerate(ids))
+
+    return read(dataset, split, sorted(spread(each(), count, seed)))
 
 
 def preferences(dataset: Artifact, limit: int | None = None) -> Iterator[Preference]:

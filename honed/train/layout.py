@@ -16,6 +16,7 @@ from honed.train import (
     batches,
     footprint,
     likelihood,
+    noise,
     own_attention,
     prefixes,
 )
@@ -35,10 +36,6 @@ _IN_ONE = 2
 
 _PROBED = 64
 """Tokens of a row that show how a model treats rows: the plain path holds the scores of all that it is given."""
-
-
-_OTHER_HEADS = ("classifier", "summary")
-"""Dropout of heads that language models don't have."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ def _may_be_one_pass(model: PreTrainedModel, config: TrainConfig, settings: Sett
 
 def draws(model: PreTrainedModel, config: TrainConfig) -> bool:
     """Return whether a pass draws noise, so that other passes are another training."""
-    return bool(config.neftune_alpha or config.lora.dropout) or _has_dropout(model)
+    return bool(config.neftune_alpha or config.lora.dropout) or noise.drawn(model)
 
 
 def _largest(examples: Sequence[Example], steps: Sequence[StepRows], table: Prefixes | None) -> int:
@@ -250,7 +247,7 @@ def _worth(
     planned: Callable[[Prefixes | None], Sequence[StepRows]],
 ) -> tuple[Prefixes | None, str]:
     """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
-    if _has_dropout(model):
+    if noise.drawn(model):
         return None, "sharing is off: this model has dropout or jitter, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
@@ -259,14 +256,6 @@ def _worth(
     if computed > (1 - _WORTH) * every:
         return None, f"sharing is off: of {every} tokens {computed} would still be computed, too many for it to pay"
     return table, f"sharing: of {every} tokens about {computed} are computed, for rows begin with the same ones"
-
-
-def _has_dropout(model: PreTrainedModel) -> bool:
-    """Whether a setting of that name, or of jitter, is above 0. A prefix computed once would have one noise for all."""
-    settings = model.config.get_text_config().to_dict()
-    noisy = [name for name in settings if ("drop" in name or "jitter" in name) and not name.startswith(_OTHER_HEADS)]
-    named = [settings[name] for name in noisy]
-    return any(isinstance(value, float | int) and value > 0 for value in named)
 
 
 def _attention(

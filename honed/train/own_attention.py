@@ -40,13 +40,13 @@ def compare(model: PreTrainedModel) -> Found:
     path = model.config._attn_implementation
     asked: dict[nn.Module, dict[str, Any]] = {}
     try:
-        ours = _hidden(model, asked)
+        ours = hidden(model, asked)
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # one that looks into the mask, say
         return Found(ours=False, windows=False)
     model.set_attn_implementation(OWN)
-    theirs = _hidden(model, None)
+    theirs = hidden(model, None)
     model.set_attn_implementation(path)
     moved = (ours - theirs).norm(dim=1) > _APART[model.dtype] * theirs.norm(dim=1)
     passed = {name for layer in asked.values() for name in layer}
@@ -57,7 +57,7 @@ def compare(model: PreTrainedModel) -> Found:
 def manner(model: PreTrainedModel, longest: int) -> Manner:
     """Return what the layers that do most besides a softmax do, in a pass whose longest row has so many tokens."""
     asked: dict[nn.Module, dict[str, Any]] = {}
-    _hidden(model, asked)
+    hidden(model, asked)
     found: dict[str, Any] = {}
     for layer in asked.values():
         found |= layer
@@ -68,7 +68,7 @@ def by_plain_torch(model: PreTrainedModel, longest: int) -> tuple[int, int]:
     """Return how many layers no kernel for CPUs computes the attention of, in training, and how many have any."""
     asked: dict[nn.Module, dict[str, Any]] = {}
     with torch.random.fork_rng(devices=[]):
-        _hidden(model, asked, training=True)
+        hidden(model, asked, training=True)
     taken = [_manner(one, longest).plain and WIDTHS not in one and DROPOUT not in one for one in asked.values()]
     return taken.count(False), len(taken)
 
@@ -78,7 +78,8 @@ def _manner(passed: dict[str, Any], longest: int) -> Manner:
     return Manner(window if window and window < longest else None, passed.get("softcap"), passed.get("s_aux"))
 
 
-def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None, *, training: bool = False) -> Tensor:
+def hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None, *, training: bool = False) -> Tensor:
+    """Return the last hidden states of a few tokens, T x D in fp32; ``asked`` takes what layers pass our attention."""
     ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
     places = torch.arange(_PROBE, device=model.device)[None]
     before = model.training
@@ -89,5 +90,5 @@ def _hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | Non
             out = model.base_model(input_ids=ids, position_ids=places, use_cache=False, segments=segments)
     finally:
         model.train(before)
-    hidden: Tensor = out.last_hidden_state[0].float()
-    return hidden
+    states: Tensor = out.last_hidden_state[0].float()
+    return states

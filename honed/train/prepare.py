@@ -40,6 +40,9 @@ CHOSEN = "chosen.json"
 
 _NO_WINDOW = 2**31
 
+_HELD_OUT_SEED = 0
+"""That of evaluations by default. The rows are the same in every run on a dataset, whose losses are compared."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -301,7 +304,7 @@ def remember(job: Job, **choice: Any) -> None:
 
 def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
     """Return the rows of the held-out loss; ``ConfigError`` if there are none and the best step is to be kept."""
-    heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), chat, limit)
+    heldout = encode(datasets.sample(dataset, "heldout", config.eval_rows, _HELD_OUT_SEED), chat, limit)
     if config.keep_best and not heldout.encoded:
         raise ConfigError(
             f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from honed.models.positions import apart_beyond
-from honed.train import adapters, attention, folder, neftune, reach
+from honed.train import adapters, attention, folder, neftune, noise, reach
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
@@ -60,6 +60,8 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     """
     model, config, settings = run.base.model, run.config, run.settings
     compiled, why_torch = _compiled(run, here)
+    dropout = run.adapters.dropout if run.adapters else 0.0
+    of_noise = (*noise.turn_off(model, config.objective), *noise.of_adapters(dropout, config.objective))
     kernels = install(model, compiled=compiled)
     if config.activation_checkpointing:
         checkpoint_layers(model)
@@ -73,7 +75,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
     of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run), *_of_layers(run))
-    reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
+    reasons = (*settings.reasons, *why_torch, *of_noise, *layout.reasons, *of_run, *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)

@@ -121,7 +121,7 @@ def test_a_layer_is_told_apart_by_what_it_passes() -> None:
     layer = model.base_model.layers[1].self_attn
     usual = layer.forward
     layer.forward = lambda *args, **options: usual(*args, **options, sliding_window=7)
-    own_attention._hidden(model, asked)
+    own_attention.hidden(model, asked)
     assert [passed for _, passed in asked.items()] == [{}, {"sliding_window": 7}]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     BioGptConfig,
     Gemma3TextConfig,
     GPT2Config,
@@ -24,6 +25,8 @@ from transformers import (
 
 from honed import config as config_file
 from honed.errors import ConfigError, HonedError
+from honed.evaluate import scoring
+from honed.evaluate.config import EvaluateConfig
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Note, Step
@@ -48,7 +51,9 @@ from tests.train.jobs import finish, settings, start
 
 
 def _worth(config: Any) -> tuple[Any, str]:
-    return layout._worth(SimpleNamespace(config=config), [], lambda _table: [])  # type: ignore[arg-type]
+    with torch.device("meta"):  # the modules, without memory for their weights
+        model = AutoModelForCausalLM.from_config(config)
+    return layout._worth(model, [], lambda _table: [])
 
 
 def _passes(rows: int, **asked: Any) -> tuple[int, int]:
@@ -317,6 +322,25 @@ def test_keep_best_without_a_held_out_row_that_can_be_measured_is_refused(home: 
     job = jobs.create(home, "train", settings(home, data="liked-in-part", objective="dpo", keep_best=True))
     with pytest.raises(ConfigError, match="no held-out row that can be measured"):
         prepare.prepare(job, ALONE)
+
+
+def test_the_held_out_loss_is_of_rows_from_all_over_a_mix_the_same_for_every_seed_and_in_evaluations(
+    home: Workspace,
+) -> None:
+    def row(text: str) -> Conversation:
+        return Conversation(messages=(Message(role="user", content=text), Message(role="assistant", content="y")))
+
+    parts = {name: [row(f"{name} {number}") for number in range(100)] for name in ("a", "b")}
+    held: list[tuple[Conversation, Split]] = [(one, "heldout") for name in parts for one in parts[name]]  # as mixed
+    mixed = datasets.write(home, "mix", [*held, (row("c"), "train")], config={}, facts={})
+    measured = []
+    for seed in (0, 7):
+        job = jobs.create(home, "train", settings(home, data="mix", seed=seed, eval_rows=20))
+        measured.append(prepare.prepare(job, ALONE).heldout.names)
+    assert len(measured[0]) == 20 and measured[0] == measured[1]
+    assert all(5 <= len(set(measured[0]) & {one.id for one in parts[name]}) <= 15 for name in parts)
+    chosen, _ = scoring.choose(datasets.rows(mixed, "heldout"), 20, EvaluateConfig(model="m", data="mix").seed)
+    assert measured[0] == tuple(one.id for one in chosen)
 
 
 def test_held_out_rows_that_have_no_part_in_the_loss_are_said(home: Workspace) -> None:

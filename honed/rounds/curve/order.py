@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from heapq import nsmallest
 from typing import TypeVar
 
 from honed.records import Conversation, Preference, Rating, Split, digest
@@ -79,4 +78,4 @@ def _rows(dataset: Artifact, sizes: Sequence[int], seed: int) -> Iterator[tuple[
 
 
 def _first(records: Iterator[R], count: int, seed: int) -> list[R]:
-    return nsmallest(count, records, key=lambda record: digest([seed, record.id]))
+    return datasets.spread(((record.id, record) for record in records), count, seed)
