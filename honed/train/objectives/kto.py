@@ -100,7 +100,8 @@ class Kto:
         model.train(training)
         total = sum((gain.sum() for gain in gains), torch.zeros((), device=model.device))
         level = _mean(total, sum(len(gain) for gain in gains))
-        return [replace(batch, level=max(0.0, level)) for batch in batches]
+        level = max(level, 0.0)  # in this order: the other one makes 0 of a level that is no number
+        return [replace(batch, level=level) for batch in batches]
 
     def judged(self, model: PreTrainedModel, batch: RatedPack) -> Judged:
         """Return each answer's loss, weight x (1 - value), and the margin by which it is on its right side."""
