@@ -93,7 +93,7 @@ def columns(config: Any) -> Cache:
 
 
 def keeping(config: Any) -> int:
-    """Return how many layers keep keys and values.
+    """Return how many layers keep keys and values: the first ones, if the last share what these keep (Gemma 3n).
 
     Raises ``ModelError`` for a model whose state isn't keys and values.
     """
@@ -103,7 +103,7 @@ def keeping(config: Any) -> int:
             f"models of type {text.model_type} keep another kind of state than keys and values ({unknown[0]})",
             "honed can't generate with them yet; choose a model with attention in every layer.",
         )
-    return int(text.num_hidden_layers)
+    return int(text.num_hidden_layers - (getattr(text, "num_kv_shared_layers", None) or 0))
 
 
 def same_window(config: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Models whose layers differ in the widths of their heads, or have none."""
+"""Models whose layers differ: in the widths of their heads, in whether they keep keys and values, or in having none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma4TextConfig, MambaConfig, PreTrainedConfig
+from transformers import AutoModelForCausalLM, Gemma3nTextConfig, Gemma4TextConfig, MambaConfig, PreTrainedConfig
 
 from honed.errors import ModelError
 from honed.models import room
@@ -34,9 +34,12 @@ USUAL: dict[str, Any] = {
     "pad_token_id": 258,
 }
 TWO: dict[str, Any] = {**USUAL, "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
+FOUR: dict[str, Any] = {**USUAL, "num_hidden_layers": 4, "layer_types": 2 * TWO["layer_types"]}
 GLOBAL: dict[str, Any] = {"global_head_dim": 32, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
 FAMILIES: dict[str, tuple[PreTrainedConfig, int]] = {
     "Gemma 4": (Gemma4TextConfig(**TWO, **GLOBAL), 2 * 8 + 1 * 32),
+    "Gemma 4 E": (Gemma4TextConfig(**FOUR, **GLOBAL, num_kv_shared_layers=2), 2 * 8 + 1 * 32),
+    "Gemma 3n": (Gemma3nTextConfig(**FOUR, laurel_rank=4, num_kv_shared_layers=2), 2 * (2 * 8)),
 }
 """Their settings, and the numbers of the keys that their layers keep of a token."""
 
