@@ -15,6 +15,7 @@ from honed.jobs.job import Job
 from honed.models import devices, replies
 from honed.models import load as models
 from honed.models.answer_cache import AnswerCache, CachedEngine, LazyEngine
+from honed.models.chat import ChatFormat
 from honed.models.engine import Engine, Sampling
 from honed.models.load import LoadedModel, Prepared
 from honed.models.local import LocalEngine
@@ -25,6 +26,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 AS_IT_IS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The template of a text that the model goes on with: no headings, no turns."""
+
+_BEFORE = ("", "{{ bos_token }}", "{{ bos_token }}{{ ' ' }}")
+"""What may stand before it. Some tokenizers put a space before a text (Llama 2), but not where BOS is written out."""
 
 NOT_KNOWN = (
     "the held-out loss: a server gives answers, not their likelihood",
@@ -67,6 +71,16 @@ class Answerer:
         return self.engine.found if isinstance(self.engine, CachedEngine) else 0
 
 
+def as_it_is(chat: ChatFormat) -> ChatFormat:
+    """Return the format of texts that the model goes on with, which begin as its tokenizer begins any: with BOS, if so.
+
+    Found out by trying. Likelihoods are asked of the same ids.
+    """
+    tried = [replace(chat, template=before + AS_IT_IS) for before in _BEFORE]
+    wanted = list(chat.tokenizer("a")["input_ids"])
+    return next((one for one in tried if one.prompt_ids((Message(role="user", content="a"),)) == wanted), tried[0])
+
+
 @contextmanager
 def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
     """Make ready whom the settings name. Raises ``ModelError`` if there is no such model or device."""
@@ -81,7 +95,7 @@ def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
     models.locate(settings.model, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     prepared = models.prepare(settings.model, job.workspace, settings.template)
     if not settings.harness.chat:
-        prepared = replace(prepared, chat=replace(prepared.chat, template=AS_IT_IS))
+        prepared = replace(prepared, chat=as_it_is(prepared.chat))
 
     @cache
     def load() -> LoadedModel:

@@ -88,14 +88,22 @@ class ColumnLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def columns(config: Any) -> Cache:
-    """Return an empty cache of ``ColumnLayer``. Raises ``ModelError`` for a model whose state isn't keys and values."""
+    """Return an empty cache of ``ColumnLayer``, one for each layer that keeps any. Raises as ``keeping`` does."""
+    return Cache(layers=[ColumnLayer() for _ in range(keeping(config))])
+
+
+def keeping(config: Any) -> int:
+    """Return how many layers keep keys and values: the first ones, if the last share what these keep (Gemma 3n).
+
+    Raises ``ModelError`` for a model whose state isn't keys and values.
+    """
     text = config.get_text_config()
     if unknown := sorted(set(getattr(text, "layer_types", None) or ()) - _KNOWN):
         raise ModelError(
             f"models of type {text.model_type} keep another kind of state than keys and values ({unknown[0]})",
             "honed can't generate with them yet; choose a model with attention in every layer.",
         )
-    return Cache(layers=[ColumnLayer() for _ in range(text.num_hidden_layers)])
+    return int(text.num_hidden_layers - (getattr(text, "num_kv_shared_layers", None) or 0))
 
 
 def same_window(config: Any) -> bool:

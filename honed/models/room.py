@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from honed.models import devices
+from honed.models import columns, devices, heads
 from honed.models.load import LoadedModel
 from honed.models.row import Row
 
@@ -20,13 +20,12 @@ def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
     """Return how many of ``rows`` are to be computed together: ``most``, or as many as half of the free memory holds.
 
     Each is reckoned as long as the longest may become. One always fits: it is for the model to fail if it doesn't.
+    Raises as ``columns.keeping`` does.
     """
-    config = loaded.model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    width = loaded.model.dtype.itemsize
+    config = loaded.model.config
+    kept = map(heads.heads, heads.layers(config.get_text_config())[: columns.keeping(config)])
     longest = max(len(row.ids) + row.limit for row in rows)
-    each = 2 * int(config.num_hidden_layers * heads * size) * width * longest
+    each = 2 * sum(one.keys * one.width for one in kept) * loaded.model.dtype.itemsize * longest
     fit: int = int(_SHARE * _free(loaded.model.device)) // each
     return max(1, min(most, len(rows), fit))
 

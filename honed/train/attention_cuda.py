@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from honed.models import heads
 from honed.train import attention
 from honed.train.attention import PARTS, PLAIN, Manner, Path, Segments
 
@@ -143,16 +144,15 @@ def fastest(
     ``config`` is the model's text configuration, ``manner`` that of its layers which do most besides a softmax;
     ``shared`` says that some pass of the run, if not this one, has rows that share a prefix. A path that fails here, or
     disagrees with plain torch, is left out, and why is said. Plain torch, which holds the scores of whole rows, is what
-    is left where no other runs, and isn't timed.
+    is left where no other runs, and isn't timed. Where layers differ in their heads, a path has to do for all of them,
+    and the widest are timed.
     """
     if manner.sinks is not None:
         return PARTS, "attention by parts, in plain torch, slowly: this model's has sinks"
     paths: dict[str, Path] = {FLEX: by_flex}
     if not shared and dtype != torch.float32:
         paths[VARLEN] = by_varlen
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    queries = config.num_attention_heads
-    heads = (queries, *(getattr(config, "num_key_value_heads", queries),) * 2)
+    kinds = heads.kinds(config)
     # Paths are compared on the run's rows cut short and on a pass of few tokens, and timed on the run's own rows.
     short = Segments(tuple(min(length, _COMPARED) for length in segments.lengths), segments.parents)
     few = _FEW if shared else Segments(_FEW.lengths)
@@ -161,13 +161,14 @@ def fastest(
     for name, path in paths.items():
         try:
             if not all(
-                attention.agrees(path, *_drawn(heads, some, width, dtype), some, _APART, one)
+                attention.agrees(path, *_drawn(kind, some, dtype), some, _APART, one)
+                for kind in kinds
                 for some in (short, few)
                 for one in _compared(manner, some)
             ):
                 without.append(f"{attention.short(name)} disagrees with plain torch here")
                 continue
-            times[name] = _timed(path, _drawn(heads, segments, width, dtype), segments, width**-0.5, manner)
+            times[name] = _timed(path, _drawn(kinds[-1], segments, dtype), segments, kinds[-1].width ** -0.5, manner)
         except torch.OutOfMemoryError:  # it says nothing of the path
             raise
         except (
@@ -204,8 +205,9 @@ def _give_back() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _drawn(heads: tuple[int, ...], segments: Segments, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = (torch.randn(1, count, sum(segments.lengths), width, dtype=dtype, device="cuda") for count in heads)
+def _drawn(kind: heads.Heads, segments: Segments, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    counts, tokens = (kind.queries, kind.keys, kind.keys), sum(segments.lengths)
+    q, k, v = (torch.randn(1, count, tokens, kind.width, dtype=dtype, device="cuda") for count in counts)
     return q, k, v
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from honed.models import heads
 from honed.train import attention
 from honed.train.attention import FUSED, PLAIN, Manner, Segments
 from honed.train.kernels import native
@@ -47,20 +48,21 @@ class _NativeAttention(torch.autograd.Function):
 def choose(config: Any, dtype: torch.dtype) -> tuple[str, str]:
     """Return the name of the path for a model on a CPU, and why it isn't ours if it isn't.
 
-    ``config`` is the model's text configuration.
+    ``config`` is the model's text configuration. Where layers differ in their heads, ours is that of those it takes.
     """
-    heads, groups = config.num_attention_heads, getattr(config, "num_key_value_heads", config.num_attention_heads)
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
     if why := native.why_not():
         return FUSED, f"attention by torch's kernel: {why}; with gcc installed, training on a CPU is faster"
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (
-        torch.randn(1, count, sum(_COMPARED.lengths), width, generator=generator).to(dtype)
-        for count in (heads, groups, groups)
-    )
-    if not native.takes(q, v):
+
+    def drawn(kind: heads.Heads) -> list[Tensor]:
+        counts = (kind.queries, kind.keys, kind.keys)
+        shapes = [(1, count, sum(_COMPARED.lengths), kind.width) for count in counts]
+        return [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+
+    taken = [(q, k, v) for q, k, v in map(drawn, heads.kinds(config)) if native.takes(q, v)]
+    if not taken:
         return FUSED, ""
-    if not attention.agrees(by_native, q, k, v, _COMPARED, _APART[dtype]):
+    if not all(attention.agrees(by_native, *some, _COMPARED, _APART[dtype]) for some in taken):
         return FUSED, "attention by torch's kernel: ours, as this C compiler made it, doesn't agree with plain torch"
     attention.register({NATIVE: by_native})
     return NATIVE, ""

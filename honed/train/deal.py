@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -12,6 +12,10 @@ class Turn:
 
     index: int
     counts: bool = True
+
+
+Turns = Callable[[Sequence[float]], list[Turn]]
+"""Which of the passes with these costs (in tokens) this rank computes, in order."""
 
 
 def balanced(costs: Sequence[float], ranks: int) -> list[list[Turn]]:

@@ -23,6 +23,7 @@ from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.train import checkpoint
 from honed.train.batches import Pack
+from honed.train.deal import Turns
 from honed.train.defaults import Settings
 from honed.train.divergence import Watch
 from honed.train.folder import CHECKPOINTS
@@ -76,11 +77,13 @@ class Objective(Protocol[E_contra, B]):
         """Lay examples end to end."""
         ...
 
-    def ready(self, model: PreTrainedModel, batches: Sequence[B], weight: float | None = None, /) -> Sequence[B]:
+    def ready(
+        self, model: PreTrainedModel, batches: Sequence[B], weight: float | None = None, turns: Turns | None = None, /
+    ) -> Sequence[B]:
         """Return a step's batches with what each has to know of the others, before any of them is computed.
 
         ``weight`` is that of the whole step, by which each loss will be divided before its gradients are made; None if
-        that isn't certain.
+        that isn't certain. ``turns`` divides among the ranks what passes this takes; None: all of them are made here.
         """
         ...
 
@@ -221,19 +224,16 @@ class Training(Generic[E, B]):
         self.placed.model.train()
         seen: dict[int, dict[str, Tensor]] = {}
         turns = self.placed.turns([batch.tokens for batch in batches])
-        # Shares are gathered from all ranks: what is computed of them must be the same everywhere.
-        known = range(len(batches)) if self.placed.shares else [turn.index for turn in turns]
         certain = weight if all(turn.counts for turn in turns) else None
 
         def made_ready(model: PreTrainedModel, some: Sequence[B]) -> Sequence[B]:
-            return self.objective.ready(model, some, certain)
+            return self.objective.ready(model, some, certain, self.placed.turns)
 
-        ready = self.placed.run(made_ready, [batches[index] for index in known])
-        at_hand = dict(zip(known, ready, strict=True))
+        ready = self.placed.run(made_ready, batches)
         for turn in turns:
             # A pass draws the same (dropout, noise) whoever computes it, and after a resume too.
             torch.manual_seed(pass_seed(self.settings.seed, number, turn.index))
-            batch = at_hand[turn.index].to(self.settings.device)
+            batch = ready[turn.index].to(self.settings.device)
             sums = self.placed.run(self.objective.sums, batch)
             (sums["loss"] / (weight if turn.counts else math.inf)).backward()
             optimizer.accumulate()

@@ -36,8 +36,6 @@ class Placement(Protocol):
     model: PreTrainedModel
     ranks: Ranks
     name: str
-    shares: bool
-    """Whether weights are gathered from all ranks, so that all must compute equally many passes."""
 
     def run(self, function: Callable[[PreTrainedModel, B], R], batch: B) -> R:
         """Return ``function(model, batch)``, computed while the model's weights are at hand."""
@@ -70,7 +68,6 @@ class Replicated:
         self.model = model
         self.ranks = ranks
         self.name = "replicated" if ranks.size > 1 else "one process"
-        self.shares = False
 
     def run(self, function: Callable[[PreTrainedModel, B], R], batch: B) -> R:
         """Call it."""
@@ -116,7 +113,6 @@ class Sharded:
         self.model = model
         self.ranks = ranks
         self.name = "fsdp, offloaded to the cpu" if cpu_offload else "fsdp"
-        self.shares = True
         self._dtypes = {name: parameter.dtype for name, parameter in model.named_parameters(remove_duplicate=False)}
         for parameter in model.parameters():
             if parameter.requires_grad:

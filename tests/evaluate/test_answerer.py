@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import pre_tokenizers, processors
 
 from honed.builtin.load import load
 from honed.cli.main import run
 from honed.config import build
 from honed.errors import ConfigError, EndpointError, HonedError
 from honed.evaluate import outcome, worker
+from honed.evaluate.answerer import answerer
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.loss_cache import LossCache
 from honed.evaluate.outcome import Answer, Outcome, RowLoss
@@ -25,11 +27,12 @@ from honed.jobs.worker import Stopped
 from honed.models import load as load_module
 from honed.models import losses
 from honed.models.chat import Encoded
+from honed.records import Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
 from tests.loopback import Answer as Sent
 from tests.loopback import Body, endpoint, error
-from tests.tiny import tiny_folder
+from tests.tiny import START, tiny_folder, tiny_tokenizer
 
 ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:9]
 
@@ -145,6 +148,30 @@ def test_losses_of_other_rows_templates_and_precisions_are_not_taken_from_the_ca
     left = LossCache(workspace, "model", "template", "fp32", "cpu")
     assert set(left.get({"one": one, "other": other})) == {"other"}, "what was asked for the longest ago goes first"
     left.close()
+
+
+@pytest.mark.parametrize(("bos", "spaced"), [(False, False), (True, False), (True, True)])
+def test_a_text_without_the_chat_template_begins_as_its_tokenizer_begins_any(
+    workspace: Workspace, tmp_path: Path, bos: bool, spaced: bool
+) -> None:
+    """That of Llama 2 also puts a space before it, but not behind BOS."""
+    tokenizer = tiny_tokenizer()
+    if bos:
+        tokenizer.bos_token = START
+        begins = processors.TemplateProcessing(single=f"{START} $A", special_tokens=[(START, 256)])
+        tokenizer.backend_tokenizer.post_processor = begins
+    if spaced:
+        spaces = pre_tokenizers.Metaspace(replacement="Ġ", prepend_scheme="first", split=False)
+        tokenizer.backend_tokenizer.pre_tokenizer = spaces
+    folder = tiny_folder(tmp_path / "model")
+    tokenizer.save_pretrained(folder)
+    settings = EvaluateConfig(model=str(folder), suite=("lm-eval:a",), harness={"chat": False}, answer_cache=False)
+    with answerer(jobs.create(workspace, "evaluate", settings), settings) as who:
+        assert who.prepared is not None
+        chat = who.prepared.chat
+        found = chat.prompt_ids((Message(role="user", content="two and two are"),))
+        assert found == chat.tokenizer("two and two are")["input_ids"]
+    assert found[:2] == [*([256] if bos else []), *tiny_tokenizer()(" t" if spaced else "tw")["input_ids"]][:2]
 
 
 def test_a_served_model_is_asked_and_what_is_not_known_is_said(evaluation: Callable[..., Job]) -> None:

@@ -34,6 +34,18 @@ LATENT = {
     "first_k_dense_replace": 2,
 }
 GEMMA = {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 10}
+GEMMA_4 = {
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "num_global_key_value_heads": 1,
+    "global_head_dim": 32,
+    "attention_k_eq_v": True,
+    "sliding_window": 10,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "vocab_size_per_layer_input": 259,
+    "hidden_size_per_layer_input": 8,
+}
+"""Heads of two widths."""
 OWN: dict[str, dict[str, Any]] = {
     "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "CodeGen": {**GPT, "rotary_dim": 4},
@@ -56,6 +68,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "GPTNeoX": HEADS,
     "Gemma2": {**HEADS, **GEMMA, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0},
     "Gemma3": {**HEADS, **GEMMA},
+    "Gemma4Text": {**HEADS, **GEMMA_4},
     "GptOss": {**HEADS, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "sliding_window": 10},
     "Granite": {**HEADS, "logits_scaling": 8.0},
     "Mistral": {**HEADS, "num_key_value_heads": 2, "sliding_window": 10},
@@ -137,7 +150,7 @@ def test_the_loss_of_every_family_is_that_of_the_models_own_forward_pass(
     layers = given.get("num_hidden_layers", given.get("n_layer"))
     if family in PACKED:
         assert chosen.by_plain == (len(plainly), layers)
-    assert bool(plainly) is (family in ("DeepseekV3", "GPT2", "Gemma2", "Gemma3", "GptOss", "Mistral"))
+    assert bool(plainly) is (family in ("DeepseekV3", "GPT2", "Gemma2", "Gemma3", "Gemma4Text", "GptOss", "Mistral"))
     said = [reason for reason in chosen.reasons if reason.startswith(f"attention by plain torch in {len(plainly)} of")]
     assert len(said) == bool(plainly)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import Gemma4TextConfig
 
 from honed.train import loss_sweeps, token_loss
 from honed.train.kernels import choice, elementwise, in_triton
@@ -103,6 +105,13 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Callable[[torch.dtype], tuple[b
     monkeypatch.setattr(loss_sweeps, "CHUNK_BYTES", 20_000)
     sizes = choice.Sizes.of(packed_model())
     return lambda dtype: choice.choose(dtype, "cuda", sizes)
+
+
+def test_of_layers_that_differ_the_widest_heads_are_compared() -> None:
+    kinds = ["sliding_attention", "full_attention"]
+    config = Gemma4TextConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, layer_types=kinds, head_dim=8)
+    model: Any = SimpleNamespace(config=config)
+    assert choice.Sizes.of(model) == choice.Sizes(32, config.intermediate_size, 259, 8, 512)
 
 
 @TYPES

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from honed.errors import HonedError
 from honed.models.chat import Encoded
 from honed.train import adapters
 from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
 from honed.train.objectives import kto
+from honed.train.ranks import ALONE
 from honed.train.ratings import Rated, matched
+from tests.numerics import trained
 from tests.numerics.compared import gradients, made, rated
 from tests.numerics.rows import close, packed_model
 
@@ -52,6 +56,14 @@ def test_the_point_is_never_below_0() -> None:
     model, objective = packed_model(), made("kto")
     (batch,) = objective.ready(model, [objective.collate(lowered(rated(4), 1000.0))])
     assert batch.level == 0.0
+
+
+def test_a_point_that_is_no_number_stops_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    some = rated(23)
+    some[3] = replace(some[3], reference=(some[3].reference[0], float("nan")))  # of the answer to another prompt
+    monkeypatch.setattr(trained, "examples", lambda _case: some)
+    with pytest.raises(HonedError, match="loss of step 1 is not a number"):
+        trained.train(trained.Case(objective="kto"), tmp_path / "run", ALONE)
 
 
 def test_the_point_moves_the_loss_and_has_no_gradient_of_its_own() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import LlamaConfig
+from transformers import Gemma4TextConfig, LlamaConfig
 
 from honed.train import attention, attention_native
 from honed.train.attention import Segments
+from honed.train.attention_native import NATIVE
 from honed.train.kernels import native
 from tests.needs import missing
 
@@ -170,3 +172,23 @@ def test_a_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
     name, why = attention_native.choose(CONFIG, torch.float32)
     assert name == attention.FUSED
     assert "doesn't agree with plain torch" in why
+
+
+@pytest.mark.parametrize(("wrong", "path"), [(16, attention.FUSED), (32, attention.FUSED), (512, NATIVE)])
+def test_a_kernel_is_compared_with_the_heads_of_every_layer_that_it_takes(
+    wrong: int, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no heads of 512."""
+    forward = native.forward
+
+    def disagreeing(*args: Any) -> tuple[Tensor, Tensor]:
+        out, sums = forward(*args)
+        return out * (1.01 if out.shape[3] == wrong else 1.0), sums
+
+    monkeypatch.setattr(native, "forward", disagreeing)
+    monkeypatch.setattr(attention, "register", lambda _: None)
+    kinds = ["sliding_attention", "full_attention"]
+    config = Gemma4TextConfig(
+        num_hidden_layers=2, layer_types=kinds, head_dim=16, global_head_dim=512 if wrong == 512 else 32
+    )
+    assert attention_native.choose(config, torch.float32)[0] == path

@@ -106,6 +106,18 @@ def test_weights_after_three_steps_and_their_losses_equal_those_of_one_process(f
         assert step.values["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=2e-2 if bf16 else 1e-5)
 
 
+@pytest.mark.parametrize("case", ["replicated-kto", "fsdp-kto"])
+def test_ranks_divide_the_passes_over_mismatched_answers(folder: Path, case: str) -> None:
+    """With shares, a rank that has none left in a round computes another once more, which doesn't count."""
+    made = [int((folder / case / f"mismatched-{rank}.txt").read_text()) for rank in range(2)]
+    steps = [len(step.packs) for step in STEPS]  # each pass has some
+    assert (folder / "one-kto" / "mismatched-0.txt").read_text() == str(sum(steps))
+    if case.startswith("fsdp"):
+        assert made == [sum(-(-passes // 2) for passes in steps)] * 2
+    else:
+        assert sum(made) == sum(steps)
+
+
 def told(folder: Path) -> list[Step]:
     return [event for event in Job(folder).events() if isinstance(event, Step)]
 

@@ -23,6 +23,7 @@ from honed.errors import HonedError
 from honed.jobs.job import Job
 from honed.train import adapters, checkpoint, neftune, placement, ranks
 from honed.train.adapters import Adapters
+from honed.train.answers import AnswerPack
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
@@ -31,6 +32,7 @@ from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.loop import Training
+from honed.train.objectives.kto import Kto
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer, keep_wide
 from honed.train.placement import Placement, Replicated, Sharded
@@ -147,7 +149,10 @@ def held_out() -> HeldOut:
 
 
 def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:
-    """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights."""
+    """Write the first step's gradients, checkpoints of every second, and on rank 0 the losses and the last weights.
+
+    Of KTO also how many passes over mismatched answers this rank made.
+    """
     where = placed(case, here)
     usual = {"learning_rate": 1e-3, "warmup": 0.0, "schedule": "constant", "checkpoint_every": 2}
     config = TrainConfig(base="", data="", **{**usual, "average": case.average, "keep_best": case.best, **given})
@@ -161,7 +166,10 @@ def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = 
     training = Training(where, objective, heldout, run, settings, job, lambda: False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Optimizer, "step", _showing_gradients(folder, here))
+        mismatched: list[AnswerPack] = []
+        patch.setattr(Kto, "_gained", _noting_mismatched(mismatched))
         loss = training.run()
+    (folder / f"mismatched-{here.number}.txt").write_text(str(len(mismatched)))
     where.gather()
     if here.first:
         whole = {name: parameter.detach().contiguous() for name, parameter in where.model.named_parameters()}
@@ -206,6 +214,18 @@ def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
         return step(self, *args)
 
     return shown
+
+
+def _noting_mismatched(seen: list[AnswerPack]) -> Callable[..., Tensor]:
+    """``Kto._gained``, which adds to ``seen`` what it is asked without a gradient."""
+    usual = Kto._gained
+
+    def noting(self: Kto, model: Any, batch: AnswerPack) -> Tensor:
+        if not torch.is_grad_enabled():
+            seen.append(batch)
+        return usual(self, model, batch)
+
+    return noting
 
 
 def unused(here: Ranks) -> dict[str, Tensor]:

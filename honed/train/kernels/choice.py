@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from honed.models import heads
 from honed.train import loss_sweeps, token_loss
 from honed.train.kernels import compiler, in_c, native
 from honed.train.kernels.linear import linears
@@ -58,15 +59,16 @@ class Sizes:
     def of(cls, model: PreTrainedModel) -> Sizes:
         """Read them from the settings; what isn't said there is made up: it is only compared with."""
         text = model.config.get_text_config()
+        layers = heads.layers(text)
 
         def whole(name: str, other: int) -> int:
-            """Some models have one for each layer, in a list."""
-            value = getattr(text, name, None)
-            return value if isinstance(value, int) else other
+            """The largest of the layers; some models have one for each layer, in a list."""
+            values = [getattr(layer, name, None) for layer in layers]
+            return max((value for value in values if isinstance(value, int)), default=other)
 
-        width, heads = whole("hidden_size", _WIDTH), whole("num_attention_heads", 1)
-        head = whole("head_dim", max(2, width // heads // 2 * 2))
-        return cls(width, whole("intermediate_size", 4 * width), text.vocab_size, heads, head)
+        width, queries = whole("hidden_size", _WIDTH), whole("num_attention_heads", 1)
+        head = whole("head_dim", max(2, width // queries // 2 * 2))
+        return cls(width, whole("intermediate_size", 4 * width), text.vocab_size, queries, head)
 
 
 ODD = Sizes(_WIDTH, _WIDTH, _WIDTH, 1, 2)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from honed.train import answers
 from honed.train.answers import AnswerPack
 from honed.train.batches import Pack
+from honed.train.deal import Turn, Turns
 from honed.train.head import Head
 from honed.train.objectives.preference import Judged
 from honed.train.ratings import Rated
@@ -87,20 +88,25 @@ class Kto:
 
     @torch.no_grad()
     def ready(
-        self, model: PreTrainedModel, batches: Sequence[RatedPack], _weight: float | None = None
+        self,
+        model: PreTrainedModel,
+        batches: Sequence[RatedPack],
+        _weight: float | None = None,
+        turns: Turns | None = None,
     ) -> Sequence[RatedPack]:
         """Return a step's batches with the level of them all. Dropout and noise are off while it is measured."""
         training = model.training
         model.eval()
-        gains = [
-            self._gained(model, batch.unrelated.to(str(model.device)))
-            for batch in batches
-            if batch.unrelated is not None
-        ]
+        passes = [batch.unrelated for batch in batches if batch.unrelated is not None]
+        mine = turns([one.tokens for one in passes]) if turns else [Turn(index) for index in range(len(passes))]
+        total, count = torch.zeros((), device=model.device), 0
+        for turn in mine:
+            gain = self._gained(model, passes[turn.index].to(str(model.device)))
+            if turn.counts:
+                total, count = total + gain.sum(), count + len(gain)
         model.train(training)
-        total = sum((gain.sum() for gain in gains), torch.zeros((), device=model.device))
-        level = _mean(total, sum(len(gain) for gain in gains))
-        return [replace(batch, level=max(0.0, level)) for batch in batches]
+        level = max(_mean(total, count), 0.0)  # in this order: the other one makes 0 of a level that is no number
+        return [replace(batch, level=level) for batch in batches]
 
     def judged(self, model: PreTrainedModel, batch: RatedPack) -> Judged:
         """Return each answer's loss, weight x (1 - value), and the margin by which it is on its right side."""

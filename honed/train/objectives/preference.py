@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from honed.train import answers
 from honed.train.answers import AnswerPack
+from honed.train.deal import Turns
 from honed.train.head import Head
 from honed.train.pairs import Pair
 
@@ -68,7 +69,11 @@ class PairObjective:
         return answers.collate(rows, reference, packed=self.packed, share=self.share, within=self.within)
 
     def ready(
-        self, _model: PreTrainedModel, batches: Sequence[AnswerPack], _weight: float | None = None
+        self,
+        _model: PreTrainedModel,
+        batches: Sequence[AnswerPack],
+        _weight: float | None = None,
+        _turns: Turns | None = None,
     ) -> Sequence[AnswerPack]:
         """Return the batches as they are: a pair's loss depends on no other's."""
         return batches

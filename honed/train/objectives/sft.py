@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from honed.models.chat import Encoded
 from honed.train import batches, likelihood
 from honed.train.batches import Pack
+from honed.train.deal import Turns
 from honed.train.head import Head
 
 
@@ -32,7 +33,13 @@ class Sft:
         """Lay rows, and those apart from them, into one pack."""
         return batches.collate([each for row in rows for each in row.rows], share=self.share)
 
-    def ready(self, _model: PreTrainedModel, packs: Sequence[Pack], weight: float | None = None) -> Sequence[Pack]:
+    def ready(
+        self,
+        _model: PreTrainedModel,
+        packs: Sequence[Pack],
+        weight: float | None = None,
+        _turns: Turns | None = None,
+    ) -> Sequence[Pack]:
         """Return the packs with the weight of their step: a row's loss depends on no other's."""
         return [replace(pack, step_weight=weight) for pack in packs]
 
