@@ -1,7 +1,8 @@
 """Settings: YAML and ``--set stage.key=value`` overrides become one strict, frozen model.
 
 Every field of a stage's model carries a description, which feeds the check, ``--help``, the REST schema, the web
-form and the docs. An unknown key is an error that names the nearest; nothing is ever read with a silent default.
+form and the docs. An unknown key is an error that names ours for it, or the nearest; nothing is ever read with a silent
+default, nor is one of two values taken where a key stands twice.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,9 +20,14 @@ from honed.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of every stage's settings: frozen, unknown keys refused."""
+    """Base of every stage's settings: frozen, unknown keys refused.
+
+    ``synonyms`` are what others call a setting, and what that is here: ``setting``, ``setting: value``,
+    ``group.setting``, or the command that it is asked for by.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    synonyms: ClassVar[Mapping[str, str]] = {}
 
 
 C = TypeVar("C", bound=Config)
@@ -32,7 +38,8 @@ def load(model: type[C], stage: str, path: Path | None, sets: Sequence[str], fla
 
     ``sets`` are ``key=value`` or ``stage.key=value`` strings whose values are YAML; ``key.inner=value`` sets one key of
     a setting that has keys itself. Raises ``ConfigError`` for a
-    missing or malformed file, an unknown key (naming the nearest) or a value out of range.
+    missing or malformed file, a key that stands twice, an unknown one (naming ours for it, or the nearest) or a value
+    out of range.
     """
     values = given(model, stage, sets, _read(path, stage) if path else {})
     values.update({key: value for key, value in flags.items() if value is not None})
@@ -83,10 +90,14 @@ def _wrong(model: type[Config], error: ValidationError, where: str) -> ConfigErr
 
 
 def _unknown(model: type[BaseModel], name: str, key: str, where: str) -> ConfigError:
-    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
+    message = f"{where}: unknown key {key!r}"
+    if issubclass(model, Config) and (ours := model.synonyms.get(name)):
+        home, last = _innermost(model, ours.partition(":")[0].split("."))
+        field = home.model_fields.get(last)
+        return ConfigError(message, f"Here it is {ours!r}{f': {field.description}' if field else '.'}")
+    near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.7)
     known = ", ".join(sorted(model.model_fields))
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {known}."
-    return ConfigError(f"{where}: unknown key {key!r}", hint)
+    return ConfigError(message, f"Did you mean {near[0]!r}?" if near else f"Known keys: {known}.")
 
 
 def _innermost(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[type[BaseModel], str]:
@@ -184,11 +195,30 @@ def _parse(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
+        if isinstance(error, _RepeatedKeyError):
+            raise ConfigError(f"{where}{line}: {error.problem}", "Leave one of the two.") from error
         raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', error)}", "Mend that line.") from error
+
+
+class _RepeatedKeyError(yaml.MarkedYAMLError):
+    """A key stands twice in a mapping, which YAML forbids and PyYAML doesn't mind: it keeps the last."""
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads ``1e-4`` as the number that users mean; YAML 1.1 asks for ``1.0e-4``."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """Return the mapping as it is written, before others are merged into it."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if first := lines.get(named := (key.tag, key.value)):
+                    problem = f"the key {key.value!r} stands twice, first in line {first}"
+                    raise _RepeatedKeyError(problem=problem, problem_mark=key.start_mark)
+                lines[named] = line
+        return node
 
 
 class _Dumper(yaml.SafeDumper):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +13,21 @@ from honed import config
 from honed.errors import ConfigError
 
 
+class Filter(config.Config):
+    """Settings of a part of it."""
+
+    paper: bool = Field(default=True, description="paper, not cloth")
+
+
 class Brew(config.Config):
     """Settings of an invented stage."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "heat": "temperature",
+        "espresso": "grind: fine",
+        "cloth": "filter.paper: false",
+        "toast": "another machine",
+    }
 
     beans: str = Field(default="house", description="name of the beans")
     temperature: float = Field(default=93.0, gt=0, le=100, description="degrees Celsius")
@@ -23,6 +36,7 @@ class Brew(config.Config):
     grind: Literal["fine", "coarse"] = Field(default="fine", description="how fine")
     columns: dict[str, str] = Field(default_factory=dict, description="a mapping")
     sizes: tuple[float, ...] = Field(default=(), description="some numbers")
+    filter: Filter = Field(default=Filter(), description="how it is filtered")
 
 
 def _load(sets: tuple[str, ...] = (), path: Path | None = None, **flags: object) -> Brew:
@@ -81,7 +95,52 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert raised.value.hint == "Did you mean 'temperature'?"
     with pytest.raises(ConfigError, match="brew: unknown key 'zzz'") as raised:
         _load(("zzz=1",))
-    assert raised.value.hint == "Known keys: beans, columns, cups, grind, milk, sizes, temperature."
+    assert raised.value.hint == "Known keys: beans, columns, cups, filter, grind, milk, sizes, temperature."
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("heat", "Here it is 'temperature': degrees Celsius"),
+        ("espresso", "Here it is 'grind: fine': how fine"),
+        ("cloth", "Here it is 'filter.paper: false': paper, not cloth"),
+        ("toast", "Here it is 'another machine'."),
+    ],
+)
+def test_a_key_by_the_name_that_others_have_for_it_is_answered_with_ours_and_what_it_means(
+    word: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"brew: unknown key '{word}'") as raised:
+        _load((f"{word}=1",))
+    assert raised.value.hint == hint
+
+
+@pytest.mark.parametrize("word", ["milliner", "seeds"])
+def test_a_key_that_shares_some_letters_with_a_setting_is_not_taken_for_it(word: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        _load((f"{word}=1",))
+    assert raised.value.hint.startswith("Known keys:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cups: 1\nmilk: true\ncups: 2\n", "brew.yaml:3: the key 'cups' stands twice, first in line 1"),
+        ("cups: 1\n'cups': 2\n", "brew.yaml:2: the key 'cups' stands twice, first in line 1"),
+        ("columns:\n  a: b\n  a: c\n", "brew.yaml:3: the key 'a' stands twice, first in line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "brew.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        _load(path=tmp_path / "brew.yaml")
+    assert raised.value.message == str(tmp_path / said)
+    assert raised.value.hint == "Leave one of the two."
+
+
+def test_a_key_beside_a_mapping_that_is_merged_in_is_no_repetition(tmp_path: Path) -> None:
+    (tmp_path / "brew.yaml").write_text("filter: &f {paper: false}\ncolumns: &c {a: b}\n<<: {cups: 3}\ncups: 4\n")
+    assert _load(path=tmp_path / "brew.yaml").cups == 4
 
 
 @pytest.mark.parametrize(

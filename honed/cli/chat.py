@@ -256,6 +256,7 @@ def _side(spec: str, workspace: Workspace | None) -> Side:
 
     load.locate(spec, workspace, say=say)
     device = devices.choose_device("auto")
+    devices.limit_threads()
     loaded = load.load(spec, workspace, device=device, dtype=torch.float32 if device == "cpu" else torch.bfloat16)
     return Side(loaded.ref, LocalEngine(loaded, batch_size=1))
 

@@ -95,6 +95,7 @@ def run(args: Sequence[str]) -> int:
     """Run ``honed`` on ``args`` and return its exit code; every error ends here, as two lines."""
     as_json = "--json" in args
     try:
+        _check_system()
         return int(cli.main(list(args), prog_name="honed", standalone_mode=False) or 0)
     except HonedError as error:
         return _end(error.message, error.hint, as_json, 130 if isinstance(error, HaltedError) else 1)
@@ -107,6 +108,15 @@ def run(args: Sequence[str]) -> int:
         return _end("interrupted", str(first), as_json, 130)
     except Exception as error:  # noqa: BLE001 - the edge: nothing leaves it as a traceback
         return _surprise(error, as_json)
+
+
+def _check_system() -> None:
+    """Raise ``HonedError`` on Windows, before a module is imported that is missing there: files are locked by fcntl."""
+    if sys.platform == "win32":
+        raise HonedError(
+            "honed runs on Linux and macOS, and this is Windows",
+            "Run it in WSL, the Linux that comes with Windows: wsl --install",
+        )
 
 
 def _usage(error: click.UsageError, as_json: bool) -> int:

@@ -20,7 +20,7 @@ from honed.data.sources.container import AS_SEEN, Container, Told
 from honed.data.sources.find import shown
 from honed.data.sources.read import reading
 from honed.data.sources.row import Block, Known, Meter
-from honed.jobs import pool
+from honed.jobs import limits, pool
 from honed.records import Fault
 
 _LARGE = 48 * 2**20
@@ -116,6 +116,6 @@ def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None =
 
 def _processes(source: str, container: Container) -> int:
     if hub.is_ref(source):
-        return pool.cores()
+        return limits.cores()
     size = Path(source).stat().st_size * (1 if not container.packing and container.kind != "Parquet" else 4)
-    return pool.cores() if size >= _LARGE else 1
+    return limits.cores() if size >= _LARGE else 1

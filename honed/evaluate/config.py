@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,6 +18,27 @@ from honed.segments import Rule
 
 class EvaluateConfig(Config):
     """Settings of ``honed evaluate``. Two evaluations can be paired when model, device and batch size alone differ."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "model_name": "model",
+        "model_name_or_path": "model",
+        "base_url": "endpoint.base_url",
+        "dataset": "data",
+        "task": "suite",
+        "tasks": "suite",
+        "benchmark": "suite",
+        "num_fewshot": "harness.fewshot",
+        "metric": "scorer",
+        "metrics": "scorer",
+        "limit": "rows",
+        "max_samples": "rows",
+        "num_samples": "rows",
+        "max_new_tokens": "max_tokens",
+        "max_gen_toks": "max_tokens",
+        "chat_template": "template",
+        "dtype": "precision",
+        "torch_dtype": "precision",
+    }
 
     model: str = Field(
         description="model to measure: name@vN, a hub id, a folder, a GGUF file, smollm2-135m, a served name"

@@ -15,9 +15,8 @@ from typing import Any
 from honed import config
 from honed.config import Config
 from honed.errors import JobError
-from honed.jobs import events, last_words
+from honed.jobs import events, last_words, limits
 from honed.jobs.job import Job, State, Status, pid_space
-from honed.jobs.pool import cores
 from honed.jobs.trackers import reader
 from honed.store.workspace import writing
 
@@ -208,12 +207,14 @@ def _spread(job: Job) -> tuple[str, int]:
 
 
 def _share_of_threads(job: Job) -> dict[str, str]:
-    """Let ranks on one machine divide its cores, so that their threads don't wait for one another.
+    """Let ranks on one machine divide its cores, so that their threads don't wait for one another, nor for a quota.
 
-    Those of a Ray that is started here are on it too, and hear of it from the process that starts Ray.
+    Those of a Ray that is started here are on it too, and hear of it from the process that starts Ray. Where all cores
+    that a worker may run on are its own, torch knows better: it takes one thread for two that share a core.
     """
     on, ranks = _spread(job)
-    return {} if "://" in on or ranks == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
+    threads = max(1, limits.cores() // ranks)
+    return {"OMP_NUM_THREADS": str(threads)} if "://" not in on and threads < limits.runs_on() else {}
 
 
 def _tracked(job: Job) -> list[str]:

@@ -20,11 +20,6 @@ _AHEAD = 2
 """Pieces under way for each process: one in work, one waiting."""
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ordered(function: Callable[[T], R], pieces: Iterable[T], processes: int) -> Iterator[R]:
     """Yield ``function(piece)`` for each piece, in order; in this process if ``processes`` is 1.
 

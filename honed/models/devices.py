@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 
 from honed.errors import ModelError
+from honed.jobs import limits
 from honed.records import Record
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-_CGROUP = Path("/sys/fs/cgroup")
 
 _PROBES = ((1024, 576, 1536), (1024, 1536, 1536))
 """(rows, inner, columns) of the products that are timed: a 135M model's feed-forward layer, and a bigger one."""
@@ -54,6 +54,7 @@ class Torch(Record):
 class Machine(Record):
     """The machine: ``cores`` and ``memory`` are what this process may use, sizes are bytes, ``flags`` matter for speed.
 
+    ``memory_free`` is what no process holds, this one included, of the machine and under every limit.
     ``torch`` is None where it wasn't asked for or isn't installed.
     """
 
@@ -69,14 +70,14 @@ class Machine(Record):
 def hardware(folder: Path) -> Machine:
     """Return the machine's facts without torch; ``disk_free`` is that of ``folder``, which need not exist."""
     memory = psutil.virtual_memory()
-    limit = _memory_limit()
+    limit, left = limits.memory()
     below = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     cpu, flags = _cpu()
     return Machine(
         cpu=cpu,
-        cores=_cores(),
+        cores=limits.cores(),
         memory=min(memory.total, limit),
-        memory_free=min(memory.available, limit),
+        memory_free=min(memory.available, left),
         disk_free=shutil.disk_usage(below).free,
         flags=flags,
     )
@@ -125,6 +126,17 @@ def choose_device(wish: str) -> str:
     if not here[wish]:
         raise ModelError(f"torch {torch.__version__} sees no {wish} device here", "Use auto, or see: honed doctor")
     return wish
+
+
+def limit_threads() -> None:
+    """Let torch compute in this process on no more threads than there are cores for, unless the user said how many.
+
+    It counts the cores that it may run on, and knows of no quota; jobs are told before they start (``jobs.launch``).
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ and limits.cores() < torch.get_num_threads():
+        torch.set_num_threads(limits.cores())
 
 
 def faster_precision(device: str) -> tuple[Precision, str]:
@@ -176,19 +188,6 @@ def _timed(device: str, left: torch.Tensor, right: torch.Tensor) -> float:
     import torch
 
     return clocked(lambda: torch.nn.functional.linear(left, right), device)
-
-
-def _cores() -> int:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _read(_CGROUP / "cpu.max").split()
-    if len(quota) == 2 and quota[0] != "max":
-        return max(1, min(allowed, int(quota[0]) // int(quota[1])))
-    return allowed
-
-
-def _memory_limit() -> int:
-    stated = _read(_CGROUP / "memory.max").strip()
-    return int(stated) if stated.isdigit() else 2**63
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:

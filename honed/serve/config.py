@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -14,6 +15,13 @@ RESERVED = frozenset({"pair", "simulated"})
 
 class ServeConfig(Config):
     """Settings of ``honed serve``."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "api_key": "token",
+        "database_url": "database",
+        "max_new_tokens": "max_tokens",
+        "max_num_seqs": "batch_size",
+    }
 
     models: tuple[str, ...] = Field(
         min_length=1, description="models to serve: an alias such as live, name@vN, smollm2-135m, a folder, a .gguf"

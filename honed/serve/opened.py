@@ -46,6 +46,7 @@ def _loader(workspace: Workspace, config: ServeConfig, say: Callable[[str], None
 
         load.locate(spec, workspace, say=say)
         device = devices.choose_device("auto")
+        devices.limit_threads()
         loaded = load.load(spec, workspace, device=device, dtype=torch.float32 if device == "cpu" else torch.bfloat16)
         engine = LiveLocalEngine(loaded, config.batch_size)
         return Served(loaded.ref, loaded.hash, loaded.chat.hash, loaded.context, engine)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from honed.config import Config
 from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
+from honed.train.synonyms import SYNONYMS
 
 
 class TrainConfig(Config):
     """Settings of one training job."""
+
+    synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
 
     base: str = Field(
         description="model to start from: smollm2-135m, a workspace model, a folder, a .gguf file, a hub id"

@@ -51,7 +51,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     if config.ranks > 1:
         # As the run would, which is refused at its start; on Ray, ``auto`` takes the CPU where GPUs are too few.
         ranks.check(device, 1 if config.on and config.device == "auto" else config.ranks_here)
-    free, host = _free(device, config), _free("cpu", config)
+    free, host = _free(device, config), _host(config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
             run = prepare(job, here)
@@ -173,9 +173,7 @@ def _there(run: Prepared) -> list[Tensor]:
 def _wide_held(run: Prepared) -> int:
     """Bytes of the fp32 weights that masters begin at, where they are held already and not mapped from a file only."""
     wide = _bytes(kept_wide(run.base.model))
-    info = psutil.Process().memory_info()
-    own = info.rss - getattr(info, "shared", 0)
-    return wide if run.settings.device != "cpu" or own >= _bytes(_there(run)) + wide else 0
+    return wide if run.settings.device != "cpu" or _own() >= _bytes(_there(run)) + wide else 0
 
 
 def _alone(run: Prepared, memory: Memory) -> int:
@@ -216,10 +214,24 @@ def _elsewhere(config: TrainConfig) -> list[str]:
 
 
 def _free(device: str, config: TrainConfig) -> int:
-    """Bytes that are free for each rank; ranks on this machine divide its memory among them."""
+    """Bytes that are free for each rank, or will be once this process has ended.
+
+    What it holds already is in what a run is said to take (``Memory.runtime``), and mustn't count twice.
+    """
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
+    return _host(config) + _own() // config.ranks_here
+
+
+def _host(config: TrainConfig) -> int:
+    """Bytes of the host's memory that are free for each rank; ranks on this machine divide it among them."""
     return devices.hardware(Path.cwd()).memory_free // config.ranks_here
+
+
+def _own() -> int:
+    """Bytes of memory that this process holds by itself; what it has mapped from files it may share with others."""
+    info = psutil.Process().memory_info()
+    return int(info.rss - getattr(info, "shared", 0))
 
 
 def _what(run: Prepared, expected: Expected) -> dict[str, Any]:

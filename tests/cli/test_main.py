@@ -63,6 +63,20 @@ def test_ctrl_c_exits_130_with_a_line(command_that_raises, capsys) -> None:
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
+def test_on_windows_a_command_says_where_honed_runs_before_anything_of_it_is_imported(
+    command_that_raises, capsys, monkeypatch
+) -> None:
+    command_that_raises(ModuleNotFoundError("No module named 'fcntl'"))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main.run(["doctor", "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        "error: honed runs on Linux and macOS, and this is Windows\n"
+        "  Run it in WSL, the Linux that comes with Windows: wsl --install\n"
+    )
+    assert json.loads(said.out)["error"]["message"].endswith("this is Windows")
+
+
 def test_a_fault_of_our_own_is_called_that_and_its_traceback_is_kept(command_that_raises, capsys) -> None:
     command_that_raises(ZeroDivisionError("by zero"))
     assert main.run(["doctor"]) == 1

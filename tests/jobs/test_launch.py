@@ -15,7 +15,7 @@ import pytest
 
 from honed.errors import JobError
 from honed.jobs import job as jobs
-from honed.jobs import launch
+from honed.jobs import launch, limits
 from honed.jobs.events import Done, Failed, Note, Step
 from honed.jobs.job import Job, Status
 from honed.store.workspace import Workspace
@@ -57,6 +57,7 @@ def test_ranks_divide_the_cores_that_this_process_may_use(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr(limits, "_quotas", lambda: ())
     for ranks, on, threads in (
         (1, None, {}),
         (2, None, {"OMP_NUM_THREADS": "1"}),

@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from honed.errors import ModelError
+from honed.jobs import limits
 from honed.models import devices
 
 
@@ -33,20 +35,36 @@ def test_the_machines_facts_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_containers_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "cpu.max").write_text("100000 100000\n")
-    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+def test_a_containers_limits_count_and_what_is_free_is_what_is_left_under_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "memory", lambda: (1_000_000, 400_000))
+    monkeypatch.setattr(limits, "cores", lambda: 3)
     machine = devices.hardware(tmp_path)
-    assert (machine.memory, machine.cores) == (1_000_000, 1)
-    assert machine.memory_free <= 1_000_000
+    assert (machine.memory, machine.memory_free, machine.cores) == (1_000_000, 400_000, 3)
 
 
-def test_a_container_without_limits_has_the_whole_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
-    assert devices.hardware(tmp_path).memory > 1_000_000
+def test_where_there_is_no_limit_free_is_what_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "memory", lambda: (limits.NO_LIMIT, limits.NO_LIMIT))
+    there = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: there)
+    machine = devices.hardware(tmp_path)
+    assert (machine.memory, machine.memory_free) == (there.total, there.available)
+
+
+@pytest.mark.parametrize(("said", "threads"), [(None, [2]), ("8", [])])
+def test_torch_takes_no_more_threads_than_a_quota_pays_for_unless_the_user_said_how_many(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, threads: list[int]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(limits, "cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    devices.limit_threads()
+    assert asked == threads
 
 
 def test_auto_takes_the_first_device_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:

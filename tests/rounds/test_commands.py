@@ -101,7 +101,7 @@ def test_a_malformed_round_is_two_lines_and_starts_nothing(quick: Workspace, tmp
     code, out, err = honed(quick, capsys, "round", "run", file)
     assert (code, out) == (1, "")
     assert err == f"error: {file}: unknown key 'suites.0.rol'\n  Did you mean 'role'?\n"
-    code, out, err = honed(quick, capsys, "round", "run", round_file(tmp_path), "--set", "gate.alfa=1", "--json")
+    code, out, err = honed(quick, capsys, "round", "run", round_file(tmp_path), "--set", "gate.alhpa=1", "--json")
     assert code == 1 and json.loads(out)["error"]["hint"] == "Did you mean 'alpha'?"
     assert jobs.listing(quick) == []
 

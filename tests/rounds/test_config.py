@@ -40,7 +40,7 @@ def test_a_key_inside_a_setting_can_be_set(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         (GOOD + "replai: 3\n", "unknown key 'replai'", "Did you mean 'replay'?"),
-        (GOOD + "gate: {alfa: 0.1}\n", "unknown key 'gate.alfa'", "Did you mean 'alpha'?"),
+        (GOOD + "gate: {alhpa: 0.1}\n", "unknown key 'gate.alhpa'", "Did you mean 'alpha'?"),
         (GOOD + "derive: {per_persn: 1}\n", "unknown key 'derive.per_persn'", "Did you mean 'per_person'?"),
         (GOOD.replace("role", "rol"), "unknown key 'suites.0.rol'", "Did you mean 'role'?"),
         (

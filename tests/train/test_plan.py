@@ -233,7 +233,8 @@ def test_ranks_divide_the_machine_that_they_are_all_on_and_a_ray_elsewhere_is_ta
     home: Workspace, monkeypatch: pytest.MonkeyPatch, on: str | None, here: int, machines: int
 ) -> None:
     free = 40 * GB
-    monkeypatch.setattr(devices, "hardware", lambda _path: SimpleNamespace(memory_free=free))
+    monkeypatch.setattr(devices, "hardware", lambda _path: SimpleNamespace(memory_free=free - GB))
+    monkeypatch.setattr(planner, "_own", lambda: GB)
     planned = planner.work(jobs.create(home, "plan", settings(home, ranks=4, on=on)), lambda: False)
     assert planned["memory"]["free"] == free // here and planned["machines"] == machines
     said = [reason for reason in planned["reasons"] if "machine like this one" in reason]

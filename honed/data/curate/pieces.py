@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from honed.data.curate.row import Row, Turn
-from honed.jobs import pool
+from honed.jobs import limits, pool
 from honed.records import Split
 from honed.store.columns import Part
 
@@ -74,7 +74,7 @@ class Spread(Protocol):
 def here(function: Callable[[Piece], R], pieces: Sequence[Piece]) -> Iterator[R]:
     """Work on one piece after another on this machine, in all of its cores if there are many rows."""
     many = sum(piece.count for piece in pieces) >= _MANY
-    return pool.ordered(function, pieces, pool.cores() if many else 1)
+    return pool.ordered(function, pieces, limits.cores() if many else 1)
 
 
 def of_rows(function: Callable[[Iterator[Row]], R]) -> Callable[[Piece], R]:
