@@ -108,6 +108,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         precision_reason=why,
         shares=footprint.shares(config),  # of the run, also where one process plans it
         adapters=_adapter_weights(config, base.model),
+        examples=train.examples if isinstance(train, Stream) else len(train.encoded),
     )
     heldout = _heldout(config, dataset, base.chat, limit)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)

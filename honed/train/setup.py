@@ -12,6 +12,7 @@ from torch import nn
 
 from honed.models.positions import apart_beyond
 from honed.train import adapters, attention, folder, neftune, reach
+from honed.train.defaults import epoch_steps
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
@@ -348,7 +349,8 @@ def _of_stream(run: Prepared) -> list[str]:
     if not isinstance(run.train, Stream):
         return []
     stream, batch = run.train, run.settings.batch_tokens
-    sample, steps = stream.sample.count, max(1, round(run.settings.epochs * stream.tokens / batch))
+    steps = max(1, round(run.settings.epochs * epoch_steps(stream.examples, stream.tokens, batch)))
+    sample = stream.sample.count
     said = [
         f"{stream.rows} {stream.sample.unit} are streamed: about {steps} steps (lengths and common prefixes are those "
         f"of a sample of {sample}); those that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"

@@ -76,6 +76,12 @@ class Stream(Generic[E]):
         seen = self.sample.count + len(self.sample.left_out)
         return round(sum(self.sample.lengths) / seen * self.rows)
 
+    @property
+    def examples(self) -> int:
+        """Examples of all rows, estimated from the sample."""
+        seen = self.sample.count + len(self.sample.left_out)
+        return round(len(self.sample.encoded) / seen * self.rows)
+
     def window_rows(self, wish: int | None, batch_tokens: int) -> int:
         """Return how many rows make up a window, about: ``wish``, or what memory and even steps ask for."""
         length = self.tokens / self.rows
