@@ -71,6 +71,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     ranks.together(lambda: _check_settings(job) if ranks.first else None)
     config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
+    ranks.together(lambda: _check_data(job, dataset) if ranks.first else None)
     device = devices.choose_device(config.device)
     sharded = config.shard == "fsdp"
     if ranks.first:
@@ -249,13 +250,22 @@ def _rounds_by() -> dict[str, Any]:
 
 def _check_base(job: Job, spec: str) -> None:
     """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
-    now = models.locate(spec, job.workspace).weights_hash
-    if (first := chosen(job).get("base_weights", now)) != now:
+    _check_same(job, "base_weights", "weights", spec, models.locate(spec, job.workspace).weights_hash)
+
+
+def _check_data(job: Job, dataset: Artifact) -> None:
+    """Raise ``JobError`` if the first attempt began with other data: the name may have been given anew."""
+    _check_same(job, "data_hash", "rows", dataset.ref, dataset.manifest.hash)
+
+
+def _check_same(job: Job, kept: str, what: str, name: str, now: str) -> None:
+    """Raise ``JobError`` if the first attempt began with something else of that name: ``now`` is its hash by now."""
+    if (first := chosen(job).get(kept, now)) != now:
         raise JobError(
-            f"job {job.id} began with weights of hash {first[:12]}, and {spec} has those of {now[:12]} now",
-            f"Put those weights back, or train anew: honed train {job.path / 'config.yaml'}",
+            f"job {job.id} began with {what} of hash {first[:12]}, and {name} has those of {now[:12]} now",
+            f"Put those {what} back, or train anew: honed train {job.path / 'config.yaml'}",
         )
-    remember(job, base_weights=now)
+    remember(job, **{kept: now})
 
 
 def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:
