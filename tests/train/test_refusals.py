@@ -54,6 +54,32 @@ def test_preferences_are_not_taken_for_rows_and_the_way_to_learn_them_is_said(ho
     assert "--objective dpo" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("data", "objective", "message", "hint"),
+    [
+        ("rated-only", "sft", "has ratings and no rows to train on", "Learn its ratings: --objective kto."),
+        (
+            "rated-only",
+            "dpo",
+            "has no preferences",
+            "Learn its ratings: --objective kto. Preferences come from feedback",
+        ),
+        ("numbers", "dpo", "has no preferences", "Learn its rows: --objective sft. Preferences come from feedback"),
+        ("numbers", "kto", "has neither ratings nor preferences", "answers with a label: honed data import FILE --as"),
+        ("held-only", "sft", "has no rows to train on", "Import rows, or hold out fewer"),
+    ],
+)
+def test_data_without_what_the_objective_learns_is_refused_at_once_with_the_objective_that_learns_what_it_has(
+    home: Workspace, tried: list[str], data: str, objective: str, message: str, hint: str
+) -> None:
+    turns = (Message(role="user", content="hi"), Message(role="assistant", content="yes"))
+    datasets.write(home, "held-only", [(Conversation(messages=turns), "heldout")], config={}, facts={})
+    with pytest.raises(DataError, match=message) as caught:
+        start(home, data=data, objective=objective)
+    assert hint in caught.value.hint and "honed data import FILE --as NAME" in caught.value.hint
+    assert [job.id for job in jobs.listing(home)] == tried
+
+
 def test_the_best_step_is_not_asked_of_data_that_holds_out_nothing(home: Workspace) -> None:
     with pytest.raises(DataError, match="holds out no rows"):
         start(home, data="long", keep_best=True)
