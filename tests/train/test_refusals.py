@@ -80,6 +80,18 @@ def test_data_without_what_the_objective_learns_is_refused_at_once_with_the_obje
     assert [job.id for job in jobs.listing(home)] == tried
 
 
+def test_a_file_in_the_place_of_the_data_is_refused_everywhere_with_the_command_that_imports_it(
+    home: Workspace, tried: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "support.jsonl").touch()
+    for command in (["train"], ["plan"], ["train", "--curve", "8"], ["evaluate", str(home.path.parent / "tiny")]):
+        base = [] if command[0] == "evaluate" else ["--base", str(home.path.parent / "tiny")]
+        asked = [*command, *base, "--data", str(tmp_path / "support.jsonl"), "--workspace", str(home.path)]
+        assert main.run(asked) == 1
+        assert f"honed data import {tmp_path / 'support.jsonl'} --as support" in capsys.readouterr().err
+    assert [job.id for job in jobs.listing(home)] == tried
+
+
 def test_the_best_step_is_not_asked_of_data_that_holds_out_nothing(home: Workspace) -> None:
     with pytest.raises(DataError, match="holds out no rows"):
         start(home, data="long", keep_best=True)
