@@ -207,6 +207,14 @@ def ratings(dataset: Artifact, limit: int | None = None) -> Iterator[Rating]:
         yield rating
 
 
+def beginning(dataset: Artifact, start: str) -> Iterator[columns.Record]:
+    """Yield the records of all parts, of both splits, whose id begins with ``start``."""
+    for part in FILES:
+        for table in tables(dataset, part):
+            for plain in table.filter(pc.starts_with(table["id"], start)).to_pylist():
+                yield columns.record(part, plain)
+
+
 def ids(dataset: Artifact, part: Part) -> Iterator[str]:
     """Yield the ids of a dataset's records of one kind, in their stored order; nothing else of them is read."""
     for plain in _lines(dataset, part, ["id"]):

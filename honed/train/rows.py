@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ R = TypeVar("R", Conversation, Preference, Rating)
 class Rows(Generic[E]):
     """Examples as token ids, with their content ids; ``left_out`` says why each of the others can't be used.
 
+    Each of these is ``row`` (its content id), ``kind``, ``message``, ``hint`` (how to mend it) and ``begins`` (what was
+    asked last, its first characters).
     ``unit`` is the word for several of them. ``parts`` of the examples are answers that ``parted`` made examples.
     """
 
@@ -91,10 +94,21 @@ def collect(records: Iterable[R], encode_one: Callable[[R], E], unit: str) -> Ro
         try:
             encoded.append(encode_one(record))
         except Unusable as error:
-            left_out.append({"row": record.id, "kind": error.kind, "message": error.message})
+            why = {"kind": error.kind, "message": error.message, "hint": error.hint}
+            left_out.append({"row": record.id, **why, "begins": _asked(record)})
             continue
         names.append(record.id)
     return Rows(tuple(encoded), tuple(names), tuple(left_out), unit)
+
+
+_BEGINNING = 80
+"""Characters of a prompt by which people find a row again in their own files."""
+
+
+def _asked(record: Conversation | Preference | Rating) -> str:
+    """How the last thing that was asked begins."""
+    prompt = record.messages if isinstance(record, Conversation) else record.prompt
+    return next((turn.content for turn in reversed(prompt) if turn.role == "user"), "")[:_BEGINNING]
 
 
 def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
@@ -133,11 +147,11 @@ def note_unmeasured(job: Job, heldout: Rows[E]) -> None:
 def none_usable(
     job: Job, dataset: Artifact, count: int, first: Sequence[Mapping[str, str]], unit: str = "rows"
 ) -> DataError:
-    """Return the error for a dataset of which nothing can be used; ``first`` is what is wrong with the first."""
+    """Return the error for a dataset of which nothing can be used; ``first`` is one row of the list of why, or none."""
     why = "".join(f"; row {one['row']}: {one['message']}" for one in first)
-    return DataError(
-        f"{dataset.ref}: none of its {count} training {unit} can be used{why}",
-        f"See {job.path / LEFT_OUT}, and: honed data show {dataset.ref}"
-        if first
-        else "Import more rows, or hold out fewer.",
-    )
+    message = f"{dataset.ref}: none of its {count} training {unit} can be used{why}"
+    if not first:
+        return DataError(message, "Import more rows, or hold out fewer.")
+    base, row = shlex.quote(str(job.settings()["base"])), first[0]["row"]
+    see = f"See {job.path / LEFT_OUT}, and: honed data show {dataset.ref} --model {base} --row {row}"
+    return DataError(message, f"{first[0]['hint']} {see}".strip())

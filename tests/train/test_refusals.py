@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from honed.store.workspace import Workspace, writing
 from honed.train import folder, prepare
 from honed.train.config import TrainConfig
 from honed.train.ranks import ALONE
+from tests.house.test_docs import _parse
 from tests.train.jobs import finish, settings, start
 
 
@@ -90,6 +93,21 @@ def test_a_file_in_the_place_of_the_data_is_refused_everywhere_with_the_command_
         assert main.run(asked) == 1
         assert f"honed data import {tmp_path / 'support.jsonl'} --as support" in capsys.readouterr().err
     assert [job.id for job in jobs.listing(home)] == tried
+
+
+def test_data_of_which_no_row_can_be_used_is_told_how_to_mend_the_first_and_how_to_see_it(
+    home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = jobs.create(home, "train", settings(home, data="long@v1", max_length=100))
+    with pytest.raises(DataError, match="none of its 1 training rows can be used") as caught:
+        prepare.prepare(job, ALONE)
+    assert "max_length" in caught.value.hint and f"See {job.path / 'left_out.jsonl'}" in caught.value.hint
+    (command,) = re.findall("honed .*", caught.value.hint)
+    _parse(command)
+    assert main.run([*shlex.split(command)[1:], "--workspace", str(home.path)]) == 0
+    assert "x" * 600 in capsys.readouterr().out
+    (listed,) = map(json.loads, (job.path / "left_out.jsonl").read_text().splitlines())
+    assert "max_length" in listed["hint"] and listed["begins"] == "x" * 80 and listed["row"] in command
 
 
 def test_the_best_step_is_not_asked_of_data_that_holds_out_nothing(home: Workspace) -> None:
