@@ -92,6 +92,7 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
         *(_counted(result) if result["rows"] is not None else [("", "nothing was loaded: its weights can't fit")]),
+        *_held_out(result),
         *(("" if number else "why", reason) for number, reason in enumerate(result["reasons"])),
         ("memory", f"{least}{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
         ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
@@ -119,3 +120,20 @@ def _counted(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
         ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
     ]
+
+
+_MUCH = 0.1
+"""Share of a run's time from which on it is said what would make held-out losses take less."""
+
+
+def _held_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the held-out loss is measured on, how often, and what it costs; plans of earlier versions don't say it."""
+    if not (heldout := result.get("heldout")):
+        return []
+    of, seconds = heldout["of"], result["time"]
+    text = f"{heldout['rows']:,}{f' of {of:,}' if of is not None else ''} rows"
+    if heldout["rows"]:
+        text += f", measured {heldout['measured']:,} times"
+    if seconds and (share := seconds["heldout"] / seconds["total"]) > _MUCH:
+        text += f", in {100 * share:.0f} % of the time (fewer eval_rows or a larger eval_every take less)"
+    return [("held out", text)]

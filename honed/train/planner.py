@@ -71,6 +71,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
         "ranks": max(1, config.ranks),
         "machines": config.machines,
         **dict.fromkeys(unknown),
+        "heldout": None,
         "estimated": True,
         "largest_pass": None,
         "memory": {**asdict(found.memory), "total": found.memory.total, "free": found.free, "measured": None},
@@ -231,6 +232,11 @@ def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
         "ranks": max(1, run.config.ranks),
         "machines": run.config.machines,
         **expected.counted,
+        "heldout": {
+            "rows": len(run.heldout.encoded),
+            "of": run.dataset.manifest.facts.get("heldout"),
+            "measured": timing.measurements(expected.total, run.settings.eval_every),
+        },
     }
 
 

@@ -73,8 +73,8 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
     attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
-    of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run), *_of_layers(run))
-    reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_run, *idle)
+    of_data = (*_of_stream(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
+    reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_data, *_of_experts(run), *_of_layers(run), *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)
@@ -124,6 +124,17 @@ def _disk(run: Prepared, trainable: int) -> Disk:
         keep=settings.keep_checkpoints,
         best=settings.keep_best,
         average=settings.average,
+    )
+
+
+def _of_heldout(run: Prepared) -> tuple[str, ...]:
+    """What rows that are learned lack where none is held out; that none of those can be measured is said elsewhere."""
+    heldout, config = run.heldout, run.config
+    if config.objective != "sft" or config.eval_rows == 0 or heldout.encoded or heldout.left_out:
+        return ()
+    return (
+        "no held-out rows: nothing will show whether it learned more than its rows by heart; import the data again "
+        "with some: honed data import FILE --as NAME --heldout 0.2",
     )
 
 

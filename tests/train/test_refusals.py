@@ -211,13 +211,15 @@ def test_a_training_that_is_followed_or_resumed_ends_with_the_line_that_it_began
     assert f"next: honed evaluate {result['model']} --data numbers@v1" in said
 
 
-def test_nothing_held_out_means_no_evaluation_on_it_is_advised(
+def test_nothing_held_out_is_said_and_means_no_evaluation_on_it_is_advised(
     home: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turns = (Message(role="user", content="hi"), Message(role="assistant", content="yes"))
     datasets.write(home, "all-train", [(Conversation(messages=turns), "train")], config={}, facts={})
     job = start(home, data="all-train", epochs=1, name="unheld")
     finish(job)
+    said = [event.text for event in job.events() if isinstance(event, Note) and "no held-out rows" in event.text]
+    assert len(said) == 1 and said[0].endswith("honed data import FILE --as NAME --heldout 0.2")
     assert main.run(["jobs", "follow", job.id, "--workspace", str(home.path)]) == 0
     said = capsys.readouterr().err
     assert "next: honed chat unheld@v1" in said and "honed evaluate" not in said
