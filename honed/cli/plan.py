@@ -91,7 +91,9 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     verdict = "it fits" if result["fits"] else "it does not fit"
     lines = [
         ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
+        *_made(result),
         *(_counted(result) if result["rows"] is not None else [("", "nothing was loaded: its weights can't fit")]),
+        *_held_out(result),
         *(("" if number else "why", reason) for number, reason in enumerate(result["reasons"])),
         ("memory", f"{least}{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
         ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
@@ -109,13 +111,42 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*lines, *(("change", way) for way in result["advice"])]
 
 
+def _made(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The model's name, which plans of earlier versions lack, and the rate, which isn't known of what can't fit."""
+    settings, lines = result["settings"], []
+    if name := result.get("name"):
+        lines.append(("makes", name))
+    if rate := settings.get("learning_rate"):
+        mean = ", the mean of the weights" if settings.get("average") else ""
+        lines.append(("rate", f"{rate:g} at its peak, {settings['schedule']}{mean}"))
+    return lines
+
+
 def _counted(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was counted in the data."""
     every, computed = result["dataset_tokens"], result["computed_tokens"]
     saved = f", {computed:,} computed ({every / computed:.2f} times fewer)" if computed < every else ""
+    of_all = f" in {result['epochs']:g} epochs" if result["epochs"] != 1 else ""
     left_out = f" ({result['left_out']} left out)" if result["left_out"] else ""
     return [
         ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
-        ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
+        ("tokens", f"{every:,}{of_all}{saved}, {result['supervised_tokens']:,} supervised"),
         ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
     ]
+
+
+_MUCH = 0.1
+"""Share of a run's time from which on it is said what would make held-out losses take less."""
+
+
+def _held_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the held-out loss is measured on, how often, and what it costs; plans of earlier versions don't say it."""
+    if not (heldout := result.get("heldout")):
+        return []
+    of, seconds = heldout["of"], result["time"]
+    text = f"{heldout['rows']:,}{f' of {of:,}' if of is not None else ''} rows"
+    if heldout["rows"]:
+        text += f", measured {heldout['measured']:,} times"
+    if seconds and (share := seconds["heldout"] / seconds["total"]) > _MUCH:
+        text += f", in {100 * share:.0f} % of the time (fewer eval_rows or a larger eval_every take less)"
+    return [("held out", text)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from honed.records import Conversation, Split
+from honed.errors import DataError
+from honed.records import Conversation, Preference, Rating, Split
 from honed.store import datasets
 from honed.store.artifacts import Artifact
 
@@ -57,10 +58,34 @@ def conversations(dataset: Artifact, split: Split, count: int) -> Iterator[Conve
     if rows or split == "heldout":
         return
     for pair in datasets.preferences(dataset, count):
-        for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-            yield _told(pair.row(answer), side)
+        yield from _answered(pair)
     for rating in datasets.ratings(dataset, count):
-        yield _told(rating.row(), "good" if rating.good else "bad")
+        yield from _answered(rating)
+
+
+def named(dataset: Artifact, start: str) -> list[Conversation]:
+    """Return the row, in whichever split, or the answers of the preference or rating, whose id begins with ``start``.
+
+    Raises ``DataError`` if nothing has such an id, or more than one.
+    """
+    found: dict[str, Conversation | Preference | Rating] = {}
+    for record in datasets.beginning(dataset, start):
+        found.setdefault(record.id, record)
+        if len(found) > 1:
+            raise DataError(f"{dataset.ref}: {' and '.join(found)} both begin with {start!r}", "Give more of the id.")
+    if not found:
+        where = "A training lists those that it can't use in its folder, in left_out.jsonl; honed data show prints ids."
+        raise DataError(f"{dataset.ref} has no row whose id begins with {start!r}", where)
+    return [row for record in found.values() for row in _answered(record)]
+
+
+def _answered(record: Conversation | Preference | Rating) -> list[Conversation]:
+    """A record as rows: itself, or its prompt with each of its answers, told by the tag ``answer``."""
+    if isinstance(record, Preference):
+        return [_told(record.row(record.chosen), "chosen"), _told(record.row(record.rejected), "rejected")]
+    if isinstance(record, Rating):
+        return [_told(record.row(), "good" if record.good else "bad")]
+    return [record]
 
 
 def _told(row: Conversation, answer: str) -> Conversation:

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,7 +128,10 @@ def publish(
 
 
 def resolve(workspace: Workspace, kind: Kind, ref: str) -> Artifact:
-    """Return the artifact ``name@vN``, or the newest version of ``name``. Raises ``StoreError`` naming the nearest."""
+    """Return the artifact ``name@vN``, or the newest version of ``name``.
+
+    Raises ``StoreError`` naming the nearest, or for a file in the place of a dataset the command that makes it one.
+    """
     name, at, version = ref.partition("@")
     home: Path = getattr(workspace, kind)
     versions = _versions(home / name)
@@ -135,12 +139,25 @@ def resolve(workspace: Workspace, kind: Kind, ref: str) -> Artifact:
         known = [path.name for path in home.iterdir() if _versions(path)] if home.exists() else []
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)) or 'none yet'}."
+        if kind == "datasets":
+            hint = _importing(ref, known) or hint
         raise StoreError(f"there is no {kind.removesuffix('s')} {name!r} in {workspace.path}", hint)
     if not at:
         return read(home / name / f"v{max(versions)}")
     if version not in {f"v{number}" for number in versions}:
         raise StoreError(f"there is no {ref}", f"Versions of {name}: {', '.join(f'v{n}' for n in versions)}.")
     return read(home / name / version)
+
+
+def _importing(ref: str, known: Sequence[str]) -> str:
+    """How a file, or a dataset of the hub, becomes one of the workspace; "" if it is neither, or is there already."""
+    hub = ref.startswith("hub:")
+    stem = re.split("[.:@]", ref.removeprefix("hub:").rpartition("/")[2])[0]
+    name = re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_")[:64] or "data"
+    if name in known or not (hub or Path(ref).is_file()):
+        return ""
+    what = "a dataset of the hub" if hub else "a file"
+    return f"That is {what}. Import it: honed data import {shlex.quote(ref)} --as {name}; the dataset is then {name!r}."
 
 
 def listing(workspace: Workspace, kind: Kind) -> list[Artifact]:

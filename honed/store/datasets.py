@@ -202,10 +202,10 @@ def spread(records: Iterable[tuple[str, T]], count: int, seed: int) -> list[T]:
     return [one for _, one in nsmallest(count, records, key=lambda pair: digest([seed, pair[0]]))]
 
 
-def sample(dataset: Artifact, split: Split, count: int, seed: int) -> Iterator[Conversation]:
-    """Yield ``count`` rows of a split (all if it has no more), chosen by ``spread``, in their stored order.
+def sampled(dataset: Artifact, split: Split, count: int, seed: int) -> list[Shard]:
+    """Return where ``count`` rows of a split lie (all if it has no more), chosen by ``spread``, in their stored order.
 
-    Nothing but ids is read of the others.
+    Nothing but ids is read of them.
     """
 
     def each() -> Iterator[tuple[str, Shard]]:
@@ -215,7 +215,7 @@ def sample(dataset: Artifact, split: Split, count: int, seed: int) -> Iterator[C
                 ids = table.filter(pc.equal(table["split"], split))["id"].to_pylist()
                 yield from ((id_, Shard(group, place, 1)) for place, id_ in enumerate(ids))
 
-    return read(dataset, split, sorted(spread(each(), count, seed)))
+    return sorted(spread(each(), count, seed))
 
 
 def preferences(dataset: Artifact, limit: int | None = None) -> Iterator[Preference]:
@@ -232,6 +232,14 @@ def ratings(dataset: Artifact, limit: int | None = None) -> Iterator[Rating]:
         rating = columns.record("ratings", plain)
         assert isinstance(rating, Rating)
         yield rating
+
+
+def beginning(dataset: Artifact, start: str) -> Iterator[columns.Record]:
+    """Yield the records of all parts, of both splits, whose id begins with ``start``."""
+    for part in FILES:
+        for table in tables(dataset, part):
+            for plain in table.filter(pc.starts_with(table["id"], start)).to_pylist():
+                yield columns.record(part, plain)
 
 
 def ids(dataset: Artifact, part: Part) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Facts:
 
     ``shares`` is the number of ranks that the weights are divided among, 1 where each rank holds all. ``adapters`` is
     the number of weights that adapters on all linear layers would have, 0 where these aren't most of the model.
+    ``examples`` are those that steps are filled with, 0 where each row is one: answers may be examples of their own.
     """
 
     parameters: int
@@ -40,6 +41,7 @@ class Facts:
     precision_reason: str
     shares: int = 1
     adapters: int = 0
+    examples: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,12 @@ def _epochs(config: TrainConfig, facts: Facts) -> tuple[float, str]:
 
 
 def _steps(facts: Facts, epochs: float, batch: int) -> int:
-    return max(1, round(epochs * max(1, round(facts.tokens / batch))))
+    return max(1, round(epochs * epoch_steps(facts.examples or facts.rows, facts.tokens, batch)))
+
+
+def epoch_steps(examples: int, tokens: int, batch: int) -> int:
+    """Return how many steps of ``batch`` tokens an epoch has, about: a step has an example, which is never cut."""
+    return max(1, min(examples, round(tokens / batch)))
 
 
 def _pack_tokens(batch: int, facts: Facts) -> int:
@@ -246,7 +253,8 @@ def _batch_tokens(config: TrainConfig, facts: Facts, weights: str) -> tuple[int,
     few = weights == "full" or config.objective != "sft" or facts.device != "cpu"
     steps = _STEPS if few else _STEPS_OF_ADAPTERS
     batch = max(1024, min(32_768, total // steps // 1024 * 1024))
-    return batch, f"batch_tokens {batch}: about {max(1, round(total / batch))} steps an epoch of {total} tokens"
+    each = epoch_steps(facts.examples or facts.rows, total, batch)
+    return batch, f"batch_tokens {batch}: about {each} steps an epoch of {total} tokens"
 
 
 def check_installed(weights: str, on: str | None = None) -> None:

@@ -261,12 +261,12 @@ class Training(Generic[E, B]):
         loss = self.heldout.loss(self.placed)
         if loss is not None and not math.isfinite(loss):
             self._disproved()
-            what, rate = "is not a number: the weights aren't fit for use", self.settings.learning_rate
+            what, hint = "is not a number: the weights aren't fit for use", self._mend()
             if self.done == 0:
-                what, hint = f"before the first step {what}", "Look at the base model's weights, or use precision fp32."
+                fp32 = "" if self.settings.precision == "fp32" else ", or use precision fp32"
+                what, hint = f"before the first step {what}", f"Look at the base model's weights{fp32}."
             else:
                 what = f"after step {self.done} {what}"
-                hint = f"Train anew with a lower learning_rate (now {rate:g}), or with precision fp32."
             raise HonedError(f"the held-out loss {what}", hint)
         if loss is not None:
             if not self.settings.average:  # a mean may be finite where the weights, which are saved, aren't
@@ -351,9 +351,16 @@ class Training(Generic[E, B]):
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more{where}" if len(rows) > 8 else "")
         raise HonedError(
             f"the {what} of step {step.number} is not a number; its rows: {listed}",
-            f"Look at those rows. Resume with a lower learning_rate (now {self.settings.learning_rate:g}) in the job's "
-            "file, or train anew with precision fp32.",
+            f"Look at those rows. {self._mend()}",
         )
+
+    def _mend(self) -> str:
+        """What to do about steps after which there is no number."""
+        path, rate = self.job.path / "config.yaml", self.settings.learning_rate
+        lower = f"Write a lower learning_rate (now {rate:g}) into {path}, then: honed jobs resume {self.job.id}"
+        if self.settings.precision == "fp32":
+            return lower
+        return f"{lower} (or train anew in fp32: honed train {path} --set train.precision=fp32)"
 
 
 def between(saving: float) -> float:

@@ -54,7 +54,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     free, host = _free(device, config), _host(config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
-            run = prepare(job, here)
+            run = prepare(job, here, stopping)
         except DoesNotFitError as found:
             return _unread(config, device, found)
         return _planned(run, here, free, host, stopping)
@@ -66,11 +66,13 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
     return {
         "base": config.base,
         "data": config.data,
+        "name": config.name,
         "objective": config.objective,
         "epochs": config.epochs,
         "ranks": max(1, config.ranks),
         "machines": config.machines,
         **dict.fromkeys(unknown),
+        "heldout": None,
         "estimated": True,
         "largest_pass": None,
         "memory": {**asdict(found.memory), "total": found.memory.total, "free": found.free, "measured": None},
@@ -238,11 +240,17 @@ def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
     return {
         "base": run.base.ref,
         "data": run.dataset.ref,
+        "name": run.config.name,
         "objective": run.config.objective,
         "epochs": run.settings.epochs,
         "ranks": max(1, run.config.ranks),
         "machines": run.config.machines,
         **expected.counted,
+        "heldout": {
+            "rows": len(run.heldout.encoded),
+            "of": run.dataset.manifest.facts.get("heldout"),
+            "measured": timing.measurements(expected.total, run.settings.eval_every),
+        },
     }
 
 

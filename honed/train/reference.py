@@ -133,7 +133,7 @@ class Reference:
         else:
             rows = [row for example in examples for row in example.referred]
             computed = self._computed(placed, rows, _given(packs or (), examples), job, stopping)
-            _check(computed, examples, names)
+            _check(computed, examples, names, self.precision)
             ranks.together(lambda: _keep(path, computed) if ranks.first else None)
             values = iter(computed.tolist())
         return tuple(replace(one, reference=tuple(islice(values, len(one.referred)))) for one in examples)
@@ -184,7 +184,7 @@ def _merged(tables: Sequence[Sequence[float]]) -> Tensor:
     return whole
 
 
-def _check(table: Tensor, examples: Sequence[Pair | Rated], names: Sequence[str]) -> None:
+def _check(table: Tensor, examples: Sequence[Pair | Rated], names: Sequence[str], precision: str) -> None:
     """Nothing could be learned of such an example, and what is kept is read by every later run."""
     of_row = [index for index, one in enumerate(examples) for _ in one.referred]
     lost = sorted({of_row[at] for at in table.isfinite().logical_not().nonzero().flatten().tolist()})
@@ -192,7 +192,8 @@ def _check(table: Tensor, examples: Sequence[Pair | Rated], names: Sequence[str]
         listed = ", ".join([*(names[index] for index in lost[:8]), *([f"{len(lost) - 8} more"] if lost[8:] else [])])
         raise HonedError(
             f"the base model's likelihood is not a number for {len(lost)} of {len(examples)} examples: {listed}",
-            "Look at the base model's weights and at those rows, or use precision fp32.",
+            "Look at the base model's weights and at those rows"
+            + ("." if precision == "fp32" else ", or use precision fp32."),
         )
 
 

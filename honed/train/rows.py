@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import shlex
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from honed.errors import DataError
+from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
 from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Conversation, Preference, Rating
+from honed.store import datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
+from honed.store.datasets import Shard
 from honed.train.prefixes import Example
 
 LEFT_OUT = "left_out.jsonl"
@@ -27,6 +34,8 @@ R = TypeVar("R", Conversation, Preference, Rating)
 class Rows(Generic[E]):
     """Examples as token ids, with their content ids; ``left_out`` says why each of the others can't be used.
 
+    Each of these is ``row`` (its content id), ``kind``, ``message``, ``hint`` (how to mend it) and ``begins`` (what was
+    asked last, its first characters).
     ``unit`` is the word for several of them. ``parts`` of the examples are answers that ``parted`` made examples.
     """
 
@@ -68,6 +77,40 @@ class Limit:
     hint: str = "Raise max_length, up to the model's context, or shorten the row."
 
 
+_ASKED = 8
+"""Records between two looks at whether to stop: counted, not timed, since all ranks must look at the same record."""
+
+_QUICK, _EACH = 2.0, 1.0
+"""Seconds of reading of which nothing is said, and those between two words about a longer one."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The reading of a job's records at its start, which takes minutes where conversations are long."""
+
+    job: Job
+    stopping: Callable[[], bool]
+
+    def of(self, dataset: Artifact, part: Part, count: int | None) -> Iterator[Any]:
+        """Yield the first ``count`` records of a part that are trained on, as ``over``."""
+        wanted = datasets.shards(dataset, "train", limit=count, part=part)
+        if wanted:
+            yield from self.over(datasets.training(dataset, part, wanted), wanted)
+
+    def over(self, records: Iterable[R], wanted: Iterable[Shard]) -> Iterator[R]:
+        """Yield the records of the shards, and say how many are read. Raises ``Stopped`` when asked to stop."""
+        total, due, told = sum(shard.count for shard in wanted), time.monotonic() + _QUICK, False
+        for done, record in enumerate(records):
+            if done % _ASKED == 0 and self.stopping():
+                raise Stopped
+            if time.monotonic() > due:
+                self.job.log.write(Step(stage="read", step=done, total=total))
+                due, told = time.monotonic() + _EACH, True
+            yield record
+        if told:
+            self.job.log.write(Step(stage="read", step=total, total=total))
+
+
 def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
     """Turn rows into ids; those that can't be trained on, or are longer than ``limit``, are set aside, named."""
     return collect(rows, lambda row: encode_row(row, chat, limit), "rows")
@@ -91,10 +134,21 @@ def collect(records: Iterable[R], encode_one: Callable[[R], E], unit: str) -> Ro
         try:
             encoded.append(encode_one(record))
         except Unusable as error:
-            left_out.append({"row": record.id, "kind": error.kind, "message": error.message})
+            why = {"kind": error.kind, "message": error.message, "hint": error.hint}
+            left_out.append({"row": record.id, **why, "begins": _asked(record)})
             continue
         names.append(record.id)
     return Rows(tuple(encoded), tuple(names), tuple(left_out), unit)
+
+
+_BEGINNING = 80
+"""Characters of a prompt by which people find a row again in their own files."""
+
+
+def _asked(record: Conversation | Preference | Rating) -> str:
+    """How the last thing that was asked begins."""
+    prompt = record.messages if isinstance(record, Conversation) else record.prompt
+    return next((turn.content for turn in reversed(prompt) if turn.role == "user"), "")[:_BEGINNING]
 
 
 def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
@@ -133,11 +187,11 @@ def note_unmeasured(job: Job, heldout: Rows[E]) -> None:
 def none_usable(
     job: Job, dataset: Artifact, count: int, first: Sequence[Mapping[str, str]], unit: str = "rows"
 ) -> DataError:
-    """Return the error for a dataset of which nothing can be used; ``first`` is what is wrong with the first."""
+    """Return the error for a dataset of which nothing can be used; ``first`` is one row of the list of why, or none."""
     why = "".join(f"; row {one['row']}: {one['message']}" for one in first)
-    return DataError(
-        f"{dataset.ref}: none of its {count} training {unit} can be used{why}",
-        f"See {job.path / LEFT_OUT}, and: honed data show {dataset.ref}"
-        if first
-        else "Import more rows, or hold out fewer.",
-    )
+    message = f"{dataset.ref}: none of its {count} training {unit} can be used{why}"
+    if not first:
+        return DataError(message, "Import more rows, or hold out fewer.")
+    base, row = shlex.quote(str(job.settings()["base"])), first[0]["row"]
+    see = f"See {job.path / LEFT_OUT}, and: honed data show {dataset.ref} --model {base} --row {row}"
+    return DataError(message, f"{first[0]['hint']} {see}".strip())

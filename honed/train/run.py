@@ -77,6 +77,7 @@ def check_name(workspace: Workspace, name: str) -> None:
 
 
 def _check_data(dataset: Artifact, config: TrainConfig) -> None:
+    """Raise ``DataError`` if the settings ask for what the dataset hasn't; what it has instead is said."""
     objective, facts = config.objective, dataset.manifest.facts
     if config.keep_best and facts.get("heldout") == 0:
         raise DataError(
@@ -84,19 +85,28 @@ def _check_data(dataset: Artifact, config: TrainConfig) -> None:
             "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
         )
     learns = KINDS[objective].learns
-    if learns == "rows" and facts.get("train") == 0 and facts.get("preferences"):
-        raise DataError(
-            f"{dataset.ref} has preferences and no rows to train on", "Learn those: --objective dpo (orpo, simpo, kto)."
-        )
-    if learns == "rows" or next(datasets.preferences(dataset, 1), None):
+    rows = facts.get("train") != 0
+    pairs, ratings = (next(read(dataset, 1), None) is not None for read in (datasets.preferences, datasets.ratings))
+    if {"rows": rows, "preferences": pairs, "answers": pairs or ratings}[learns]:
         return
-    if learns == "answers" and next(datasets.ratings(dataset, 1), None):
-        return
-    lacks = "no preferences" if learns == "preferences" else "neither ratings nor preferences"
-    raise DataError(
-        f"{dataset.ref} has {lacks}, and {objective} learns from nothing else",
-        "They come from feedback: thumbs, edited answers, choices between two. To learn its rows, use objective sft.",
-    )
+    what, ways = _LACKING[learns]
+    if learns == "rows" and (pairs or ratings):
+        what = f"{'preferences' if pairs else 'ratings'} and {what}"
+    others = [
+        (pairs, "Learn its preferences: --objective dpo (orpo, simpo, kto)."),
+        (ratings, "Learn its ratings: --objective kto."),
+        (rows, "Learn its rows: --objective sft."),
+    ]
+    hint = " ".join([*(way for there, way in others if there), f"{ways}: honed data import FILE --as NAME"])
+    raise DataError(f"{dataset.ref} has {what}, and {objective} learns from nothing else", hint)
+
+
+_LACKING = {
+    "rows": ("no rows to train on", "Import rows, or hold out fewer (--heldout)"),
+    "preferences": ("no preferences", "Preferences come from feedback, or from files of chosen and rejected answers"),
+    "answers": ("neither ratings nor preferences", "Ratings come from feedback, or from files of answers with a label"),
+}
+"""What a dataset has none of, by what an objective learns from (``kinds.Kind.learns``), and where that comes from."""
 
 
 def _name(base: str, data: str, objective: str) -> str:

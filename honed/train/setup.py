@@ -12,6 +12,7 @@ from torch import nn
 
 from honed.models.positions import apart_beyond
 from honed.train import adapters, attention, folder, neftune, noise, reach
+from honed.train.defaults import epoch_steps
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
@@ -74,8 +75,9 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
     attempt = here.agreed(run.job.status().attempt)
     idle = _idle(layout, max(here.size, config.ranks), attempt)
-    of_run = (*_of_stream(run), *_of_best(run), *_of_ratings(run), *_of_experts(run), *_of_layers(run))
-    reasons = (*settings.reasons, *why_torch, *of_noise, *layout.reasons, *of_run, *idle)
+    of_data = (*_of_stream(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
+    of_model = (*of_noise, *_of_experts(run), *_of_layers(run))
+    reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_data, *of_model, *idle)
     first = to_train and attempt == 1
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)
@@ -125,6 +127,17 @@ def _disk(run: Prepared, trainable: int) -> Disk:
         keep=settings.keep_checkpoints,
         best=settings.keep_best,
         average=settings.average,
+    )
+
+
+def _of_heldout(run: Prepared) -> tuple[str, ...]:
+    """What rows that are learned lack where none is held out; that none of those can be measured is said elsewhere."""
+    heldout, config = run.heldout, run.config
+    if config.objective != "sft" or config.eval_rows == 0 or heldout.encoded or heldout.left_out:
+        return ()
+    return (
+        "no held-out rows: nothing will show whether it learned more than its rows by heart; import the data again "
+        "with some: honed data import FILE --as NAME --heldout 0.2",
     )
 
 
@@ -350,7 +363,8 @@ def _of_stream(run: Prepared) -> list[str]:
     if not isinstance(run.train, Stream):
         return []
     stream, batch = run.train, run.settings.batch_tokens
-    sample, steps = stream.sample.count, max(1, round(run.settings.epochs * stream.tokens / batch))
+    steps = max(1, round(run.settings.epochs * epoch_steps(stream.examples, stream.tokens, batch)))
+    sample = stream.sample.count
     said = [
         f"{stream.rows} {stream.sample.unit} are streamed: about {steps} steps (lengths and common prefixes are those "
         f"of a sample of {sample}); those that can't be used are listed in {run.job.path / LEFT_OUT} as they are met"

@@ -62,10 +62,15 @@ def seconds(run: Prepared, ready: Setup, expected: Expected, stopping: Callable[
         # Forward only, dealt in rounds, unless an earlier run left what comes of it.
         "reference": 0.0 if ready.referred else pace.seconds(busiest(expected.once, size, "fsdp")) / 3,
         "steps": training,
-        "heldout": heldout * (1 + math.ceil(expected.total / run.settings.eval_every)) / size,
+        "heldout": heldout * measurements(expected.total, run.settings.eval_every) / size,
         "saving": _saving(run, ready, training, expected.total),
     }
     return {**parts, "total": sum(parts.values())}
+
+
+def measurements(steps: int, every: int) -> int:
+    """Return how often a run measures its held-out loss: before its steps, behind so many each time, and after all."""
+    return 1 + math.ceil(steps / every)
 
 
 def busiest(step: Sequence[int], ranks: int, shard: str) -> list[int]:

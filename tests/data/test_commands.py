@@ -12,6 +12,8 @@ from honed.cli.main import run
 from honed.data.shapes.table import SHAPES
 from honed.data.worker import work
 from honed.models import load
+from honed.records import Conversation, Message, Preference, Split
+from honed.store import datasets
 from honed.store.workspace import Workspace
 from tests.data.curated import said, stored
 from tests.data.files import alpaca, queued, saved
@@ -174,6 +176,26 @@ def test_show_says_why_a_row_can_not_be_trained_on(workspace: Workspace, tmp_pat
     work(queued(workspace, [path], heldout=0.0), lambda: False)
     assert run(["data", "show", "set", "--model", "any", "--workspace", str(workspace.path)]) == 0
     assert "can't be trained on: no assistant token carries a loss" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("tiny")
+def test_show_finds_a_row_of_either_split_or_a_preference_by_how_its_id_begins_and_refuses_what_names_none_or_two(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[tuple[Conversation, Split]] = [(said(f"q{n}", f"a{n}"), "train") for n in range(40)]
+    held = said("held", "out")
+    pair = Preference(prompt=(Message(role="user", content="which"),), chosen="this", rejected="that")
+    datasets.write(workspace, "set", [*rows, (held, "heldout")], config={}, facts={}, preferences=[pair])
+    asked = ["data", "show", "set", "--model", "any", "--workspace", str(workspace.path), "--row"]
+    for start, texts in ((rows[30][0].id, ["a30"]), (held.id[:12], ["out"]), (pair.id[:12], ["this", "that"])):
+        assert run([*asked, start]) == 0
+        out = capsys.readouterr().out
+        assert out.count("⟦") == len(texts) and all(f"⟦{text}<|im_end|>⟧" in out for text in texts)
+    assert run([*asked, ""]) == 1
+    assert "both begin with ''" in capsys.readouterr().err
+    assert run([*asked, "zebra"]) == 1
+    err = capsys.readouterr().err
+    assert "set@v1 has no row whose id begins with 'zebra'" in err and "left_out.jsonl" in err
 
 
 def test_every_shape_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:

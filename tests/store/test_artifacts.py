@@ -115,6 +115,42 @@ def test_a_damaged_manifest_is_named(workspace: Workspace, damage: Callable[[Pat
         artifacts.resolve(workspace, "models", "desk")
 
 
+@pytest.mark.parametrize(
+    ("ref", "command"),
+    [
+        ("support.jsonl", "honed data import support.jsonl --as support;"),
+        ("raw/My Rows.json.gz", "honed data import 'raw/My Rows.json.gz' --as my-rows;"),
+        ("hub:org/Dolly-15k@train", "honed data import hub:org/Dolly-15k@train --as dolly-15k;"),
+        ("absent.jsonl", "Known: none yet."),
+    ],
+)
+def test_a_file_or_a_hub_dataset_in_the_place_of_a_dataset_is_told_how_it_becomes_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str, command: str
+) -> None:
+    (tmp_path / "raw").mkdir()
+    for name in ("support.jsonl", "raw/My Rows.json.gz"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError) as raised:
+        artifacts.resolve(workspace, "datasets", ref)
+    assert command in raised.value.hint
+    with pytest.raises(StoreError) as raised:
+        artifacts.resolve(workspace, "models", ref)
+    assert "import" not in raised.value.hint
+
+
+def test_a_file_that_was_imported_already_is_told_the_datasets_name(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "support.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    with artifacts.draft(workspace, "datasets", "support") as scratch:
+        artifacts.publish(scratch, "datasets", parents={}, config={}, facts={})
+    with pytest.raises(StoreError) as raised:
+        artifacts.resolve(workspace, "datasets", "support.jsonl")
+    assert raised.value.hint == "Did you mean 'support'?"
+
+
 def test_an_unknown_name_names_the_nearest(workspace: Workspace) -> None:
     publish(workspace, "helpdesk", "weights")
     with pytest.raises(StoreError, match="there is no model 'helpdsk'") as raised:

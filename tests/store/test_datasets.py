@@ -50,13 +50,17 @@ def test_shards_hold_every_row_of_a_split_once_and_are_read_in_any_order(workspa
 def test_a_sample_is_from_all_over_a_split_in_its_order_and_a_smaller_one_is_part_of_it(workspace: Workspace) -> None:
     made = _write(workspace, 9000)
     held = [row.id for row in datasets.rows(made, "heldout")]
-    places = [held.index(row.id) for row in datasets.sample(made, "heldout", 30, seed=0)]
+
+    def sampled(count: int, seed: int) -> list[Conversation]:
+        return list(datasets.read(made, "heldout", datasets.sampled(made, "heldout", count, seed)))
+
+    places = [held.index(row.id) for row in sampled(30, 0)]
     assert len(places) == 30 and places == sorted(places)
     assert min(places) < 1024 and max(places) >= 2048  # of the first group, and of the last
-    assert set(places) > {held.index(row.id) for row in datasets.sample(made, "heldout", 10, seed=0)}
-    assert places != [held.index(row.id) for row in datasets.sample(made, "heldout", 30, seed=1)]
-    assert list(datasets.sample(made, "heldout", 9999, seed=0)) == list(datasets.rows(made, "heldout"))
-    assert list(datasets.sample(made, "heldout", 0, seed=0)) == []
+    assert set(places) > {held.index(row.id) for row in sampled(10, 0)}
+    assert places != [held.index(row.id) for row in sampled(30, 1)]
+    assert sampled(9999, 0) == list(datasets.rows(made, "heldout"))
+    assert sampled(0, 0) == []
 
 
 def test_long_rows_make_small_row_groups_so_that_reading_one_is_bounded(workspace: Workspace) -> None:

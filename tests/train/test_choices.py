@@ -350,20 +350,26 @@ def test_held_out_rows_that_have_no_part_in_the_loss_are_said(home: Workspace) -
     assert any("of 10 held-out rows have no part in the loss of this run; row " in text for text in said)
 
 
-def test_a_held_out_loss_that_is_not_a_number_ends_the_run(home: Workspace) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_held_out_loss_that_is_not_a_number_ends_the_run_and_fp32_is_advised_where_it_did_not_run(
+    home: Workspace, precision: str
+) -> None:
     job = jobs.create(home, "train", settings(home, name="nan"))
     heldout: Any = SimpleNamespace(loss=lambda _placed: float("nan"))
     nothing: Any = None
     alone: Any = SimpleNamespace(ranks=ALONE)
-    rate: Any = SimpleNamespace(learning_rate=0.1)
-    training: Training[Any, Any] = Training(alone, nothing, heldout, nothing, rate, job, lambda: False)
-    with pytest.raises(HonedError, match="held-out loss before the first step is not a number") as caught:
+    ran: Any = SimpleNamespace(learning_rate=0.1, precision=precision)
+    training: Training[Any, Any] = Training(alone, nothing, heldout, nothing, ran, job, lambda: False)
+    with pytest.raises(HonedError, match="held-out loss before the first step is not a number") as first:
         training._evaluate()
-    assert "base model's weights" in caught.value.hint and "learning_rate" not in caught.value.hint
+    assert "base model's weights" in first.value.hint and "learning_rate" not in first.value.hint
     training.done = 3
-    with pytest.raises(HonedError, match="held-out loss after step 3 is not a number") as caught:
+    with pytest.raises(HonedError, match="held-out loss after step 3 is not a number") as later:
         training._evaluate()
-    assert "lower learning_rate" in caught.value.hint
+    path = job.path / "config.yaml"
+    mend = f"Write a lower learning_rate (now 0.1) into {path}, then: honed jobs resume {job.id}"
+    assert later.value.hint.startswith(mend)
+    assert ("fp32" in first.value.hint) is ("fp32" in later.value.hint) is (precision != "fp32")
 
 
 def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_settings_as_asked(

@@ -188,6 +188,18 @@ def test_a_short_run_leaves_its_last_weights_unless_the_mean_is_asked_for() -> N
     assert resolve(config(weights="lora", epochs=3.5), short).average
 
 
+def test_steps_are_no_more_than_the_examples_that_fill_them_for_none_is_cut() -> None:
+    long = replace(FACTS, rows=24, tokens=96_000, adapters=4_884_480)  # 72 steps, and not 282
+    made = resolve(config(), long)
+    assert (made.weights, made.average, made.eval_every) == ("full", False, 15)
+    assert made.reasons[0].endswith("; 72 steps are few for adapters")
+    assert "batch_tokens 1024: about 24 steps an epoch of 96000 tokens" in made.reasons
+    few = resolve(config(weights="lora"), replace(long, rows=15, tokens=45_000))
+    assert (few.average, few.schedule) == (False, "cosine")  # 45 steps
+    answers = resolve(config(), replace(long, examples=90))  # of conversations, each with rows of its own
+    assert (answers.weights, answers.average, answers.eval_every) == ("lora", True, 54)
+
+
 def test_the_mean_of_all_weights_counts_when_it_is_asked_whether_they_fit() -> None:
     just = replace(FACTS, memory=2 * 17 * FACTS.parameters)
     assert resolve(config(), just).weights == "full"

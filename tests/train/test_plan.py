@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from honed.cli import main, progress
-from honed.cli.plan import _lines
+from honed.cli import main, plan, progress
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
+from honed.jobs.events import Metric
 from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
@@ -74,7 +74,12 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     name = f"planned-{len(how)}"
     given = {"epochs": 2, "name": name, **how}
     planned = launch.wait(run.plan(home, settings(home, **given)))
-    ran = finish(start(home, **given))
+    job = start(home, **given)
+    ran = finish(job)
+    measured = sum(isinstance(event, Metric) and event.name == "heldout_loss" for event in job.events())
+    assert planned["heldout"] == {"rows": 4, "of": 10, "measured": measured}
+    assert ran["heldout_loss"] < ran["heldout_loss_before"]
+    assert not any("held-out" in reason for reason in planned["reasons"])
     for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
         assert planned[fact] == ran[fact], fact
     assert planned["ran"]["sharing"] == ran["ran"]["sharing"]
@@ -240,7 +245,24 @@ def test_ranks_divide_the_machine_that_they_are_all_on_and_a_ray_elsewhere_is_ta
     said = [reason for reason in planned["reasons"] if "machine like this one" in reason]
     assert len(said) == (machines > 1) and all("a cost is that of all" in reason for reason in said)
     priced = {**planned, "cost": 4 * 0.45, "price_per_hour": 0.45}
-    assert dict(_lines(priced))["cost"] == "1.80 at 0.45 an hour" + " for each of 4 machines" * (machines > 1)
+    assert dict(plan._lines(priced))["cost"] == "1.80 at 0.45 an hour" + " for each of 4 machines" * (machines > 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "of", "seconds", "said"),
+    [
+        (64, 1400, 5.0, "64 of 1,400 rows, measured 6 times"),
+        (64, 140, 24.0, "64 of 140 rows, measured 6 times, in 24 % of the time (fewer eval_rows or a larger eval_"),
+        (0, 0, 0.0, "0 of 0 rows"),
+    ],
+)
+def test_a_plan_tells_what_is_held_out_and_what_makes_it_cheaper_where_it_takes_much_of_the_time(
+    rows: int, of: int, seconds: float, said: str
+) -> None:
+    told = {"heldout": {"rows": rows, "of": of, "measured": 6}, "time": {"heldout": seconds, "total": 100.0}}
+    ((name, text),) = plan._held_out(told)
+    assert name == "held out" and text.startswith(said) and ("eval_every" in text) is (seconds > 10)
+    assert plan._held_out({}) == plan._held_out({"heldout": None}) == []
 
 
 def test_the_cost_of_a_run_is_that_of_every_machine_it_takes(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from honed.store.workspace import Workspace, writing
 from honed.train import folder, prepare
 from honed.train.config import TrainConfig
 from honed.train.ranks import ALONE
+from tests.house.test_docs import _parse
 from tests.train.jobs import finish, settings, start
 
 
@@ -52,6 +55,59 @@ def test_preferences_are_not_taken_for_rows_and_the_way_to_learn_them_is_said(ho
     with pytest.raises(DataError, match="has preferences and no rows") as caught:
         start(home, data="liked-in-part")
     assert "--objective dpo" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "objective", "message", "hint"),
+    [
+        ("rated-only", "sft", "has ratings and no rows to train on", "Learn its ratings: --objective kto."),
+        (
+            "rated-only",
+            "dpo",
+            "has no preferences",
+            "Learn its ratings: --objective kto. Preferences come from feedback",
+        ),
+        ("numbers", "dpo", "has no preferences", "Learn its rows: --objective sft. Preferences come from feedback"),
+        ("numbers", "kto", "has neither ratings nor preferences", "answers with a label: honed data import FILE --as"),
+        ("held-only", "sft", "has no rows to train on", "Import rows, or hold out fewer"),
+    ],
+)
+def test_data_without_what_the_objective_learns_is_refused_at_once_with_the_objective_that_learns_what_it_has(
+    home: Workspace, tried: list[str], data: str, objective: str, message: str, hint: str
+) -> None:
+    turns = (Message(role="user", content="hi"), Message(role="assistant", content="yes"))
+    datasets.write(home, "held-only", [(Conversation(messages=turns), "heldout")], config={}, facts={})
+    with pytest.raises(DataError, match=message) as caught:
+        start(home, data=data, objective=objective)
+    assert hint in caught.value.hint and "honed data import FILE --as NAME" in caught.value.hint
+    assert [job.id for job in jobs.listing(home)] == tried
+
+
+def test_a_file_in_the_place_of_the_data_is_refused_everywhere_with_the_command_that_imports_it(
+    home: Workspace, tried: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "support.jsonl").touch()
+    for command in (["train"], ["plan"], ["train", "--curve", "8"], ["evaluate", str(home.path.parent / "tiny")]):
+        base = [] if command[0] == "evaluate" else ["--base", str(home.path.parent / "tiny")]
+        asked = [*command, *base, "--data", str(tmp_path / "support.jsonl"), "--workspace", str(home.path)]
+        assert main.run(asked) == 1
+        assert f"honed data import {tmp_path / 'support.jsonl'} --as support" in capsys.readouterr().err
+    assert [job.id for job in jobs.listing(home)] == tried
+
+
+def test_data_of_which_no_row_can_be_used_is_told_how_to_mend_the_first_and_how_to_see_it(
+    home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = jobs.create(home, "train", settings(home, data="long@v1", max_length=100))
+    with pytest.raises(DataError, match="none of its 1 training rows can be used") as caught:
+        prepare.prepare(job, ALONE)
+    assert "max_length" in caught.value.hint and f"See {job.path / 'left_out.jsonl'}" in caught.value.hint
+    (command,) = re.findall("honed .*", caught.value.hint)
+    _parse(command)
+    assert main.run([*shlex.split(command)[1:], "--workspace", str(home.path)]) == 0
+    assert "x" * 600 in capsys.readouterr().out
+    (listed,) = map(json.loads, (job.path / "left_out.jsonl").read_text().splitlines())
+    assert "max_length" in listed["hint"] and listed["begins"] == "x" * 80 and listed["row"] in command
 
 
 def test_the_best_step_is_not_asked_of_data_that_holds_out_nothing(home: Workspace) -> None:
@@ -137,6 +193,8 @@ def test_a_plan_says_why_what_disk_it_takes_and_the_command_that_trains_what_was
     assert any(line.startswith("why ") for line in lines) and any(
         "learning_rate 0.0001: usual" in line for line in lines
     )
+    assert "makes       tiny-numbers" in lines and "rate        0.0001 at its peak, cosine" in lines
+    assert sum(" in 0.5 epochs, " in line for line in lines if line.startswith("tokens ")) == 1
     assert any(line.startswith("disk ") and "GB are free" in line for line in lines)
     assert f"next: honed train '{file}' --epochs 0.5 --set precision=fp32" in said.err
     job = jobs.find(home, "last")
@@ -155,13 +213,15 @@ def test_a_training_that_is_followed_or_resumed_ends_with_the_line_that_it_began
     assert f"next: honed evaluate {result['model']} --data numbers@v1" in said
 
 
-def test_nothing_held_out_means_no_evaluation_on_it_is_advised(
+def test_nothing_held_out_is_said_and_means_no_evaluation_on_it_is_advised(
     home: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turns = (Message(role="user", content="hi"), Message(role="assistant", content="yes"))
     datasets.write(home, "all-train", [(Conversation(messages=turns), "train")], config={}, facts={})
     job = start(home, data="all-train", epochs=1, name="unheld")
     finish(job)
+    said = [event.text for event in job.events() if isinstance(event, Note) and "no held-out rows" in event.text]
+    assert len(said) == 1 and said[0].endswith("honed data import FILE --as NAME --heldout 0.2")
     assert main.run(["jobs", "follow", job.id, "--workspace", str(home.path)]) == 0
     said = capsys.readouterr().err
     assert "next: honed chat unheld@v1" in said and "honed evaluate" not in said

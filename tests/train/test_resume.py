@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 import weakref
@@ -18,6 +19,8 @@ from honed.errors import JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Note, Step
+from honed.records import Conversation, Message
+from honed.store import datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.attention import PARTS
@@ -251,3 +254,22 @@ def test_a_run_whose_base_is_another_one_by_now_is_not_resumed_and_a_device_that
     (job.path / CHOSEN).write_text(json.dumps({**chosen, "base_weights": "0" * 64}))
     with pytest.raises(JobError, match=r"began with weights of hash 000000000000, and .*tiny has those of"):
         prepare(job)
+
+
+def test_a_run_whose_data_is_other_data_by_now_is_not_resumed(home: Workspace) -> None:
+    def written(answer: str) -> None:
+        turns = (Message(role="user", content="hi"), Message(role="assistant", content=answer))
+        datasets.write(home, "corrected", [(Conversation(messages=turns), "train")], config={}, facts={})
+
+    written("no")
+    job = jobs.create(home, "train", settings(home, name="corrected", data="corrected@v1"))
+    prepare(job)
+    first = json.loads((job.path / CHOSEN).read_text())
+    shutil.rmtree(home.datasets / "corrected")
+    written("yes")  # as many rows, under the same name and version
+    with pytest.raises(JobError, match=r"began with rows of hash \w{12}, and corrected@v1 has those of") as caught:
+        prepare(job)
+    assert "Put those rows back" in caught.value.hint and f"honed train {job.path / 'config.yaml'}" in caught.value.hint
+    first.pop("data_hash")  # a job of a version that didn't keep it
+    (job.path / CHOSEN).write_text(json.dumps(first))
+    assert prepare(job).train.count == 1

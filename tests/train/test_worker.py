@@ -103,7 +103,8 @@ def test_a_loss_that_is_not_a_number_names_its_rows(home: Workspace) -> None:
         pass
     status = job.status()
     assert status.state == "failed" and "is not a number; its rows:" in status.message
-    assert "lower learning_rate" in status.hint
+    mend = f"Write a lower learning_rate (now 1e+30) into {job.path / 'config.yaml'}, then: honed jobs resume {job.id}"
+    assert mend in status.hint and "fp32" not in status.hint  # in which it ran
     named = status.message.partition("its rows: ")[2].split(" and ")[0].split(", ")
     listed = (job.path / NOT_FINITE).read_text().split()
     known = {row.id for row in datasets.rows(artifacts.resolve(home, "datasets", "numbers"), "train")}
