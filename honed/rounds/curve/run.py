@@ -95,8 +95,8 @@ def _check_measured(dataset: Artifact, objective: str, evaluation: EvaluateConfi
         raise ConfigError(f"evaluate.rows {measured}: fewer than {SMALLEST} rows show nothing", "Leave it out.")
     if KINDS[objective].likelihood or evaluation.scorer:
         return
-    rows = datasets.sample(dataset, "heldout", measured, evaluation.seed)  # those that the evaluation will choose
-    judged = sum(row.check is not None for row in rows)
+    wanted = datasets.sampled(dataset, "heldout", measured, evaluation.seed)  # those that the evaluation will choose
+    judged = sum(row.check is not None for row in datasets.read(dataset, "heldout", wanted))
     if judged < SMALLEST:
         what = f"of {measured} held-out rows that are measured {judged or 'none'} have a verifier"
         raise DataError(
