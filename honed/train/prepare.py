@@ -133,18 +133,19 @@ def _apart(
 ) -> Rows[Any] | Stream[Any]:
     """Let answers that have rows of their own be examples of their own, where nothing is shared or rows would mix.
 
-    They share all that comes before them with the rest of the conversation, and only then are a pass with it.
+    They share all that comes before them with the rest of the conversation, and only then are a pass with it, in which
+    there is room for them. A stream may have them though its sample has none.
     """
     stream, sample = isinstance(train, Stream), train.sample if isinstance(train, Stream) else train
-    if not any(row.apart for row in sample.encoded) and not (stream and base.chat.rewrites):
+    some = any(row.apart for row in sample.encoded)
+    if not some and not stream:
         return train
-    shares = config.packing and config.sharing and not layout.draws(base.model, config)
-    if shares and ranks.agreed(layout.may_share(base.model, sample.encoded)):
-        return train
+    shares = some and config.packing and config.sharing and not layout.draws(base.model, config)
+    found = parted(sample, together=shares and ranks.agreed(layout.may_share(base.model, sample.encoded)))
     if isinstance(train, Rows):
-        return parted(train)
-    read = train.read
-    return replace(train, read=lambda wanted: parted(read(wanted)), sample=parted(train.sample))
+        return found
+    read, together = train.read, any(row.apart for row in found.encoded)  # by these, ``layout`` keeps sharing on
+    return replace(train, read=lambda wanted: parted(read(wanted), together=together), sample=found)
 
 
 def _attention(outline: PreTrainedModel, device: str) -> str | None:

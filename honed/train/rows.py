@@ -14,6 +14,7 @@ from honed.jobs.job import Job
 from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Conversation, Preference, Rating
 from honed.store.artifacts import Artifact
+from honed.train import prefixes
 from honed.train.prefixes import Example
 
 LEFT_OUT = "left_out.jsonl"
@@ -47,15 +48,32 @@ class Rows(Generic[E]):
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
 
 
-def parted(rows: Rows[Encoded]) -> Rows[Encoded]:
-    """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it."""
+def parted(rows: Rows[Encoded], *, together: bool = False) -> Rows[Encoded]:
+    """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it.
+
+    ``together``: those of a conversation stay one example as long as they compute no more tokens than the longest row
+    of all has, which is a pass by itself anyway; a conversation that computes more becomes several.
+    """
+    longest = max((len(one.ids) for row in rows.encoded for one in row.rows), default=0)
     each = [
         (one, name)
         for row, name in zip(rows.encoded, rows.names, strict=True)
-        for one in (replace(row, apart=()), *row.apart)
+        for one in _cut(row, longest if together else 0)
     ]
     found = tuple(one for one, _ in each)
     return replace(rows, encoded=found, names=tuple(name for _, name in each), parts=len(found) - len(rows.encoded))
+
+
+def _cut(row: Encoded, tokens: int) -> list[Encoded]:
+    """Cut a conversation into examples that compute ``tokens`` at most (a longer row is one alone), the fewest in all.
+
+    What their rows begin with in common is computed in each of them.
+    """
+    if not row.apart:
+        return [row]
+    each = [replace(one, apart=()) for one in row.rows]
+    runs = sorted(sorted(run) for run in prefixes.sort(each).cut(range(len(each)), tokens))
+    return [replace(each[first], apart=tuple(each[place] for place in rest)) for first, *rest in runs]
 
 
 @dataclass(frozen=True)
