@@ -2,7 +2,7 @@
 
 How far it came is kept in ``trackers/<name>.json`` of the job's folder, for each destination by itself: another server,
 or one whose run was deleted, gets everything. A resumed job repeats its last steps with the same values; a step that
-was sent, or a measurement at one, is left out.
+was sent, or a measurement at one, is left out. One that begins anew has other values: they come behind those before.
 """
 
 from __future__ import annotations
@@ -171,6 +171,8 @@ class _Reading:
             case events.SampleMade():
                 self._answer(event)
             case events.Note():
+                if event.anew:
+                    self.progress.steps, self.progress.metrics = {}, {}
                 self._text("notes", event.text, event.time)
             case events.ArtifactMade():
                 self._text("artifacts", f"{event.name}: {event.path}", event.time)
