@@ -34,6 +34,9 @@ from honed.train.source import Stream
 
 _NO_WINDOW = 2**31
 
+_LEAST_PASS = 896
+"""Tokens of a pass that nobody set: no device gets fewer (``defaults``), unless a step has no more."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -90,7 +93,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
     if config.objective == "sft":
-        train = _apart(config, train, base, ranks)
+        train = _apart(config, train, base, ranks, chosen(job)["asked"]["pack_tokens"])
     _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
@@ -123,23 +126,28 @@ def _clock(job: Job, ranks: Ranks) -> datetime:
 
 
 def _apart(
-    config: TrainConfig, train: Rows[Any] | Stream[Any], base: LoadedModel, ranks: Ranks
+    config: TrainConfig, train: Rows[Any] | Stream[Any], base: LoadedModel, ranks: Ranks, asked: int | None
 ) -> Rows[Any] | Stream[Any]:
     """Let answers that have rows of their own be examples of their own, where nothing is shared or rows would mix.
 
-    They share all that comes before them with the rest of the conversation, and only then are a pass with it, in which
-    there is room for them. A stream may have them though its sample has none.
+    They share all that comes before them with the rest of the conversation, and only then are a pass with it, if there
+    is room: ``asked`` are the tokens of a pass, as the first attempt was asked. A stream may have them though its
+    sample has none.
     """
     stream, sample = isinstance(train, Stream), train.sample if isinstance(train, Stream) else train
     some = any(row.apart for row in sample.encoded)
     if not some and not stream:
         return train
     shares = some and config.packing and config.sharing and not layout.draws(base.model, config)
-    found = parted(sample, together=shares and ranks.agreed(layout.may_share(base.model, sample.encoded)))
+    shares = shares and ranks.agreed(layout.may_share(base.model, sample.encoded))
+    tokens = (asked or _LEAST_PASS) if shares else 0
+    found = parted(sample, tokens)
     if isinstance(train, Rows):
         return found
-    read, together = train.read, any(row.apart for row in found.encoded)  # by these, ``layout`` keeps sharing on
-    return replace(train, read=lambda wanted: parted(read(wanted), together=together), sample=found)
+    if not any(row.apart for row in found.encoded):  # for such examples ``layout`` keeps sharing on, and not without
+        tokens = 0
+    read = train.read
+    return replace(train, read=lambda wanted: parted(read(wanted), tokens), sample=found)
 
 
 def _attention(outline: PreTrainedModel, device: str) -> str | None:

@@ -48,18 +48,15 @@ class Rows(Generic[E]):
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
 
 
-def parted(rows: Rows[Encoded], *, together: bool = False) -> Rows[Encoded]:
+def parted(rows: Rows[Encoded], tokens: int = 0) -> Rows[Encoded]:
     """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it.
 
-    ``together``: those of a conversation stay one example as long as they compute no more tokens than the longest row
-    of all has, which is a pass by itself anyway; a conversation that computes more becomes several.
+    ``tokens``, if any: a conversation stays one example if it computes no more of them, nor more than the longest row
+    of all has, which is a pass by itself anyway; else it becomes several that don't.
     """
     longest = max((len(one.ids) for row in rows.encoded for one in row.rows), default=0)
-    each = [
-        (one, name)
-        for row, name in zip(rows.encoded, rows.names, strict=True)
-        for one in _cut(row, longest if together else 0)
-    ]
+    most = max(tokens, longest) if tokens else 0
+    each = [(one, name) for row, name in zip(rows.encoded, rows.names, strict=True) for one in _cut(row, most)]
     found = tuple(one for one, _ in each)
     return replace(rows, encoded=found, names=tuple(name for _, name in each), parts=len(found) - len(rows.encoded))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -237,7 +238,7 @@ def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_example
 
     def apart(rows: Any, model: Any, **asked: Any) -> Any:
         base: Any = SimpleNamespace(model=model, chat=format_)
-        return _apart(TrainConfig(base="b", data="d", **asked), rows, base, ALONE)
+        return _apart(TrainConfig(base="b", data="d", **asked), rows, base, ALONE, None)
 
     assert format_.rewrites and not format_of("usual").rewrites
     assert apart(some, packed_model()) == some
@@ -267,7 +268,7 @@ def test_a_stream_is_read_in_rows_that_do_not_mix_though_a_look_at_the_template_
     assert not plain.encoded[0].apart and some.encoded[0].apart
     base: Any = SimpleNamespace(model=BloomForCausalLM(BLOOM), chat=format_)
     stream: Any = Stream([Shard(0, 0, 10)], lambda _wanted: some, plain)
-    read: Any = _apart(TrainConfig(base="b", data="d"), stream, base, ALONE)
+    read: Any = _apart(TrainConfig(base="b", data="d"), stream, base, ALONE, None)
     assert [one.rows for one in read.read([]).encoded] == [(Encoded(r.ids, r.weights),) for r in some.encoded[0].rows]
 
 
@@ -282,7 +283,7 @@ def test_a_conversation_with_rows_apart_is_examples_that_each_compute_no_more_to
     (row,) = some.encoded
     longest = max(len(one.ids) for one in row.rows)
     assert len(row.rows) == 12 and prefixes.sort([row]).costs[0] > 4 * longest
-    cut = parted(some, together=True)
+    cut = parted(some, 1)
     costs = prefixes.sort(cut.encoded).costs
     assert max(costs) <= longest <= 400 and len(costs) < 12
     assert max(Sft(MATRIX).collate([one]).tokens for one in cut.encoded) <= longest
@@ -291,19 +292,19 @@ def test_a_conversation_with_rows_apart_is_examples_that_each_compute_no_more_to
     )
     assert cut.count == some.count == 1 and set(cut.names) == set(some.names) and sum(cut.lengths) == sum(some.lengths)
     assert sum(costs) < sum(prefixes.sort(parted(some).encoded).costs)
-    assert parted(encode([reasoned(2)], format_of("thinking"), Limit(400)), together=True).parts == 1
+    assert parted(encode([reasoned(2)], format_of("thinking"), Limit(400)), 1).parts == 1
     short = encode([reasoned(2), reasoned(12)], format_of("thinking"), Limit(400))
-    assert parted(short, together=True).encoded[0] == short.encoded[0]
+    assert parted(short, 1).encoded[0] == short.encoded[0]
 
 
 def test_no_pass_is_larger_than_asked_for_or_than_the_longest_row_though_few_rows_of_many_share_anything() -> None:
     model, drawn = packed_model(), random.Random(0)
-    words = ("".join(drawn.choices("abcdefghij", k=760)) for _ in range(140))
-    rows = [*(conversation(word, "a") for word in words), reasoned(12)]
+    words = ("".join(drawn.choices(string.ascii_letters, k=760)) for _ in range(140))
+    rows = [*(conversation(word, "a") for word in words), reasoned(8)]
     some = encode(rows, format_of("thinking"), Limit(800))
     base: Any = SimpleNamespace(model=model, chat=format_of("thinking"))
     config = TrainConfig(base="b", data="d", epochs=1, batch_tokens=4000, pack_tokens=600, weights="full")
-    train: Any = _apart(config, some, base, ALONE)
+    train: Any = _apart(config, some, base, ALONE, 600)
     assert any(len(one.rows) > 1 for one in train.encoded) and train.count == 141
     facts = Facts(1, train.count, sum(train.lengths), 10**10, "cpu", "fp32", "")
     made = choose(model, train.encoded, config, resolve(config, facts))
