@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from honed.errors import HonedError
 from honed.jobs import job as jobs
-from honed.jobs.events import Metric, Step
+from honed.jobs.events import Metric, Step, since_anew
 from honed.jobs.job import Job
 from honed.records import Record
 from honed.store import artifacts
@@ -25,7 +25,7 @@ def of_job(job: Job) -> Curve:
     """Return the losses of a training job; steps that were done again after a resume count once, the last time."""
     train: dict[int, float] = {}
     heldout: dict[int, float] = {}
-    for event in job.events():
+    for event in since_anew(job.events()):
         if (
             isinstance(event, Step)
             and event.stage == "train"

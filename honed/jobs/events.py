@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,10 +28,14 @@ class Begun(_Event):
 
 
 class Note(_Event):
-    """A sentence for the user: a default and its reason, a row left out, a resume."""
+    """A sentence for the user: a default and its reason, a row left out, a resume.
+
+    ``anew``: it says that the work begins anew, otherwise: steps of the same numbers will have other values.
+    """
 
     type: Literal["note"] = "note"
     text: str
+    anew: bool = False
 
 
 class Step(_Event):
@@ -110,6 +114,12 @@ class EventLog:
     def note(self, text: str) -> None:
         """Append a ``Note``."""
         self.write(Note(text=text))
+
+
+def since_anew(some: Sequence[Event]) -> Sequence[Event]:
+    """Return the events behind the last note that the work begins anew: what was done before is no part of it."""
+    notes = (at for at, event in enumerate(some, 1) if isinstance(event, Note) and event.anew)
+    return some[max(notes, default=0) :]
 
 
 def read(path: Path, start: int = 0) -> Iterator[tuple[Event, int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 
 from honed.models.chat import Encoded
 from honed.models.load import LoadedModel
+from honed.models.positions import apart_beyond
 
 _BATCH_BYTES = 512 * 1024 * 1024
 """Bytes of fp32 logits held at a time, at most (a single row may exceed it)."""
@@ -26,9 +28,13 @@ def measure(loaded: LoadedModel, encoded: Mapping[str, Encoded], batch_size: int
     """Yield the losses of the rows, a batch at a time, the shortest rows first; every supervised token counts once.
 
     Rows are padded on the right, behind everything that they can attend to, and the model's own head is asked for
-    the supervised positions only. Numbers are those of the model's precision, summed in float64.
+    the supervised positions only. A row so long that it changes the positions of all in its batch is in none with
+    shorter ones. Numbers are those of the model's precision, summed in float64.
     """
-    for names in _batches(encoded, batch_size, int(loaded.model.get_input_embeddings().weight.shape[0])):
+    vocabulary, end = int(loaded.model.get_input_embeddings().weight.shape[0]), apart_beyond(loaded.model.config)
+    far = {name: row for name, row in encoded.items() if end is not None and _width(row) > end}
+    near = {name: row for name, row in encoded.items() if name not in far}
+    for names in chain(_batches(near, batch_size, vocabulary), _batches(far, batch_size, vocabulary)):
         yield _batch(loaded, {name: encoded[name] for name in names})
 
 
@@ -50,12 +56,12 @@ def _batches(encoded: Mapping[str, Encoded], batch_size: int, vocabulary: int) -
 @torch.inference_mode()
 def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> dict[str, Nats]:
     model: Any = loaded.model
-    width = max(len(row.ids) for row in rows.values()) - 1  # nothing is predicted from the last id
+    width = max(map(_width, rows.values()))
     ids = torch.full((len(rows), width), loaded.chat.pad_id)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     for place, row in enumerate(rows.values()):
-        ids[place, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
-        mask[place, : len(row.ids) - 1] = 1
+        ids[place, : _width(row)] = torch.tensor(row.ids[:-1])
+        mask[place, : _width(row)] = 1
     kept = sorted({position for row in rows.values() for position in _positions(row)})
     column = {position: number for number, position in enumerate(kept)}
     logits = model(
@@ -73,6 +79,11 @@ def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> dict[str, Nats]:
         greedy = bool((scores.argmax(-1) == targets).all())
         found[name] = Nats(float(nll.sum()), len(positions), greedy)
     return found
+
+
+def _width(row: Encoded) -> int:
+    """The tokens that go through the model: nothing is predicted from the last one."""
+    return len(row.ids) - 1
 
 
 def _positions(row: Encoded) -> list[int]:

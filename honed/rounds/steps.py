@@ -157,7 +157,7 @@ class Steps:
             if isinstance(event, events.Step):
                 self.job.log.write(event.model_copy(update={"stage": _staged(step, event.stage)}))
             elif isinstance(event, events.Note):
-                self.job.log.note(f"{step}: {event.text}")
+                self.job.log.write(event.model_copy(update={"text": f"{step}: {event.text}"}))
             elif isinstance(event, events.Metric):
                 self.job.log.write(event.model_copy(update={"name": f"{step} {event.name}"}))
         return start_at

@@ -79,10 +79,15 @@ def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float
     final = folder / f"best-{step:08d}"
     _write(final, optimizer.weights(), {"step": step, "heldout_loss": heldout_loss}, ranks, optimizer.sharded)
     if ranks.first:
-        for old in folder.glob("best-*"):
-            if old != final:
-                _drop(old)
+        drop_best(folder, but=final)
     return final
+
+
+def drop_best(folder: Path, but: Path | None = None) -> None:
+    """Drop the best weights so far, ``but`` those."""
+    for old in folder.glob("best-*"):
+        if old != but:
+            _drop(old)
 
 
 def found(folder: Path) -> list[Path]:

@@ -91,7 +91,8 @@ def choose(
             return _planned(examples, settings, settings.epochs, config.seed, packed=packed, shared=shared)
 
         share = config.sharing and packed and not config.neftune_alpha
-        table, why = _worth(model, examples, planned) if share else (None, "")
+        apart = config.objective == "sft" and any(len(one.rows) > 1 for one in examples)
+        table, why = _worth(model, examples, planned, always=apart) if share else (None, "")
         return table, planned(table), why
 
     table, steps, why = laid(settings)
@@ -245,15 +246,20 @@ def _worth(
     model: PreTrainedModel,
     examples: Sequence[Example],
     planned: Callable[[Prefixes | None], Sequence[StepRows]],
+    *,
+    always: bool,
 ) -> tuple[Prefixes | None, str]:
-    """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done."""
+    """Return what rows share if it pays to compute it once, and what it is worth or why it can't be done.
+
+    ``always``: whether it pays or not, for rows of one example would else be a pass that nothing bounds.
+    """
     if noise.drawn(model):
         return None, "sharing is off: this model has dropout or jitter, which each row must draw for itself"
     table = prefixes.sort(examples)
     packs = [one for step in planned(table) for one in step.packs]
     every = sum(_length(examples[index]) for one in packs for index in one)
     computed = sum(table.tokens(one) for one in packs)
-    if computed > (1 - _WORTH) * every:
+    if computed > (1 - _WORTH) * every and not always:
         return None, f"sharing is off: of {every} tokens {computed} would still be computed, too many for it to pay"
     return table, f"sharing: of {every} tokens about {computed} are computed, for rows begin with the same ones"
 

@@ -292,13 +292,15 @@ class Training(Generic[E, B]):
         return loss
 
     def _resume(self, optimizer: Optimizer) -> None:
+        saved = checkpoint.found(self._folder)
+        name = self.placed.ranks.agreed(saved[-1].name if saved else "")  # a shared disk may show one rank more
+        if not name:  # the best of an attempt that left no more had other settings, maybe
+            if self.placed.ranks.first:
+                checkpoint.drop_best(self._folder)
+            return
         if self.settings.keep_best and (path := checkpoint.best(self._folder)):
             facts = checkpoint.facts(path)
             self.best = (facts["step"], facts["heldout_loss"])
-        saved = checkpoint.found(self._folder)
-        name = self.placed.ranks.agreed(saved[-1].name if saved else "")  # a shared disk may show one rank more
-        if not name:
-            return
         self.done = checkpoint.load(self._folder / name, optimizer)
         self.position = checkpoint.position(self._folder / name)
         self.watch.replay(self.job.events(), self.done)

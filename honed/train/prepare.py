@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from honed import config as settings_file
 from honed.errors import ConfigError, JobError
 from honed.jobs.job import Job
 from honed.models import devices
@@ -22,12 +20,11 @@ from honed.models.chat import DEFAULT_TEMPLATE, ChatFormat, Encoded, shipped_tem
 from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
-from honed.store.workspace import write_whole
-from honed.train import adapters, attention, checkpoint, footprint, layout, own_attention, reach, source
+from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
 from honed.train.adapters import Adapters
+from honed.train.attempts import COUNTED, check_settings, chosen, read, remember
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
-from honed.train.folder import CHECKPOINTS
 from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
@@ -35,13 +32,13 @@ from honed.train.ranks import ALONE, Ranks
 from honed.train.rows import Limit, Reading, Rows, encode, parted
 from honed.train.source import Stream
 
-CHOSEN = "chosen.json"
-"""What the first attempt found out about the machine, in the job's folder."""
-
 _NO_WINDOW = 2**31
 
 _HELD_OUT_SEED = 0
 """That of evaluations by default. The rows are the same in every run on a dataset, whose losses are compared."""
+
+_LEAST_PASS = 896
+"""Tokens of a pass that nobody set: no device gets fewer (``defaults``), unless a step has no more."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -71,7 +68,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded,
     ``DataError`` if nothing in the dataset can be used, or ``Stopped`` when asked to stop while rows are read.
     """
-    ranks.together(lambda: _check_settings(job) if ranks.first else None)
+    ranks.together(lambda: check_settings(job) if ranks.first else None)
     config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     ranks.together(lambda: _check_data(job, dataset) if ranks.first else None)
@@ -101,7 +98,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
     if config.objective == "sft":
-        train = _apart(config, train, base, ranks)
+        train = _apart(config, train, base, ranks, chosen(job)["asked"]["pack_tokens"])
     _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),
@@ -143,22 +140,28 @@ def _clock(job: Job, ranks: Ranks) -> datetime:
 
 
 def _apart(
-    config: TrainConfig, train: Rows[Any] | Stream[Any], base: LoadedModel, ranks: Ranks
+    config: TrainConfig, train: Rows[Any] | Stream[Any], base: LoadedModel, ranks: Ranks, asked: int | None
 ) -> Rows[Any] | Stream[Any]:
     """Let answers that have rows of their own be examples of their own, where nothing is shared or rows would mix.
 
-    They share all that comes before them with the rest of the conversation, and only then are a pass with it.
+    They share all that comes before them with the rest of the conversation, and only then are a pass with it, if there
+    is room: ``asked`` are the tokens of a pass, as the first attempt was asked. A stream may have them though its
+    sample has none.
     """
     stream, sample = isinstance(train, Stream), train.sample if isinstance(train, Stream) else train
-    if not any(row.apart for row in sample.encoded) and not (stream and base.chat.rewrites):
+    some = any(row.apart for row in sample.encoded)
+    if not some and not stream:
         return train
-    shares = config.packing and config.sharing and not layout.draws(base.model, config)
-    if shares and ranks.agreed(layout.may_share(base.model, sample.encoded)):
-        return train
+    shares = some and config.packing and config.sharing and not layout.draws(base.model, config)
+    shares = shares and ranks.agreed(layout.may_share(base.model, sample.encoded))
+    tokens = (asked or _LEAST_PASS) if shares else 0
+    found = parted(sample, tokens)
     if isinstance(train, Rows):
-        return parted(train)
+        return found
+    if not any(row.apart for row in found.encoded):  # for such examples ``layout`` keeps sharing on, and not without
+        tokens = 0
     read = train.read
-    return replace(train, read=lambda wanted: parted(read(wanted)), sample=parted(train.sample))
+    return replace(train, read=lambda wanted: parted(read(wanted), tokens), sample=found)
 
 
 def _attention(outline: PreTrainedModel, device: str) -> str | None:
@@ -193,55 +196,9 @@ def _settled(job: Job, config: TrainConfig, facts: Facts, streams: bool, why_str
             stream=streams,
             reasons=reasons,
             examples=facts.rows,
-            **{name: getattr(settings, name) for name in _COUNTED if getattr(config, name) is None},
+            **{name: getattr(settings, name) for name in COUNTED if getattr(config, name) is None},
         )
     return replace(settings, reasons=tuple(reasons))
-
-
-_COUNTED = ("epochs", "learning_rate", "batch_tokens")
-"""Settings chosen by the data and the weights; where the job's file has one, that stands on a resume too."""
-
-
-def read(job: Job) -> TrainConfig:
-    """Return the settings of a job's file with what its first attempt chose."""
-    config, before = settings_file.read(TrainConfig, job.path / "config.yaml"), chosen(job)
-    stands = {name for name in _COUNTED if getattr(config, name) is not None}
-    found = {name: value for name, value in before.items() if name in TrainConfig.model_fields and name not in stands}
-    return config.model_copy(update=found)
-
-
-def _check_settings(job: Job) -> None:
-    """Raise ``JobError`` if the job's file has other settings than at first: steps would be others, or stay unchanged.
-
-    A resume goes on behind a number of steps, with what was chosen then; without any, it begins anew.
-    """
-    path = job.path / "config.yaml"
-    now = settings_file.read(TrainConfig, path).model_dump(mode="json")
-    first = chosen(job).get("asked", now)
-    changed = [name for name in now if name not in _MAY_CHANGE and _other(first.get(name, now[name]), now[name])]
-    if not changed:
-        remember(job, asked=first)
-    elif not checkpoint.found(job.path / CHECKPOINTS):
-        write_whole(job.path / CHOSEN, json.dumps({"asked": now}))
-    else:
-        listed = ", ".join(f"{name} ({first[name]} at first, {now[name]} now)" for name in changed)
-        raise JobError(
-            f"job {job.id} can't go on with other settings: {listed}",
-            f"Put them back in {path}, or train anew with them: honed train {path}",
-        )
-
-
-def _other(first: Any, now: Any) -> bool:
-    """Whether a setting was changed; one that another version of honed has beside those of a group was not."""
-    if isinstance(first, dict) and isinstance(now, dict):
-        return any(now.get(name, value) != value for name, value in first.items())
-    return bool(first != now)
-
-
-_MAY_CHANGE = frozenset(
-    ("name", "ranks", "on", "learning_rate", "eval_every", "eval_rows", "checkpoint_every", "keep_checkpoints")
-)
-"""Settings that another attempt may have: they decide neither which rows a step has nor what is computed of them."""
 
 
 def _note_rounding(job: Job, before: Mapping[str, Any]) -> None:
@@ -309,17 +266,6 @@ def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
         rslora=lora.rslora,
         dora=lora.dora,
     )
-
-
-def chosen(job: Job) -> dict[str, Any]:
-    """Return what the first attempt chose by measuring the machine: a resume must not choose otherwise."""
-    path = job.path / CHOSEN
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def remember(job: Job, **choice: Any) -> None:
-    """Add to what ``chosen`` will return."""
-    write_whole(job.path / CHOSEN, json.dumps({**chosen(job), **choice}))
 
 
 def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading) -> Rows[Encoded]:

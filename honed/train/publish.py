@@ -14,7 +14,7 @@ import torch
 
 from honed import config as settings_file
 from honed.errors import ModelError
-from honed.jobs.events import ArtifactMade, Step
+from honed.jobs.events import ArtifactMade, Step, since_anew
 from honed.jobs.job import Job
 from honed.models import load as models
 from honed.models import save as saving
@@ -96,7 +96,8 @@ def ended(job: Job, steps: int) -> dict[str, float]:
 
 def _seen(job: Job) -> dict[int, Mapping[str, float]]:
     """What the events say of each step; of one that was done again, the last time."""
-    return {event.step: event.values for event in job.events() if isinstance(event, Step) and event.stage == "train"}
+    events = since_anew(job.events())
+    return {event.step: event.values for event in events if isinstance(event, Step) and event.stage == "train"}
 
 
 def ran(run: Prepared, layout: Layout, *, adapted: int, trainable: int) -> dict[str, Any]:

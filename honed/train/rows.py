@@ -21,6 +21,7 @@ from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.store.columns import Part
 from honed.store.datasets import Shard
+from honed.train import prefixes
 from honed.train.prefixes import Example
 
 LEFT_OUT = "left_out.jsonl"
@@ -56,15 +57,29 @@ class Rows(Generic[E]):
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]
 
 
-def parted(rows: Rows[Encoded]) -> Rows[Encoded]:
-    """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it."""
-    each = [
-        (one, name)
-        for row, name in zip(rows.encoded, rows.names, strict=True)
-        for one in (replace(row, apart=()), *row.apart)
-    ]
+def parted(rows: Rows[Encoded], tokens: int = 0) -> Rows[Encoded]:
+    """Make rows apart from others examples of their own: where they can't share a pass, or wouldn't gain by it.
+
+    ``tokens``, if any: a conversation stays one example if it computes no more of them, nor more than the longest row
+    of all has, which is a pass by itself anyway; else it becomes several that don't.
+    """
+    longest = max((len(one.ids) for row in rows.encoded for one in row.rows), default=0)
+    most = max(tokens, longest) if tokens else 0
+    each = [(one, name) for row, name in zip(rows.encoded, rows.names, strict=True) for one in _cut(row, most)]
     found = tuple(one for one, _ in each)
     return replace(rows, encoded=found, names=tuple(name for _, name in each), parts=len(found) - len(rows.encoded))
+
+
+def _cut(row: Encoded, tokens: int) -> list[Encoded]:
+    """Cut a conversation into examples that compute ``tokens`` at most (a longer row is one alone), the fewest in all.
+
+    What their rows begin with in common is computed in each of them.
+    """
+    if not row.apart:
+        return [row]
+    each = [replace(one, apart=()) for one in row.rows]
+    runs = sorted(sorted(run) for run in prefixes.sort(each).cut(range(len(each)), tokens))
+    return [replace(each[first], apart=tuple(each[place] for place in rest)) for first, *rest in runs]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from honed.models.positions import apart_beyond
-from honed.train import adapters, attention, folder, neftune, noise, reach
+from honed.train import adapters, attention, checkpoint, folder, neftune, noise, reach
+from honed.train.attempts import chosen, remember
 from honed.train.defaults import epoch_steps
 from honed.train.folder import Disk
 from honed.train.heldout import HeldOut
@@ -24,7 +25,7 @@ from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.placement import Placement, Replicated, Sharded
-from honed.train.prepare import DTYPES, Prepared, chosen, remember
+from honed.train.prepare import DTYPES, Prepared
 from honed.train.quantise import Nf4Linear
 from honed.train.ranks import Ranks
 from honed.train.reference import Reference
@@ -74,12 +75,12 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
         passes = settings if layout.one_pass else layout.settings
         remember(run.job, one_pass=layout.one_pass, pack_tokens=passes.pack_tokens)
     pass_tokens = layout.settings.pack_tokens  # the same in every attempt, unlike what the settings say of it
-    attempt = here.agreed(run.job.status().attempt)
-    idle = _idle(layout, max(here.size, config.ranks), attempt)
+    resumed = here.agreed(bool(checkpoint.found(run.job.path / folder.CHECKPOINTS)))
+    idle = _idle(layout, max(here.size, config.ranks), resumed=resumed)
     of_data = (*_of_stream(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
     of_model = (*of_noise, *_of_experts(run), *_of_layers(run))
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_data, *of_model, *idle)
-    first = to_train and attempt == 1
+    first = to_train and not resumed
     for reason in reasons if first else idle if to_train else ():
         run.job.log.note(reason)
     if first:
@@ -232,12 +233,12 @@ def _layers(names: Sequence[str]) -> str:
     return f"linear layers {', '.join(ends[:8])}{', ...' if len(ends) > 8 else ''} ({len(names)})"
 
 
-def _idle(layout: Layout, ranks: int, attempt: int) -> tuple[str, ...]:
+def _idle(layout: Layout, ranks: int, *, resumed: bool) -> tuple[str, ...]:
     """What is to be said of ranks that have nothing to do in most steps: they divide a step by its passes."""
     few = lacking(layout.steps, ranks)
     if 2 * few <= len(layout.steps):
         return ()
-    way = "lower pack_tokens, or raise batch_tokens" if attempt <= 1 else "passes are those of the first attempt"
+    way = "passes are those of the first attempt" if resumed else "lower pack_tokens, or raise batch_tokens"
     return (
         f"{few} of {len(layout.steps)} steps have fewer passes than there are ranks ({ranks}), some of which then "
         f"wait: {way}",

@@ -7,17 +7,18 @@ from dataclasses import asdict
 from typing import Any
 
 from honed.jobs import memory, worker
-from honed.jobs.events import Metric
+from honed.jobs.events import Metric, since_anew
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.train import folder, heap, ranks
+from honed.train.attempts import read
 from honed.train.config import TrainConfig
 from honed.train.divergence import Watch
 from honed.train.kernels.install import checkpoints_layers
 from honed.train.loop import Training
 from honed.train.objectives.kinds import KINDS
 from honed.train.placement import Placement
-from honed.train.prepare import Prepared, prepare, read
+from honed.train.prepare import Prepared, prepare
 from honed.train.publish import ended, publish, ran, source
 from honed.train.ranks import Ranks
 from honed.train.rows import note_left_out
@@ -100,7 +101,8 @@ def _note_rise(job: Job, left: float | None) -> None:
 
 def _measured(job: Job) -> list[Metric]:
     """The held-out losses so far, that before the first step first."""
-    return [event for event in job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
+    events = since_anew(job.events())
+    return [event for event in events if isinstance(event, Metric) and event.name == "heldout_loss"]
 
 
 def _note_unlearned(job: Job, config: TrainConfig, watch: Watch, rate: float) -> None:

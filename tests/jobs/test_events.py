@@ -37,6 +37,14 @@ def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [event for event, _ in events.read(tmp_path / "events.jsonl")] == written
 
 
+def test_what_was_done_before_the_work_began_anew_is_no_part_of_it() -> None:
+    steps = [Step(stage="train", step=step, total=3) for step in (1, 2, 3)]
+    assert events.since_anew(steps) == steps and events.since_anew([]) == []
+    anew = Note(text="anew", anew=True)
+    assert events.since_anew([steps[0], anew, steps[1], anew, Note(text="a default"), steps[2]])[1:] == steps[2:]
+    assert events.since_anew([*steps, anew]) == []
+
+
 def test_no_file_is_no_events(tmp_path: Path) -> None:
     assert list(events.read(tmp_path / "events.jsonl")) == []
 

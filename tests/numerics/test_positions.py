@@ -19,7 +19,9 @@ from transformers import (
 )
 
 from honed.jobs.job import create
+from honed.models import losses
 from honed.models.chat import Encoded
+from honed.models.load import LoadedModel
 from honed.models.positions import apart_beyond
 from honed.store import workspace
 from honed.train import attention, batches, layout
@@ -33,7 +35,7 @@ from honed.train.placement import Replicated
 from honed.train.prefixes import Example
 from honed.train.reference import Reference
 from tests.numerics import compared
-from tests.numerics.rows import close, gradients, reference_loss
+from tests.numerics.rows import chat, close, gradients, reference_loss
 
 END = 48
 LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [9.0] * 4}
@@ -137,6 +139,25 @@ def test_the_bases_likelihoods_of_answers_in_one_pass_are_those_of_each_by_itsel
     found = how.attach(Replicated(model), some, ["x"] * 6, job, lambda: False, [range(6)])
     expected = [-reference_loss(model, row).item() for one in some for row in one.referred]
     assert [value for one in found for value in one.reference] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_a_row_has_the_measured_loss_that_it_has_by_itself_though_others_of_its_batch_have_other_positions(
+    batch_size: int,
+) -> None:
+    torch.manual_seed(0)
+    plain = AutoModelForCausalLM.from_config(phi()).eval()
+    loaded = LoadedModel(plain, chat(), "phi", "0" * 16, 512)
+    some = {str(len(row.ids)): row for row in rows(30, 90, END + 2, END + 1, 25)}  # the last token isn't fed
+    together, alone = (
+        [{name: one.nats for name, one in found.items()} for found in losses.measure(loaded, some, size)]
+        for size in (batch_size, 1)
+    )
+    assert [list(found) for found in together] == (
+        [["25", "30"], ["49"], ["50", "90"]] if batch_size == 2 else [["25", "30", "49"], ["50", "90"]]
+    )
+    expected = {name: nats for found in alone for name, nats in found.items()}
+    assert {name: nats for found in together for name, nats in found.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_answers_that_all_have_the_same_positions_share_a_pass() -> None:

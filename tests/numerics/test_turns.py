@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -24,13 +26,15 @@ from honed.records import Conversation, Message
 from honed.store.datasets import Shard
 from honed.train import prefixes
 from honed.train.config import TrainConfig
+from honed.train.defaults import Facts, resolve
 from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
+from honed.train.layout import choose
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Replicated
 from honed.train.prepare import _apart
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Limit, Rows, encode
+from honed.train.rows import Limit, Rows, encode, parted
 from honed.train.source import Stream
 from tests.numerics.rows import conversation, packed_model, reference_loss
 from tests.tiny import END, START, TEMPLATE, THINKING, tiny_tokenizer
@@ -48,6 +52,9 @@ CHANNELS = (
 
 OPEN = TEMPLATE.replace("<|im_end|>", "{% if loop.last or message.role == 'user' %}<|im_end|>{% endif %}")
 """Earlier answers end in nothing, so that the next stop is that of the user's turn."""
+
+BLOOM = BloomConfig(vocab_size=300, hidden_size=16, n_layer=1, n_head=2)
+"""Of a model whose rows would mix in a pass."""
 
 NAMES = {"channels": CHANNELS, "thinking": THINKING, "open": OPEN, "usual": TEMPLATE}
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEAM), max_size=12) | st.sampled_from(
@@ -236,14 +243,14 @@ def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_example
     some = encode([Conversation(messages=tuple(turns))], format_, Limit(1000))
     (row,) = some.encoded
     assert row.apart
-    mixing = BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=16, n_layer=1, n_head=2))
+    mixing = BloomForCausalLM(BLOOM)
 
     def apart(rows: Any, model: Any, **asked: Any) -> Any:
         base: Any = SimpleNamespace(model=model, chat=format_)
-        return _apart(TrainConfig(base="b", data="d", **asked), rows, base, ALONE)
+        return _apart(TrainConfig(base="b", data="d", **asked), rows, base, ALONE, None)
 
     assert format_.rewrites and not format_of("usual").rewrites
-    assert apart(some, packed_model()) is some
+    assert apart(some, packed_model()) == some
     for asked in ({"packing": False}, {"sharing": False}, {"neftune_alpha": 5.0}):  # a pass would have all of them
         assert apart(some, packed_model(), **asked).parts == len(row.apart)
     found = apart(some, mixing)
@@ -253,9 +260,66 @@ def test_where_rows_would_mix_in_a_pass_answers_in_rows_of_their_own_are_example
     plain = encode([conversation("q", "a")], format_, Limit(1000))
     for sample in (some, plain):  # a sample may have none of the rows that come later
         stream: Any = Stream([Shard(0, 0, 10)], lambda _wanted: some, sample)
-        read = apart(stream, mixing)
-        assert isinstance(read, Stream) and read.read([]).encoded == found.encoded
-        assert read.tokens == stream.tokens
+        for made in (mixing, *([packed_model()] if sample is plain else [])):
+            read = apart(stream, made)
+            assert isinstance(read, Stream) and read.read([]).encoded == found.encoded
+            assert read.tokens == stream.tokens
+    assert apart(Stream([Shard(0, 0, 10)], lambda _wanted: some, some), packed_model()).read([]) == some
+
+
+def test_a_stream_is_read_in_rows_that_do_not_mix_though_a_look_at_the_template_shows_none_apart() -> None:
+    late = TEMPLATE.replace(
+        "message['content']", "(message['content'] if loop.last else message.content.split('>')[-1])"
+    )
+    format_ = from_tokenizer(tiny_tokenizer(late))
+    rows = [conversation("q", "a"), conversation("q1", "<think>x</think>a1", "q2", "a2")]
+    plain, some = (encode([row], format_, Limit(1000)) for row in rows)
+    assert not plain.encoded[0].apart and some.encoded[0].apart
+    base: Any = SimpleNamespace(model=BloomForCausalLM(BLOOM), chat=format_)
+    stream: Any = Stream([Shard(0, 0, 10)], lambda _wanted: some, plain)
+    read: Any = _apart(TrainConfig(base="b", data="d"), stream, base, ALONE, None)
+    assert [one.rows for one in read.read([]).encoded] == [(Encoded(r.ids, r.weights),) for r in some.encoded[0].rows]
+
+
+def reasoned(turns: int) -> Conversation:
+    """A chat whose every answer has a hundred letters of reasoning, which are other ones each time."""
+    said = (f"<think>{'abcdefghijkl'[turn] * 100}</think>a" for turn in range(turns))
+    return conversation(*(text for answer in said for text in ("q", answer)))
+
+
+def test_a_conversation_with_rows_apart_is_examples_that_each_compute_no_more_tokens_than_its_longest_row() -> None:
+    some = encode([reasoned(12)], format_of("thinking"), Limit(400))
+    (row,) = some.encoded
+    longest = max(len(one.ids) for one in row.rows)
+    assert len(row.rows) == 12 and prefixes.sort([row]).costs[0] > 4 * longest
+    cut = parted(some, 1)
+    costs = prefixes.sort(cut.encoded).costs
+    assert max(costs) <= longest <= 400 and len(costs) < 12
+    assert max(Sft(MATRIX).collate([one]).tokens for one in cut.encoded) <= longest
+    assert sorted((r.ids, r.weights) for one in cut.encoded for r in one.rows) == sorted(
+        (r.ids, r.weights) for r in row.rows
+    )
+    assert cut.count == some.count == 1 and set(cut.names) == set(some.names) and sum(cut.lengths) == sum(some.lengths)
+    assert sum(costs) < sum(prefixes.sort(parted(some).encoded).costs)
+    assert parted(encode([reasoned(2)], format_of("thinking"), Limit(400)), 1).parts == 1
+    short = encode([reasoned(2), reasoned(12)], format_of("thinking"), Limit(400))
+    assert parted(short, 1).encoded[0] == short.encoded[0]
+
+
+def test_no_pass_is_larger_than_asked_for_or_than_the_longest_row_though_few_rows_of_many_share_anything() -> None:
+    model, drawn = packed_model(), random.Random(0)
+    words = ("".join(drawn.choices(string.ascii_letters, k=760)) for _ in range(140))
+    rows = [*(conversation(word, "a") for word in words), reasoned(8)]
+    some = encode(rows, format_of("thinking"), Limit(800))
+    base: Any = SimpleNamespace(model=model, chat=format_of("thinking"))
+    config = TrainConfig(base="b", data="d", epochs=1, batch_tokens=4000, pack_tokens=600, weights="full")
+    train: Any = _apart(config, some, base, ALONE, 600)
+    assert any(len(one.rows) > 1 for one in train.encoded) and train.count == 141
+    facts = Facts(1, train.count, sum(train.lengths), 10**10, "cpu", "fp32", "")
+    made = choose(model, train.encoded, config, resolve(config, facts))
+    sft = Sft(MATRIX, made.shared)
+    sizes = [sft.collate([train.encoded[at] for at in pack]).tokens for step in made.steps for pack in step.packs]
+    assert max(sizes) <= max(len(one.ids) for row in some.encoded for one in row.rows) <= 800
 
 
 def test_a_template_that_writes_the_date_writes_that_of_the_clock_it_is_given() -> None:

@@ -34,7 +34,7 @@ from honed.models.chat import Encoded
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import attention_cuda, layout, neftune, prepare, run
+from honed.train import attempts, attention_cuda, layout, neftune, prepare, run
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
@@ -96,7 +96,7 @@ def test_a_resume_has_the_passes_of_the_first_attempt_whatever_its_ranks(home: W
         made = layout.choose(prepared.base.model, prepared.train.encoded, config, prepared.settings, pinned)
         asked.append(made.one_pass)
     assert asked == [True, True, False, True, False]
-    assert prepare.chosen(job)["one_pass"] is True and prepare.chosen(job)["pack_tokens"] == 896
+    assert attempts.chosen(job)["one_pass"] is True and attempts.chosen(job)["pack_tokens"] == 896
 
 
 def test_rows_that_fit_into_adapters_get_them_and_a_resume_keeps_what_was_counted_then_unless_its_file_says_it(
@@ -109,14 +109,14 @@ def test_rows_that_fit_into_adapters_get_them_and_a_resume_keeps_what_was_counte
     assert (first.weights, first.learning_rate, first.batch_tokens) == ("lora", pytest.approx(1e-3), 1024)
     assert any("fit into the" in reason for reason in first.reasons)
     counted = {"learning_rate": 5e-4, "batch_tokens": 128}
-    prepare.remember(job, **counted)
+    attempts.remember(job, **counted)
     again = prepare.prepare(job, ALONE).settings
     assert {name: getattr(again, name) for name in counted} == counted
     assert again.weights == "lora" and again.reasons == first.reasons
     config_file.save(settings(home, **{**asked, "learning_rate": 1e-5}), job.path / "config.yaml")
     third = prepare.prepare(job, ALONE).settings
     assert {name: getattr(third, name) for name in counted} == {**counted, "learning_rate": 1e-5}
-    assert prepare.chosen(job)["learning_rate"] == 5e-4
+    assert attempts.chosen(job)["learning_rate"] == 5e-4
 
 
 def test_every_rank_has_a_pass_where_noise_allows_it_and_a_resume_on_others_has_the_same_passes(
@@ -382,7 +382,7 @@ def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_
             break
     launch.stop(job)
     assert job.status().state == "stopped"
-    first = json.loads((job.path / prepare.CHOSEN).read_text())["reasons"]
+    first = json.loads((job.path / attempts.CHOSEN).read_text())["reasons"]
     launch.resume(job)
     result = finish(job)
     assert result["reasons"][: len(first)] == first and not any("as it was set" in reason for reason in first)

@@ -15,22 +15,29 @@ from typing import Any
 import pytest
 import torch
 
-from honed.errors import JobError
+from honed.errors import HonedError, JobError
 from honed.jobs import job as jobs
 from honed.jobs import launch
-from honed.jobs.events import Note, Step
+from honed.jobs.events import Metric, Note, Step, since_anew
+from honed.jobs.job import Job
 from honed.records import Conversation, Message
-from honed.store import datasets
+from honed.store import aliases, datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
+from honed.train.attempts import CHOSEN, _other, read
 from honed.train.attention import PARTS
 from honed.train.kernels import choice
 from honed.train.loop import between
 from honed.train.optim import Optimizer
-from honed.train.prepare import CHOSEN, _other, prepare, read
+from honed.train.prepare import prepare
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
 from tests.train.jobs import finish, losses, settings, start, weights_of
+
+
+def notes(job: Job) -> list[str]:
+    return [event.text for event in job.events() if isinstance(event, Note)]
+
 
 DPO = {"objective": "dpo", "data": "liked"}
 KTO = {"objective": "kto", "data": "rated"}
@@ -106,7 +113,88 @@ def test_settings_may_be_mended_as_long_as_nothing_was_trained(home: Workspace) 
     path.write_text(path.read_text().replace("batch_tokens: 50", "batch_tokens: 100"))
     with pytest.raises(JobError, match=r"batch_tokens \(50 at first, 100 now\)"):
         prepare(job)
+    assert notes(job).count("the training begins anew, with other settings: batch_tokens (100 at first, 50 now)") == 1
     assert not _other({"rank": 16}, {"rank": 16, "of_a_later_version": 1}) and _other({"rank": 16}, {"rank": 8})
+
+
+def test_a_training_that_begins_anew_has_nothing_of_the_one_before_and_says_so(home: Workspace) -> None:
+    """That one died before its first checkpoint, with a held-out loss as low as can be, of weights of another shape."""
+    job = jobs.create(home, "train", settings(home, name="anew", epochs=1, keep_best=True, eval_every=5))
+    prepare(job)
+    weights = Optimizer([("w", torch.nn.Parameter(torch.ones(2)))], weight_decay=0.0)
+    checkpoint.save_best(job.path / "checkpoints", 10, weights, 0.0)
+    for step in range(1, 51):
+        job.log.write(Step(stage="train", step=step, total=50, values={"loss": 100.0, "computed_tokens": 1e6}))
+    job.log.write(Metric(name="heldout_loss", value=0.0, step=10))
+    path = job.path / "config.yaml"
+    path.write_text(path.read_text().replace("batch_tokens: 100", "batch_tokens: 200"))
+    job.set_status(job.status().model_copy(update={"attempt": 1}))
+    launch.start(job)
+    result = finish(job)
+    made = since_anew(job.events())
+    steps = {event.step: event.values for event in made if isinstance(event, Step) and event.stage == "train"}
+    measured = {event.step: event.value for event in made if isinstance(event, Metric)}
+    assert len(steps) == result["steps"] < 20 and result["loss"] == steps[len(steps)]["loss"]
+    assert result["computed_tokens"] == sum(values["computed_tokens"] for values in steps.values())
+    assert result["heldout_loss"] == min(measured.values()) == measured[result["published_step"]]
+    said = notes(job)
+    assert "the training begins anew, with other settings: batch_tokens (100 at first, 200 now)" in said
+    assert set(result["reasons"]) <= set(said) and not any("after step 10" in note for note in said)
+
+
+def test_a_lower_rate_before_the_first_checkpoint_begins_anew_with_all_else_that_was_chosen(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="lower", weights="auto", learning_rate=None))
+    prepare(job)
+    path = job.path / CHOSEN
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "weights": "lora", "reasons": ["learning_rate 1", "x"]})
+    )
+    asked = job.path / "config.yaml"
+    asked.write_text(asked.read_text().replace("learning_rate: null", "learning_rate: 1.0e-05"))
+    for _ in range(2):
+        found = prepare(job).settings
+        assert (found.learning_rate, found.weights, found.reasons) == (1e-5, "lora", ("x",))
+    (said,) = [event for event in job.events() if isinstance(event, Note) and event.anew]
+    assert said.text.endswith("with other settings: learning_rate (None at first, 1e-05 now)")
+
+
+def test_every_rank_reads_the_device_that_rank_0_will_choose_anew(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="device", device="cpu"))
+    prepare(job)
+    path = job.path / "config.yaml"
+    path.write_text(path.read_text().replace("device: cpu", "device: cuda"))
+    assert read(job).device == "cuda"
+    (job.path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    assert read(job).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("My Model", "can't be a name"), ("null", "has no name for its model now"), ("live", "an alias of this")],
+)
+def test_a_name_that_no_model_can_have_is_refused_before_a_resume_trains(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    monkeypatch.setattr(aliases, "target", lambda _, name: "m@v1" if name == "live" else None)
+    job = jobs.create(home, "train", settings(home, name="named"))
+    prepare(job)
+    path = job.path / "config.yaml"
+    asked = path.read_text()
+    path.write_text(asked.replace("name: named", f"name: {name}"))
+    with pytest.raises(HonedError, match=why):
+        prepare(job)
+    path.write_text(asked.replace("name: named", "name: named-otherwise"))
+    assert prepare(job).config.name == "named-otherwise"
+
+
+def test_held_out_losses_of_one_run_are_of_the_same_rows(home: Workspace) -> None:
+    job = jobs.create(home, "train", settings(home, name="measured", keep_best=True))
+    prepare(job)
+    (job.path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    path = job.path / "config.yaml"
+    path.write_text(path.read_text().replace("eval_rows: 4", "eval_rows: 5"))
+    with pytest.raises(JobError, match=r"other settings: eval_rows \(4 at first, 5 now\)"):
+        prepare(job)
 
 
 def test_a_resume_sees_the_day_on_which_the_first_attempt_began(home: Workspace) -> None:
@@ -203,8 +291,8 @@ def test_a_resume_keeps_the_attention_path_of_the_first_attempt_or_says_that_it_
     (job.path / CHOSEN).write_text(json.dumps({**chosen, "attention": "honed_elsewhere"}))
     other = set_up(prepare(job), ALONE, lambda: False)
     assert other.layout.attention == first.layout.attention
-    notes = [event.text for event in job.events() if isinstance(event, Note)]
-    assert "that of the first attempt, elsewhere, isn't to be had here" in notes[-1] and "not to the bit" in notes[-1]
+    (said,) = [note for note in notes(job) if "that of the first attempt, elsewhere, isn't to be had here" in note]
+    assert "not to the bit" in said
     assert json.loads((job.path / CHOSEN).read_text())["attention"] == "honed_elsewhere"  # where it is, it is taken
 
 
@@ -240,8 +328,8 @@ def test_a_resume_computes_norms_in_c_or_by_torch_as_the_first_attempt_did_or_sa
     monkeypatch.setattr(choice, "choose", lambda *_: (False, ""))
     other = set_up(prepare(job), ALONE, lambda: False)
     assert other.kernels.describe()["elementwise"] == "torch"
-    notes = [event.text for event in job.events() if isinstance(event, Note)]
-    assert "the kernels of the first attempt aren't to be had here" in notes[-1] and "not to the bit" in notes[-1]
+    (said,) = [note for note in notes(job) if "the kernels of the first attempt aren't to be had here" in note]
+    assert "not to the bit" in said
 
 
 def test_a_run_whose_base_is_another_one_by_now_is_not_resumed_and_a_device_that_was_chosen_stays(

@@ -2,7 +2,7 @@
 
 How far it came is kept in ``trackers/<name>.json`` of the job's folder, for each destination by itself: another server,
 or one whose run was deleted, gets everything. A resumed job repeats its last steps with the same values; a step that
-was sent, or a measurement at one, is left out.
+was sent, or a measurement at one, is left out. One that begins anew has other values: they come behind those before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from honed.errors import JobError
 from honed.jobs import events
 from honed.jobs.job import Job, State
 from honed.jobs.trackers import tracker as trackers
-from honed.jobs.trackers.tracker import Backend, Run, Tracker
+from honed.jobs.trackers.tracker import Tracker
 from honed.records import digest
 from honed.store.workspace import write_whole, writing
 
@@ -96,7 +96,7 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
     with _alone(job, name, wait), redirect_stdout(sys.stderr):
         backend, kept = trackers.find(name), read(job, name)
         run = trackers.describe(job, again=kept.opened, texts=list)
-        progress = _at(_home(backend, run), kept) if kept.opened else kept
+        progress = _at(_hash(backend.home(run)), kept, _hash(backend.synced(run))) if kept.opened else kept
         if anew := kept.opened and not progress.opened:
             why = "its run is at another destination than before, or was deleted"
             sys.stderr.write(f"job {job.id} in {name}: {why}; everything is sent anew\n")
@@ -106,7 +106,7 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
         reading = _Reading(job, name, opened, progress)
         progress.opened = True
         try:
-            progress.home = _home(backend, run)
+            progress.home = _hash(backend.home(run))
             keep(job, name, progress)
             reading.run(follow)
         except BaseException:
@@ -117,19 +117,22 @@ def track(job: Job, name: str, *, follow: bool = False, wait: bool = False) -> T
         return Tracked(name, trackers.masked(opened.where), reading.sent, anew)
 
 
-def _home(backend: Backend, run: Run) -> str:
+def _hash(home: str) -> str:
     """Return a hash of where the job's events are, for what names a server may hold a password; "" if nowhere."""
-    home = backend.home(run)
     return digest(home) if home else ""
 
 
-def _at(home: str, kept: Progress) -> Progress:
-    """Return how far the tracker is with the run at ``home``: a new one is at the beginning."""
+def _at(home: str, kept: Progress, synced: str) -> Progress:
+    """Return how far the tracker is with the run at ``home``: a new one is at the beginning.
+
+    If the last one was ``synced``, its events are in the new one. One that has progress of its own had them before.
+    """
     if home and kept.home in ("", home):
         return kept
     left = {kept.home: kept.model_copy(update={"elsewhere": {}})} if kept.home else {}
     elsewhere = kept.elsewhere | left
-    known = elsewhere.pop(home, Progress())
+    new = left.get(synced, Progress()).model_copy(deep=True)
+    known = elsewhere.pop(home, new)
     return known.model_copy(update={"beside": kept.beside, "elsewhere": elsewhere})
 
 
@@ -168,6 +171,8 @@ class _Reading:
             case events.SampleMade():
                 self._answer(event)
             case events.Note():
+                if event.anew:
+                    self.progress.steps, self.progress.metrics = {}, {}
                 self._text("notes", event.text, event.time)
             case events.ArtifactMade():
                 self._text("artifacts", f"{event.name}: {event.path}", event.time)

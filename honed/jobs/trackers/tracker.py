@@ -82,12 +82,14 @@ class Backend:
     """A tracker before it is used. ``begin`` imports ``package``, opens a run or goes on with it.
 
     ``home`` names the run that has the job's events, so that another destination has another name; "" if none has
-    them. It stays when the workspace is moved or a password changes. Only a hash of it is kept.
+    them. It stays when the workspace is moved or a password changes. Only a hash of it is kept. ``synced`` names the
+    ``home`` whose events the user has since taken to another one, by the tracker's own means; "" if none.
     """
 
     package: str
     begin: Callable[[Run], Tracker]
     home: Callable[[Run], str]
+    synced: Callable[[Run], str] = lambda _: ""
 
 
 def find(name: str) -> Backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from honed.jobs.job import State
@@ -68,20 +69,29 @@ def begin(run: Run) -> Wandb:
 
 
 def home(run: Run) -> str:
-    """Name the server, or that the files are still here, and the entity and the project.
-
-    A run that was kept here and then synced is on the server, so that what comes next only has to follow it.
-    """
+    """Name the server, or that the files are still here, and the entity and the project."""
     wandb = _package()
-    files = list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
-    synced = bool(files) and all(file.with_name(f"{file.name}.synced").exists() for file in files)
-    mode = "offline" if synced else _mode(wandb)
-    if mode == "offline" and not files:
-        return ""
+    mode = _mode(wandb)
+    return "" if mode == "offline" and not _files(run) else _named(wandb, mode)
+
+
+def synced(run: Run) -> str:
+    """Name the files here as ``home`` does, once all of them were synced: then what they hold is on the server."""
+    files = _files(run)
+    there = bool(files) and all(file.with_name(f"{file.name}.synced").exists() for file in files)
+    return _named(_package(), "offline") if there else ""
+
+
+def _named(wandb: Any, mode: str) -> str:
     settings = wandb.setup().settings
     named = settings.base_url != wandb.Settings().base_url  # the default one differs between versions of the package
     server = settings.base_url if named and mode != "offline" else ""
     return " ".join([mode, server, settings.entity or "", _project()])
+
+
+def _files(run: Run) -> list[Path]:
+    """What was kept of a run while nobody was logged in."""
+    return list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def _package() -> Any:
@@ -105,4 +115,4 @@ def _group(name: str) -> str:
     return name.rpartition("/")[0] or "job"
 
 
-backend = Backend("wandb", begin, home)
+backend = Backend("wandb", begin, home, synced)

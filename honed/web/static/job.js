@@ -28,10 +28,16 @@ function take(event) {
     const again = stage.recent.length && stage.recent.at(-1).step >= event.step;
     stage.recent = [...(again ? [] : stage.recent.slice(-30)), { step: event.step, time: event.time }];
     stages.set(event.stage, Object.assign(stage, { step: event.step, total: event.total }));
-    for (const [name, value] of Object.entries(event.values)) put(curves, partOf(event.stage) + name, event.step, value);
+    for (const [name, value] of Object.entries(event.values)) {
+      if (event.step === 1) curves.delete(partOf(event.stage) + name); // a training that begins anew may have fewer steps
+      put(curves, partOf(event.stage) + name, event.step, value);
+    }
   } else if (event.type === "begun") {
     for (const stage of stages.values()) stage.recent = []; // the time between two attempts isn't that of a step
-  } else if (event.type === "metric") put(heldout, event.name, event.step, event.value);
+  } else if (event.type === "metric") {
+    if (event.step === 0) heldout.delete(event.name);
+    put(heldout, event.name, event.step, event.value);
+  }
   else if (event.type === "note") notes.push(event.text);
 }
 

@@ -299,12 +299,18 @@ class Offline:
         self.run = None
 
 
-def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = Offline()
-    monkeypatch.setitem(sys.modules, "wandb", package)
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> Offline:
+    """The package wandb, which is no more than what is used of it."""
+    made = Offline()
+    monkeypatch.setitem(sys.modules, "wandb", made)
     monkeypatch.setattr(trackers, "find", lambda _: wandb.backend)
+    return made
+
+
+def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
+    job: Job, package: Offline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as killed:
         killed.setattr(wandb.Wandb, "close", lambda *_: None)
         reader.track(job, "wandb")
@@ -319,33 +325,46 @@ def test_wandb_has_all_texts_though_a_reader_was_killed_and_another_went_on(
     assert sorted(package.tables[-1]) == ["answers", "artifacts", "notes", "notes", "result"]
 
 
-def test_wandb_gets_everything_once_the_user_is_logged_in_unless_the_files_were_synced(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+def test_wandb_gets_everything_once_the_user_is_logged_in_also_if_the_files_are_synced_later(
+    job: Job, package: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = Offline()
-    monkeypatch.setitem(sys.modules, "wandb", package)
-    monkeypatch.setattr(trackers, "find", lambda _: wandb.backend)
     file = job.path / "wandb" / "offline-run-1" / "run-1.wandb"
     monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
     assert wandb.home(trackers.describe(job, again=True, texts=list)) == ""
     assert os.environ["WANDB_ERROR_REPORTING"] == "false", "it is read when the package is imported"
     reader.track(job, "wandb")
-    kept = reader.read(job, "wandb")
     package.logged = True
-    assert reader.track(job, "wandb").events == 7
+    job.log.note("one more")
+    assert reader.track(job, "wandb").events == 8
     assert reader.track(job, "wandb").events == 0, "logged in as before"
     package.settings.base_url = "https://ours"
-    assert reader.track(job, "wandb").events == 7
+    assert reader.track(job, "wandb").events == 8
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
-    assert reader.track(job, "wandb").events == 7
+    assert reader.track(job, "wandb").events == 8
     assert reader.track(job, "wandb").events == 0
     monkeypatch.delenv("WANDB_PROJECT")
-    reader.keep(job, "wandb", kept)
     file.with_name("run-1.wandb.synced").touch()
-    assert reader.track(job, "wandb").events == 0
+    assert reader.track(job, "wandb").events == 0, "what came since the files was sent there before they were"
+    package.settings.base_url = "https://another"
+    assert reader.track(job, "wandb").events == 8
     shutil.rmtree(job.path / "wandb")
     package.logged = False
-    assert reader.track(job, "wandb").events == 7, "the files are gone"
+    assert reader.track(job, "wandb").events == 8, "the files are gone"
+
+
+def test_wandb_goes_on_from_files_that_were_synced_and_another_server_gets_everything(
+    job: Job, package: Offline
+) -> None:
+    reader.track(job, "wandb")
+    (job.path / "wandb" / "offline-run-1" / "run-1.wandb.synced").touch()
+    assert reader.track(job, "wandb").events == 0, "not logged in, as before"
+    package.logged = True
+    job.log.note("one more")
+    sent = reader.track(job, "wandb")
+    assert (sent.events, sent.anew) == (1, False)
+    assert reader.track(job, "wandb").events == 0
+    package.settings.base_url = "https://ours"
+    assert reader.track(job, "wandb").events == 8
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -293,6 +293,16 @@ def test_a_measurement_that_a_resumed_job_repeats_is_sent_once(job: Job, fake: F
     assert [step for name, _, step in fake.numbers if name == "heldout_loss"] == [3, 4]
 
 
+def test_a_training_that_begins_anew_is_sent_behind_the_one_before(job: Job, fake: Fake) -> None:
+    reader.track(job, "fake")
+    fake.numbers = []
+    job.log.write(Note(text="the training begins anew", anew=True))
+    job.log.write(Metric(name="heldout_loss", value=0.7, step=0))
+    job.log.write(Step(stage="sft: train", step=1, total=2, values={"loss": 2.0}))
+    reader.track(job, "fake")
+    assert fake.numbers == [("heldout_loss", 0.7, 0), ("sft/train/loss", 2.0, 1)]
+
+
 def test_a_tracker_that_fails_is_said_and_the_job_goes_on(
     job: Job, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
