@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -185,6 +186,12 @@ def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_th
     assert (folder / f"not-a-number-{how}" / NOT_FINITE).read_text() == "2\n"
     found = checkpoint.found(folder / f"not-a-number-{how}" / "checkpoints")
     assert [path.name for path in found] == ["step-00000002"]
+
+
+def test_only_rank_0_holds_more_than_one_whole_weight_of_a_sharded_model_that_is_gathered(folder: Path) -> None:
+    first, second = (json.loads((folder / f"kept-{rank}.json").read_text()) for rank in range(2))
+    assert sum(first) == sum(parameter.nbytes for parameter in packed_model().parameters())
+    assert len(second) == len(first) and not any(second)
 
 
 def test_fsdp_works_with_a_single_rank_too(tmp_path: Path, folder: Path) -> None:

@@ -6,11 +6,13 @@ does all cases in one process group, so that torch is loaded only once a rank.
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,6 +248,20 @@ def stored_masters(here: Ranks) -> None:
         assert torch.equal(master, whole[name].detach()[optimizer.rows[name]]), name
 
 
+def kept_whole(folder: Path, here: Ranks) -> None:
+    """Write the bytes that each weight of a sharded model takes on this rank while the next ones are gathered."""
+    where, sizes = placed(CASES["fsdp"], here), []
+
+    def parameter(tensor: Tensor, **how: Any) -> torch.nn.Parameter:
+        sizes.append(tensor.untyped_storage().nbytes())
+        return torch.nn.Parameter(tensor, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "nn", SimpleNamespace(Parameter=parameter))
+        where.gather()
+    (folder / f"kept-{here.number}.json").write_text(json.dumps(sizes))
+
+
 def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
@@ -298,6 +314,7 @@ def main(folder: Path) -> None:
             resumed(case, folder / f"resumed-{name}", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         stored_masters(here)
+        kept_whole(folder, here)
         full_disk(folder / "full", here)
         for name in ("replicated", "fsdp"):
             not_a_number(CASES[name], folder / f"not-a-number-{name}", here)
