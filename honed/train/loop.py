@@ -279,10 +279,9 @@ class Training(Generic[E, B]):
 
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""
-        path = checkpoint.best(self._folder)
-        assert path and self.best, "saved by _measure"
-        checkpoint.load_best(path, optimizer)
+        assert self.best, "saved by _measure"
         step, loss = self.best
+        checkpoint.load_best(checkpoint.best_after(self._folder, step), optimizer)
         if step < self.done:
             self.job.log.note(
                 f"the weights after step {step} are kept: their held-out loss, {loss:.4f}, was the lowest"
@@ -290,8 +289,8 @@ class Training(Generic[E, B]):
         return loss
 
     def _resume(self, optimizer: Optimizer) -> None:
-        if self.settings.keep_best and (path := checkpoint.best(self._folder)):
-            facts = checkpoint.facts(path)
+        path = checkpoint.best(self._folder) if self.settings.keep_best and self.placed.ranks.first else None
+        if facts := self.placed.ranks.agreed(checkpoint.facts(path) if path else {}):  # as below
             self.best = (facts["step"], facts["heldout_loss"])
         saved = checkpoint.found(self._folder)
         name = self.placed.ranks.agreed(saved[-1].name if saved else "")  # a shared disk may show one rank more

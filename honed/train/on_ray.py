@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
@@ -33,6 +34,9 @@ _ENDED = ".ended.json"
 
 _POLL_SECONDS = 0.2
 
+_SEEN_SECONDS = 90.0
+"""How long what another machine has written is waited for: NFS may show it up to 60 s late (nfs(5), acdirmax)."""
+
 
 def drive(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Have Ray do the job's work; return rank 0's result.
@@ -53,8 +57,7 @@ def drive(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",
         )
         raise JobError(*words) from error
-    result: dict[str, Any] | None = json.loads((job.path / _ENDED).read_text())
-    if result is None:
+    if (result := _left(job)) is None:
         raise Stopped
     return result
 
@@ -84,6 +87,18 @@ def rank(given: dict[str, str]) -> None:
         well = worker.quietly(job, kept, (job.path / _STOP).exists)
     if not well:
         raise RuntimeError(f"rank {job.rank} failed")  # so that Ray ends the others, who would wait for it
+
+
+def _left(job: Job) -> dict[str, Any] | None:
+    """What rank 0 left behind, once this machine sees it."""
+    path, deadline = job.path / _ENDED, time.monotonic() + _SEEN_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            hint = "All machines must see the workspace under one path, on a disk that they share."
+            raise JobError(f"the ranks have ended, and what rank 0 wrote isn't to be seen here: {path}", hint)
+        time.sleep(_POLL_SECONDS)
+    found: dict[str, Any] | None = json.loads(path.read_text())
+    return found
 
 
 @contextmanager

@@ -178,6 +178,13 @@ def test_two_ranks_that_are_killed_in_epoch_2_and_resumed_are_the_uninterrupted_
     assert_same_to_the_bit(folder / f"resumed-{case}" / "straight", folder / f"resumed-{case}" / "killed")
 
 
+def test_a_rank_whose_disk_shows_the_best_weights_late_keeps_and_takes_the_same_as_the_first(folder: Path) -> None:
+    straight, killed = (folder / "late-to-see" / name for name in ("straight", "killed"))
+    assert_same_to_the_bit(straight, killed)
+    best = checkpoint.best(straight / "checkpoints")
+    assert best and checkpoint.facts(best)["step"] < 3, "found before the kill, and no later one is better"
+
+
 @pytest.mark.parametrize("how", ["replicated", "fsdp"])
 def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_the_rows_of_its_pass(
     folder: Path, how: str

@@ -189,12 +189,20 @@ def kill_at(step: int, case: Case, folder: Path, here: Ranks, **given: Any) -> N
         train(case, folder, here, steps=LONGER, **given)
 
 
-def resumed(case: Case, folder: Path, here: Ranks) -> None:
+def resumed(case: Case, folder: Path, here: Ranks, **given: Any) -> None:
     """One run that is never stopped, and one that is killed in epoch 2 and goes on with all its objects made anew."""
     folder.mkdir(exist_ok=True)
-    train(case, folder / "straight", here, steps=LONGER)
-    kill_at(4, case, folder / "killed", here)
-    train(case, folder / "killed", here, steps=LONGER)
+    train(case, folder / "straight", here, steps=LONGER, **given)
+    kill_at(4, case, folder / "killed", here, **given)
+    train(case, folder / "killed", here, steps=LONGER, **given)
+
+
+def late_to_see(folder: Path, here: Ranks) -> None:
+    """``resumed`` where rank 1 sees no best weights, as on a shared disk; at this rate later ones aren't better."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not here.first:
+            patch.setattr(checkpoint, "best", lambda _: None)
+        resumed(RESUMED["fsdp-bf16"], folder, here, eval_every=1, learning_rate=0.3)
 
 
 def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
@@ -312,6 +320,7 @@ def main(folder: Path) -> None:
             train(case, folder / name, here)
         for name, case in RESUMED.items():
             resumed(case, folder / f"resumed-{name}", here)
+        late_to_see(folder / "late-to-see", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         stored_masters(here)
         kept_whole(folder, here)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -277,6 +278,18 @@ def test_what_rank_0_leaves_behind_on_ray_is_the_result(home: Workspace, monkeyp
     assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
     with pytest.raises(Stopped):
         _driven(_job_on_ray(home), monkeypatch, lambda job: (job.path / ".ended.json").write_text("null"))
+
+
+def test_what_rank_0_left_on_another_machine_is_waited_for_until_it_is_seen_here(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(job: Job) -> None:
+        threading.Timer(0.5, (job.path / ".ended.json").write_text, ['{"loss": 0.5}']).start()
+
+    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
+    monkeypatch.setattr(on_ray, "_SEEN_SECONDS", 0.0)
+    with pytest.raises(JobError, match=r"isn't to be seen here: .*\.ended"):
+        _driven(_job_on_ray(home), monkeypatch, lambda _: None)
 
 
 def test_the_words_of_a_rank_that_failed_on_ray_are_the_jobs_else_rays_own(
