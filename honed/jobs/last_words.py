@@ -50,7 +50,7 @@ def of_the_lost(job: Job) -> tuple[str, str] | None:
     if words := found(job):
         return words
     launcher = psutil.Process().parent()
-    if not _launch() or launcher is None:
+    if not launched() or launcher is None:
         return None
     alive = [child for child in launcher.children() if child.status() != psutil.STATUS_ZOMBIE]
     return _unsaid(job) if len(alive) < int(os.environ.get("WORLD_SIZE", "1")) else None
@@ -67,6 +67,11 @@ def forget(job: Job) -> None:
     """Remove what earlier launches left."""
     for path in job.path.glob(".rank-*.json"):
         path.unlink(missing_ok=True)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process, to be one of its ranks."""
+    return bool(_launch())
 
 
 def _launch() -> str:
