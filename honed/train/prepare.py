@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         template=config.template,
     )
     reach.freeze_beside_text(base.model)
-    ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
+    _check_base(job, config.base, ranks)
     limit = _limit(config, base, _compared(base.model, ranks))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
@@ -246,15 +247,30 @@ def _rounds_by() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def _check_base(job: Job, spec: str) -> None:
-    """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
+def _check_base(job: Job, spec: str, ranks: Ranks) -> None:
+    """Raise ``JobError`` if a rank, or the first attempt, began with other weights than rank 0 has now.
+
+    Gradients of two models have no sum, and adapters fit the weights that they were made beside. The hashes are at hand
+    on each machine: finding the model took them.
+    """
     now = models.locate(spec, job.workspace).weights_hash
-    if (first := chosen(job).get("base_weights", now)) != now:
+    found = ranks.exchange([now, socket.gethostname()])
+    first, where = found[0]
+    for rank, (other, there) in enumerate(found):
+        if other != first:
+            raise JobError(
+                f"rank {rank} on {there} has weights of {spec} with hash {other[:12]}, and rank 0 on {where} those of "
+                f"{first[:12]}",
+                "Fetch the same version, or copy the same files, to all machines.",
+            )
+    begun = ranks.agreed(chosen(job).get("base_weights", first))
+    if begun != first:
         raise JobError(
-            f"job {job.id} began with weights of hash {first[:12]}, and {spec} has those of {now[:12]} now",
+            f"job {job.id} began with weights of hash {begun[:12]}, and {spec} has those of {first[:12]} now",
             f"Put those weights back, or train anew: honed train {job.path / 'config.yaml'}",
         )
-    remember(job, base_weights=now)
+    if ranks.first:
+        remember(job, base_weights=first)
 
 
 def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:

@@ -185,6 +185,11 @@ def test_a_rank_whose_disk_shows_the_best_weights_late_keeps_and_takes_the_same_
     assert best and checkpoint.facts(best)["step"] < 3, "found before the kill, and no later one is better"
 
 
+def test_ranks_that_begin_at_different_base_weights_are_refused_and_equal_ones_are_not(folder: Path) -> None:
+    """That each rank says so is asserted there."""
+    assert json.loads((folder / "other-base" / "chosen.json").read_text()) == {"base_weights": "a" * 64}
+
+
 @pytest.mark.parametrize("how", ["replicated", "fsdp"])
 def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_the_rows_of_its_pass(
     folder: Path, how: str

@@ -10,6 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,8 @@ from torch import Tensor
 
 from honed.errors import HonedError
 from honed.jobs.job import Job
-from honed.train import adapters, checkpoint, neftune, placement, ranks
+from honed.models import load as models
+from honed.train import adapters, checkpoint, neftune, placement, prepare, ranks
 from honed.train.adapters import Adapters
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -311,6 +313,19 @@ def references(folder: Path, where: Placement) -> None:
     assert first == again and all(pair.reference != (0.0, 0.0) for pair in first)
 
 
+def other_base(folder: Path, here: Ranks) -> None:
+    """A base of the same name with other weights on the machine of rank 1: no rank trains it."""
+    job = Job(folder, rank=here.number)
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for hashes, fault in (("aa", nullcontext()), ("ab", pytest.raises(HonedError, match=r"rank 1 on .* hash b"))):
+            place = SimpleNamespace(weights_hash=hashes[here.number] * 64)
+            patch.setattr(models, "locate", lambda *_, place=place: place)
+            with fault:
+                prepare._check_base(job, "org/name", here)
+            here.exchange(None)  # both have looked
+
+
 def main(folder: Path) -> None:
     """All cases, as one rank."""
     warnings.simplefilter("error")
@@ -327,6 +342,7 @@ def main(folder: Path) -> None:
         full_disk(folder / "full", here)
         for name in ("replicated", "fsdp"):
             not_a_number(CASES[name], folder / f"not-a-number-{name}", here)
+        other_base(folder / "other-base", here)
         references(folder / "references-replicated", placed(Case(), here))
         references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
 
