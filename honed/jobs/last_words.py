@@ -17,17 +17,18 @@ _WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
-def leave(job: Job, message: str, hint: str) -> None:
-    """Write why this rank failed."""
-    words = {"launch": _launch(), "message": f"rank {job.rank}: {message}", "hint": hint}
+def leave(job: Job, message: str, hint: str, launch: str | None = None) -> None:
+    """Write why this rank failed. ``launch`` is what all ranks of its launch have in common, if not torchrun's."""
+    words = {"launch": _launch() if launch is None else launch, "message": f"rank {job.rank}: {message}", "hint": hint}
     write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
 
 
-def found(job: Job) -> tuple[str, str] | None:
-    """Return the message and the hint of the first rank of this launch that left some."""
+def found(job: Job, launch: str | None = None) -> tuple[str, str] | None:
+    """Return the message and the hint of the first rank of this launch (see ``leave``) that left some."""
+    wanted = _launch() if launch is None else launch
     for path in sorted(job.path.glob(".rank-*.json")):
         words = json.loads(path.read_text())
-        if words["launch"] == _launch():
+        if words["launch"] == wanted:
             return words["message"], words["hint"]
     return None
 

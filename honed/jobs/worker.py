@@ -132,8 +132,11 @@ def listening(job: Job) -> Iterator[None]:
         listener.join()  # it may be writing the status: nobody may write another
 
 
-def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
-    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind."""
+def quietly(job: Job, work: Work, stopping: Callable[[], bool], launch: str | None = None) -> bool:
+    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind.
+
+    ``launch`` is that of ``last_words.leave``.
+    """
     try:
         work(job, stopping)
     except Stopped:
@@ -141,7 +144,7 @@ def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
     except Exception as error:  # noqa: BLE001 - the edge, as in _outcome
         traceback.print_exc()
         if not _lost(error):
-            last_words.leave(job, *_words(error, job))
+            last_words.leave(job, *_words(error, job), launch)
         return False
     return True
 

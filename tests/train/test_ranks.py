@@ -8,13 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,12 +19,11 @@ import yaml
 
 from honed.errors import ConfigError, JobError
 from honed.jobs import job as jobs
-from honed.jobs import last_words, launch
+from honed.jobs import launch
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped
 from honed.store.workspace import Workspace
-from honed.train import checkpoint, on_ray, run
+from honed.train import checkpoint, run
 from tests.train.jobs import finish, losses, settings, start, weights_of
 
 LEAVES = """
@@ -129,16 +125,6 @@ def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> 
     finish(again)
     first = next(event for event in again.events() if getattr(event, "name", "") == "heldout_loss")
     assert first.step == 0 and first.value == pytest.approx(measured[step], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("machines", "ranks", "each"),
-    [([8, 8], 2, 8), ([8, 8], 3, 4), ([4, 16], 2, 8), ([4, 16], 4, 4), ([2], 1, 2), ([2], 8, 1), ([], 2, 1)],
-)
-def test_ranks_on_unequal_machines_of_ray_get_cpus_that_they_can_all_have(
-    machines: list[int], ranks: int, each: int
-) -> None:
-    assert on_ray.cpus_each(machines, ranks) == each
 
 
 @pytest.mark.parametrize(
@@ -256,50 +242,3 @@ def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_tw
 def test_the_gpus_of_a_ray_elsewhere_are_not_counted_here(home: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"can't be counted from here"):
         start(home, name="uncounted", ranks=0, on="ray://127.0.0.1:1")
-
-
-def _job_on_ray(home: Workspace) -> Job:
-    return jobs.create(home, "train", settings(home, name="there", ranks=2, on="ray"))
-
-
-def _driven(job: Job, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Job], object]) -> dict[str, Any]:
-    """What the job's process makes of what happens on Ray, without Ray."""
-    monkeypatch.setattr(on_ray, "_ray", lambda _: nullcontext())
-    monkeypatch.setattr(on_ray, "_fit", lambda job, _: fit(job))
-    return on_ray.drive(job, lambda: True)
-
-
-def test_what_rank_0_leaves_behind_on_ray_is_the_result(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fit(job: Job) -> None:
-        while not (job.path / ".stop").exists():  # the request to stop is passed on as a file
-            time.sleep(0.01)
-        (job.path / ".ended.json").write_text('{"loss": 0.5}')
-
-    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
-    with pytest.raises(Stopped):
-        _driven(_job_on_ray(home), monkeypatch, lambda job: (job.path / ".ended.json").write_text("null"))
-
-
-def test_what_rank_0_left_on_another_machine_is_waited_for_until_it_is_seen_here(
-    home: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fit(job: Job) -> None:
-        threading.Timer(0.5, (job.path / ".ended.json").write_text, ['{"loss": 0.5}']).start()
-
-    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
-    monkeypatch.setattr(on_ray, "_SEEN_SECONDS", 0.0)
-    with pytest.raises(JobError, match=r"isn't to be seen here: .*\.ended"):
-        _driven(_job_on_ray(home), monkeypatch, lambda _: None)
-
-
-def test_the_words_of_a_rank_that_failed_on_ray_are_the_jobs_else_rays_own(
-    home: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fit(job: Job, words: bool) -> None:
-        if words:
-            last_words.leave(Job(job.path, rank=1), "out of memory", "Lower pack_tokens.")
-        raise RuntimeError("2 workers died\nmore of it")
-
-    for words, expected in ((True, "rank 1: out of memory"), (False, "Ray ended the training: 2 workers died")):
-        with pytest.raises(JobError, match=expected):
-            _driven(_job_on_ray(home), monkeypatch, partial(fit, words=words))
