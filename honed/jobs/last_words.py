@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 
 
 def leave(job: Job, message: str, hint: str, launch: str | None = None) -> None:
-    """Write why this rank failed. ``launch`` is what all ranks of its launch have in common, if not torchrun's."""
+    """Write why this rank failed. ``launch`` names the launch that it is of, if it isn't one by torchrun."""
     words = {"launch": _launch() if launch is None else launch, "message": f"rank {job.rank}: {message}", "hint": hint}
     write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
 

@@ -65,6 +65,18 @@ def test_a_rank_that_has_done_its_work_ends_as_it_says_whatever_threads_it_leave
     assert (ended.returncode, ended.stdout) == (3, "all done\n")
 
 
+def test_torchrun_that_is_asked_to_end_gives_ranks_as_long_to_save_themselves_as_a_stop_does(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = pytest.importorskip("torch.distributed.launcher.api")
+    if "shutdown_timeout" not in api.LaunchConfig.__dataclass_fields__:
+        pytest.skip("a torch of old")
+    job = jobs.create(home, "train", settings(home, name="two", ranks=2))
+    for name, value in launch._environment(job, "train").items():
+        monkeypatch.setenv(name, value)
+    assert api.LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2).shutdown_timeout == launch.SAVE_SECONDS == 600
+
+
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
     how = {"ranks": 2, "stream": True, **LORA}  # in memory, and in shares: tests/numerics/test_ranks.py
     straight = start(home, name="two-straight", **how)
