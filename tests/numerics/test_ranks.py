@@ -202,7 +202,7 @@ def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_th
 
 def test_only_rank_0_holds_more_than_one_whole_weight_of_a_sharded_model_that_is_gathered(folder: Path) -> None:
     first, second = (json.loads((folder / f"kept-{rank}.json").read_text()) for rank in range(2))
-    assert sum(first) == sum(parameter.nbytes for parameter in packed_model().parameters())
+    assert sum(first) >= sum(parameter.nbytes for parameter in packed_model().parameters())
     assert len(second) == len(first) and not any(second)
 
 

@@ -204,7 +204,7 @@ def late_to_see(folder: Path, here: Ranks) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if not here.first:
             patch.setattr(checkpoint, "best", lambda _: None)
-        resumed(RESUMED["fsdp-bf16"], folder, here, eval_every=1, learning_rate=0.3)
+        resumed(RESUMED["fsdp-bf16"], folder, here, eval_every=1, learning_rate=1.0)
 
 
 def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
