@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from honed.jobs.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
-_STOP_SECONDS = 600.0
 
 
 def _job_options(function: F) -> F:
@@ -105,7 +104,7 @@ def stop(id_: str, workspace: Workspace, as_json: bool) -> None:
     job = jobs.find(workspace, id_)
     if job.status().state == "running":
         say(f"stopping job {job.id}: it saves its state first")
-    launch.stop(job, timeout=_STOP_SECONDS)
+    launch.stop(job, timeout=launch.SAVE_SECONDS)
     state = job.status().state
     go_on = "" if state == "done" else f" Go on with: honed jobs resume {job.id}"
     if as_json:

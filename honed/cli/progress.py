@@ -23,7 +23,6 @@ from honed.jobs.worker import MORE_MEMORY
 _WATCHED = ("loss", "margin", "accuracy", "tokens_per_second")
 _LINE_SECONDS = 5.0
 _LINE_SHARE = 0.1
-_SAVE_SECONDS = 600.0
 
 
 class Pace:
@@ -163,7 +162,7 @@ def _halt(job: Job) -> None:
     try:
         try:
             say(f"\nstopping job {job.id}: it saves its state first (Ctrl-C again: end it now)")
-            launch.stop(job, timeout=_SAVE_SECONDS)
+            launch.stop(job, timeout=launch.SAVE_SECONDS)
         except KeyboardInterrupt:
             launch.stop(job, timeout=0)
     except JobError:

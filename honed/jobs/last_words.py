@@ -17,17 +17,18 @@ _WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
-def leave(job: Job, message: str, hint: str) -> None:
-    """Write why this rank failed."""
-    words = {"launch": _launch(), "message": f"rank {job.rank}: {message}", "hint": hint}
+def leave(job: Job, message: str, hint: str, launch: str | None = None) -> None:
+    """Write why this rank failed. ``launch`` names the launch that it is of, if it isn't one by torchrun."""
+    words = {"launch": _launch() if launch is None else launch, "message": f"rank {job.rank}: {message}", "hint": hint}
     write_whole(job.path / f".rank-{job.rank}.json", json.dumps(words))
 
 
-def found(job: Job) -> tuple[str, str] | None:
-    """Return the message and the hint of the first rank of this launch that left some."""
+def found(job: Job, launch: str | None = None) -> tuple[str, str] | None:
+    """Return the message and the hint of the first rank of this launch (see ``leave``) that left some."""
+    wanted = _launch() if launch is None else launch
     for path in sorted(job.path.glob(".rank-*.json")):
         words = json.loads(path.read_text())
-        if words["launch"] == _launch():
+        if words["launch"] == wanted:
             return words["message"], words["hint"]
     return None
 
@@ -50,7 +51,7 @@ def of_the_lost(job: Job) -> tuple[str, str] | None:
     if words := found(job):
         return words
     launcher = psutil.Process().parent()
-    if not _launch() or launcher is None:
+    if not launched() or launcher is None:
         return None
     alive = [child for child in launcher.children() if child.status() != psutil.STATUS_ZOMBIE]
     return _unsaid(job) if len(alive) < int(os.environ.get("WORLD_SIZE", "1")) else None
@@ -67,6 +68,11 @@ def forget(job: Job) -> None:
     """Remove what earlier launches left."""
     for path in job.path.glob(".rank-*.json"):
         path.unlink(missing_ok=True)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process, to be one of its ranks."""
+    return bool(_launch())
 
 
 def _launch() -> str:

@@ -50,6 +50,9 @@ _OTHERS = {
 _OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(TORCHELASTIC|PET)_.*)$")
 """What torchrun tells its ranks, and is told by ``PET_*``: around honed, as in a Kubeflow pod, it is of another run."""
 
+SAVE_SECONDS = 600.0
+"""How long a worker that a user stops may take to end its step and save itself."""
+
 _POLL_SECONDS = 0.1
 
 _KILL_SECONDS = 10.0
@@ -192,6 +195,7 @@ def _environment(job: Job, stage: str) -> dict[str, str]:
     return {
         **_short_spins(),
         **_share_of_threads(job),
+        **_time_to_save(job),
         **{name: value for name, value in os.environ.items() if not _OF_RANKS.match(name)},
         **_whole_blocks(job, stage),
         "PYTHONUNBUFFERED": "1",
@@ -215,6 +219,15 @@ def _share_of_threads(job: Job) -> dict[str, str]:
     on, ranks = _spread(job)
     threads = max(1, limits.cores() // ranks)
     return {"OMP_NUM_THREADS": str(threads)} if "://" not in on and threads < limits.runs_on() else {}
+
+
+def _time_to_save(job: Job) -> dict[str, str]:
+    """Let ranks whose launcher is asked to end save themselves: torchrun gives them 30 s. Torch of old keeps to these.
+
+    Where a rank has failed the others get no more than that.
+    """
+    on, ranks = _spread(job)
+    return {} if on or ranks == 1 else {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{SAVE_SECONDS:.0f}"}
 
 
 def _tracked(job: Job) -> list[str]:

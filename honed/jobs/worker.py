@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from honed.jobs.events import Begun, Done, Failed
 from honed.jobs.job import Job, Status
 
 _POLL_SECONDS = 0.2
+
+_LISTEN_SECONDS = 1.0
+
+_GRACE_SECONDS = 15.0
+"""How long rank 0 may take to lose touch with a rank that left its words; torchrun kills it 30 s after that one."""
 
 _LESS = (
     "Train anew with a lower pack_tokens, with activation_checkpointing, or with fewer weights (--weights lora or "
@@ -86,16 +92,51 @@ def _outcome(job: Job, work: Work, stopping: Callable[[], bool], status: Status)
         message, hint = _words(error, job)
         if _lost(error):
             message, hint = last_words.awaited(job)
-        update = {"state": "failed", "message": message, "hint": hint}
-        try:
-            job.log.write(Failed(message=message, hint=hint))
-        except OSError:
-            traceback.print_exc()  # a full disk can't take the event; the status is tried all the same
-        return update
+        return _failed(job, message, hint)
 
 
-def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
-    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind."""
+def _failed(job: Job, message: str, hint: str) -> dict[str, Any]:
+    try:
+        job.log.write(Failed(message=message, hint=hint))
+    except OSError:
+        traceback.print_exc()  # a full disk can't take the event; the status is tried all the same
+    return {"state": "failed", "message": message, "hint": hint}
+
+
+@contextmanager
+def listening(job: Job) -> Iterator[None]:
+    """While the block runs on the first of torchrun's ranks, end the job with the words of a rank that has failed.
+
+    The first may not notice in time: it waits for that rank on a GPU, or computes a long pass, until torchrun kills it.
+    """
+    if job.rank or not last_words.launched():
+        yield
+        return
+    ended = threading.Event()
+
+    def listen() -> None:
+        while not ended.wait(_LISTEN_SECONDS):
+            if words := last_words.found(job):
+                if not ended.wait(_GRACE_SECONDS):
+                    update = {**_failed(job, *words), "ended": time.time()}
+                    job.set_status(job.status().model_copy(update=update))
+                    os._exit(1)
+                return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        listener.join()  # it may be writing the status: nobody may write another
+
+
+def quietly(job: Job, work: Work, stopping: Callable[[], bool], launch: str | None = None) -> bool:
+    """Do the work as a rank that writes no status; return whether it went well. Why it didn't is left behind.
+
+    ``launch`` is that of ``last_words.leave``.
+    """
     try:
         work(job, stopping)
     except Stopped:
@@ -103,7 +144,7 @@ def quietly(job: Job, work: Work, stopping: Callable[[], bool]) -> bool:
     except Exception as error:  # noqa: BLE001 - the edge, as in _outcome
         traceback.print_exc()
         if not _lost(error):
-            last_words.leave(job, *_words(error, job))
+            last_words.leave(job, *_words(error, job), launch)
         return False
     return True
 

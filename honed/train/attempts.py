@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,13 @@ from honed import config as settings_file
 from honed.errors import JobError
 from honed.jobs.events import Note
 from honed.jobs.job import Job
+from honed.models import load as models
+from honed.store.artifacts import Artifact
 from honed.store.workspace import write_whole
 from honed.train import checkpoint
 from honed.train.config import TrainConfig
 from honed.train.folder import CHECKPOINTS
+from honed.train.ranks import Ranks
 from honed.train.run import check_name
 
 CHOSEN = "chosen.json"
@@ -75,6 +79,39 @@ def check_settings(job: Job) -> None:
         kept = {} if changed else {**before, "reasons": reasons}  # all that was chosen stands at another rate
         write_whole(job.path / CHOSEN, json.dumps({**kept, "asked": now}))
         job.log.write(Note(text=f"the training begins anew, with other settings: {listed}", anew=True))
+
+
+def check_data(job: Job, dataset: Artifact) -> None:
+    """Raise ``JobError`` if the first attempt began with other data: the name may have been given anew."""
+    _check_same(job, "data_hash", "rows", dataset.ref, dataset.manifest.hash)
+
+
+def check_base(job: Job, spec: str, ranks: Ranks) -> None:
+    """Raise ``JobError`` if a rank, or the first attempt, began with other weights than rank 0 has now.
+
+    Gradients of two models have no sum, and adapters fit the weights that they were made beside. The hashes are at hand
+    on each machine: finding the model took them.
+    """
+    found = ranks.exchange([models.locate(spec, job.workspace).weights_hash, socket.gethostname()])
+    first, where = found[0]
+    for rank, (other, there) in enumerate(found):
+        if other != first:
+            raise JobError(
+                f"rank {rank} on {there} has weights of {spec} with hash {other[:12]}, and rank 0 on {where} those of "
+                f"{first[:12]}",
+                "Fetch the same version, or copy the same files, to all machines.",
+            )
+    ranks.together(lambda: _check_same(job, "base_weights", "weights", spec, first) if ranks.first else None)
+
+
+def _check_same(job: Job, kept: str, what: str, name: str, now: str) -> None:
+    """Raise ``JobError`` if the first attempt began with something else of that name: ``now`` is its hash by now."""
+    if (first := chosen(job).get(kept, now)) != now:
+        raise JobError(
+            f"job {job.id} began with {what} of hash {first[:12]}, and {name} has those of {now[:12]} now",
+            f"Put those {what} back, or train anew: honed train {job.path / 'config.yaml'}",
+        )
+    remember(job, **{kept: now})
 
 
 def _changed(before: Mapping[str, Any], config: TrainConfig) -> list[str]:

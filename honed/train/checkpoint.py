@@ -76,7 +76,7 @@ def disprove(folder: Path, step: int) -> bool:
 
 def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> Path:
     """Write ``best-<N>``: the weights after N steps, which have the lowest held-out loss so far, in place of others."""
-    final = folder / f"best-{step:08d}"
+    final = best_after(folder, step)
     _write(final, optimizer.weights(), {"step": step, "heldout_loss": heldout_loss}, ranks, optimizer.sharded)
     if ranks.first:
         drop_best(folder, but=final)
@@ -98,6 +98,11 @@ def found(folder: Path) -> list[Path]:
 def best(folder: Path) -> Path | None:
     """Return the best weights so far, if there are any: the last, should a crash have left two."""
     return max(folder.glob("best-*"), default=None)
+
+
+def best_after(folder: Path, step: int) -> Path:
+    """Return where the best weights are if they are those after ``step`` steps: each rank's own look may be late."""
+    return folder / f"best-{step:08d}"
 
 
 def facts(path: Path) -> dict[str, Any]:

@@ -281,10 +281,9 @@ class Training(Generic[E, B]):
 
     def _take_best(self, optimizer: Optimizer) -> float:
         """Put the best weights back and return their held-out loss."""
-        path = checkpoint.best(self._folder)
-        assert path and self.best, "saved by _measure"
-        checkpoint.load_best(path, optimizer)
+        assert self.best, "saved by _measure"
         step, loss = self.best
+        checkpoint.load_best(checkpoint.best_after(self._folder, step), optimizer)
         if step < self.done:
             self.job.log.note(
                 f"the weights after step {step} are kept: their held-out loss, {loss:.4f}, was the lowest"
@@ -298,8 +297,8 @@ class Training(Generic[E, B]):
             if self.placed.ranks.first:
                 checkpoint.drop_best(self._folder)
             return
-        if self.settings.keep_best and (path := checkpoint.best(self._folder)):
-            facts = checkpoint.facts(path)
+        path = checkpoint.best(self._folder) if self.settings.keep_best and self.placed.ranks.first else None
+        if facts := self.placed.ranks.agreed(checkpoint.facts(path) if path else {}):  # as above
             self.best = (facts["step"], facts["heldout_loss"])
         self.done = checkpoint.load(self._folder / name, optimizer)
         self.position = checkpoint.position(self._folder / name)

@@ -158,7 +158,8 @@ class Sharded:
         for name, share in list(self.model.named_parameters(remove_duplicate=False)):
             if share not in whole:
                 full = cast(DTensor, share.detach()).full_tensor()
-                kept = full.to("cpu", self._dtypes[name]) if self.ranks.first else full[:0]
+                # Elsewhere no view of it, be it an empty one: that would keep the whole weight until all are gathered.
+                kept = full.to("cpu", self._dtypes[name]) if self.ranks.first else full.new_empty(0)
                 whole[share] = nn.Parameter(kept, requires_grad=False)
             if self.ranks.first:
                 owner, _, leaf = name.rpartition(".")

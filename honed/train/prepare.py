@@ -22,7 +22,7 @@ from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
 from honed.train.adapters import Adapters
-from honed.train.attempts import COUNTED, check_settings, chosen, read, remember
+from honed.train.attempts import COUNTED, check_base, check_data, check_settings, chosen, read, remember
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
 from honed.train.optim import keep_wide
@@ -71,7 +71,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     ranks.together(lambda: check_settings(job) if ranks.first else None)
     config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
-    ranks.together(lambda: _check_data(job, dataset) if ranks.first else None)
+    ranks.together(lambda: check_data(job, dataset) if ranks.first else None)
     device = devices.choose_device(config.device)
     sharded = config.shard == "fsdp"
     if ranks.first:
@@ -92,7 +92,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
         template=config.template,
     )
     reach.freeze_beside_text(base.model)
-    ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
+    check_base(job, config.base, ranks)
     limit = _limit(config, base, _compared(base.model, ranks))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
@@ -215,26 +215,6 @@ def _note_rounding(job: Job, before: Mapping[str, Any]) -> None:
 
 def _rounds_by() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _check_base(job: Job, spec: str) -> None:
-    """Raise ``JobError`` if the first attempt began with other weights: adapters fit those they were made beside."""
-    _check_same(job, "base_weights", "weights", spec, models.locate(spec, job.workspace).weights_hash)
-
-
-def _check_data(job: Job, dataset: Artifact) -> None:
-    """Raise ``JobError`` if the first attempt began with other data: the name may have been given anew."""
-    _check_same(job, "data_hash", "rows", dataset.ref, dataset.manifest.hash)
-
-
-def _check_same(job: Job, kept: str, what: str, name: str, now: str) -> None:
-    """Raise ``JobError`` if the first attempt began with something else of that name: ``now`` is its hash by now."""
-    if (first := chosen(job).get(kept, now)) != now:
-        raise JobError(
-            f"job {job.id} began with {what} of hash {first[:12]}, and {name} has those of {now[:12]} now",
-            f"Put those {what} back, or train anew: honed train {job.path / 'config.yaml'}",
-        )
-    remember(job, **{kept: now})
 
 
 def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:

@@ -39,7 +39,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     heap.keep_few_kernels()
     config = read(job)
     device = devices.choose_device(config.device)
-    with ranks.joined(device, group=config.shard == "fsdp") as here:
+    with worker.listening(job), ranks.joined(device, group=config.shard == "fsdp") as here:
         run, result = _train(job, here, lambda: here.any(stopping())[0])
     if not here.first:
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -189,6 +190,18 @@ def test_two_ranks_that_are_killed_in_epoch_2_and_resumed_are_the_uninterrupted_
     assert_same_to_the_bit(folder / f"resumed-{case}" / "straight", folder / f"resumed-{case}" / "killed")
 
 
+def test_a_rank_whose_disk_shows_the_best_weights_late_keeps_and_takes_the_same_as_the_first(folder: Path) -> None:
+    straight, killed = (folder / "late-to-see" / name for name in ("straight", "killed"))
+    assert_same_to_the_bit(straight, killed)
+    best = checkpoint.best(straight / "checkpoints")
+    assert best and checkpoint.facts(best)["step"] < 3, "found before the kill, and no later one is better"
+
+
+def test_ranks_that_begin_at_different_base_weights_are_refused_and_equal_ones_are_not(folder: Path) -> None:
+    """That each rank says so is asserted there."""
+    assert json.loads((folder / "other-base" / "chosen.json").read_text()) == {"base_weights": "a" * 64}
+
+
 @pytest.mark.parametrize("how", ["replicated", "fsdp"])
 def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_the_rows_of_its_pass(
     folder: Path, how: str
@@ -197,6 +210,12 @@ def test_a_loss_on_one_of_two_ranks_that_is_not_a_number_stops_both_and_names_th
     assert (folder / f"not-a-number-{how}" / NOT_FINITE).read_text() == "2\n"
     found = checkpoint.found(folder / f"not-a-number-{how}" / "checkpoints")
     assert [path.name for path in found] == ["step-00000002"]
+
+
+def test_only_rank_0_holds_more_than_one_whole_weight_of_a_sharded_model_that_is_gathered(folder: Path) -> None:
+    first, second = (json.loads((folder / f"kept-{rank}.json").read_text()) for rank in range(2))
+    assert sum(first) >= sum(parameter.nbytes for parameter in packed_model().parameters())
+    assert len(second) == len(first) and not any(second)
 
 
 def test_fsdp_works_with_a_single_rank_too(tmp_path: Path, folder: Path) -> None:

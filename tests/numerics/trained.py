@@ -6,11 +6,14 @@ does all cases in one process group, so that torch is loaded only once a rank.
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +24,8 @@ from torch import Tensor
 
 from honed.errors import HonedError
 from honed.jobs.job import Job
-from honed.train import adapters, checkpoint, neftune, placement, ranks
+from honed.models import load as models
+from honed.train import adapters, attempts, checkpoint, neftune, placement, ranks
 from honed.train.adapters import Adapters
 from honed.train.answers import AnswerPack
 from honed.train.batches import StepRows
@@ -195,12 +199,20 @@ def kill_at(step: int, case: Case, folder: Path, here: Ranks, **given: Any) -> N
         train(case, folder, here, steps=LONGER, **given)
 
 
-def resumed(case: Case, folder: Path, here: Ranks) -> None:
+def resumed(case: Case, folder: Path, here: Ranks, **given: Any) -> None:
     """One run that is never stopped, and one that is killed in epoch 2 and goes on with all its objects made anew."""
     folder.mkdir(exist_ok=True)
-    train(case, folder / "straight", here, steps=LONGER)
-    kill_at(4, case, folder / "killed", here)
-    train(case, folder / "killed", here, steps=LONGER)
+    train(case, folder / "straight", here, steps=LONGER, **given)
+    kill_at(4, case, folder / "killed", here, **given)
+    train(case, folder / "killed", here, steps=LONGER, **given)
+
+
+def late_to_see(folder: Path, here: Ranks) -> None:
+    """``resumed`` where rank 1 sees no best weights, as on a shared disk; at this rate later ones aren't better."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not here.first:
+            patch.setattr(checkpoint, "best", lambda _: None)
+        resumed(RESUMED["fsdp-bf16"], folder, here, eval_every=1, learning_rate=1.0)
 
 
 def _showing_gradients(folder: Path, here: Ranks) -> Callable[..., float]:
@@ -266,6 +278,20 @@ def stored_masters(here: Ranks) -> None:
         assert torch.equal(master, whole[name].detach()[optimizer.rows[name]]), name
 
 
+def kept_whole(folder: Path, here: Ranks) -> None:
+    """Write the bytes that each weight of a sharded model takes on this rank while the next ones are gathered."""
+    where, sizes = placed(CASES["fsdp"], here), []
+
+    def parameter(tensor: Tensor, **how: Any) -> torch.nn.Parameter:
+        sizes.append(tensor.untyped_storage().nbytes())
+        return torch.nn.Parameter(tensor, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "nn", SimpleNamespace(Parameter=parameter))
+        where.gather()
+    (folder / f"kept-{here.number}.json").write_text(json.dumps(sizes))
+
+
 def full_disk(folder: Path, here: Ranks) -> None:
     """Rank 1's disk is full at the second checkpoint: every rank is told, and the first one is still there."""
     where = placed(CASES["fsdp"], here)
@@ -307,6 +333,19 @@ def references(folder: Path, where: Placement) -> None:
     assert first == again and all(pair.reference != (0.0, 0.0) for pair in first)
 
 
+def other_base(folder: Path, here: Ranks) -> None:
+    """A base of the same name with other weights on the machine of rank 1: no rank trains it."""
+    job = Job(folder, rank=here.number)
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for hashes, fault in (("aa", nullcontext()), ("ab", pytest.raises(HonedError, match=r"rank 1 on .* hash b"))):
+            place = SimpleNamespace(weights_hash=hashes[here.number] * 64)
+            patch.setattr(models, "locate", lambda *_, place=place: place)
+            with fault:
+                attempts.check_base(job, "org/name", here)
+            here.exchange(None)  # both have looked
+
+
 def main(folder: Path) -> None:
     """All cases, as one rank."""
     warnings.simplefilter("error")
@@ -316,11 +355,14 @@ def main(folder: Path) -> None:
             train(case, folder / name, here)
         for name, case in RESUMED.items():
             resumed(case, folder / f"resumed-{name}", here)
+        late_to_see(folder / "late-to-see", here)
         save_file(unused(here), folder / f"unused-{here.number}.safetensors")
         stored_masters(here)
+        kept_whole(folder, here)
         full_disk(folder / "full", here)
         for name in ("replicated", "fsdp"):
             not_a_number(CASES[name], folder / f"not-a-number-{name}", here)
+        other_base(folder / "other-base", here)
         references(folder / "references-replicated", placed(Case(), here))
         references(folder / "references-fsdp", placed(Case(shard="fsdp"), here))
 

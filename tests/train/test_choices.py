@@ -34,7 +34,7 @@ from honed.models.chat import Encoded
 from honed.records import Conversation, Message, Split
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from honed.train import attempts, attention_cuda, layout, neftune, prepare, run
+from honed.train import attempts, attention_cuda, layout, neftune, prepare
 from honed.train.attention import Segments
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
@@ -388,17 +388,3 @@ def test_a_resumed_run_gives_the_reasons_of_its_first_attempt_and_its_model_the_
     assert result["reasons"][: len(first)] == first and not any("as it was set" in reason for reason in first)
     made = artifacts.resolve(home, "models", result["model"])
     assert (made.manifest.config["weights"], made.manifest.config["precision"]) == ("auto", "auto")
-
-
-@pytest.mark.parametrize(
-    ("base", "name"),
-    [
-        ("./_merged", "merged-numbers-dpo"),
-        (".../__/", "numbers-dpo"),
-        ("Org/Model_7B.gguf", "model_7b-numbers-dpo"),
-        ("m" * 70, "m" * 60 + "-dpo"),
-    ],
-)
-def test_the_default_name_is_one_that_a_model_may_have(base: str, name: str) -> None:
-    assert run._name(base, "numbers", "dpo") == name
-    artifacts.check_name("models", name)

@@ -10,6 +10,8 @@ import pytest
 from honed import config as settings_file
 from honed.config import build
 from honed.errors import ConfigError
+from honed.store import artifacts
+from honed.train import run
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
 
@@ -204,3 +206,17 @@ def test_the_mean_of_all_weights_counts_when_it_is_asked_whether_they_fit() -> N
     just = replace(FACTS, memory=2 * 17 * FACTS.parameters)
     assert resolve(config(), just).weights == "full"
     assert resolve(config(average=True), just).weights == "lora"
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        ("./_merged", "merged-numbers-dpo"),
+        (".../__/", "numbers-dpo"),
+        ("Org/Model_7B.gguf", "model_7b-numbers-dpo"),
+        ("m" * 70, "m" * 60 + "-dpo"),
+    ],
+)
+def test_the_default_name_is_one_that_a_model_may_have(base: str, name: str) -> None:
+    assert run._name(base, "numbers", "dpo") == name
+    artifacts.check_name("models", name)

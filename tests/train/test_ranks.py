@@ -9,11 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,12 +19,11 @@ import yaml
 
 from honed.errors import ConfigError, JobError
 from honed.jobs import job as jobs
-from honed.jobs import last_words, launch
+from honed.jobs import launch
 from honed.jobs.events import Step
 from honed.jobs.job import Job
-from honed.jobs.worker import Stopped
 from honed.store.workspace import Workspace
-from honed.train import checkpoint, on_ray, run
+from honed.train import checkpoint, run
 from tests.train.jobs import finish, losses, settings, start, weights_of
 
 LEAVES = """
@@ -66,6 +63,18 @@ def equal(home: Workspace, one: str, other: str) -> bool:
 def test_a_rank_that_has_done_its_work_ends_as_it_says_whatever_threads_it_leaves() -> None:
     ended = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (3, "all done\n")
+
+
+def test_torchrun_that_is_asked_to_end_gives_ranks_as_long_to_save_themselves_as_a_stop_does(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = pytest.importorskip("torch.distributed.launcher.api")
+    if "shutdown_timeout" not in api.LaunchConfig.__dataclass_fields__:
+        pytest.skip("a torch of old")
+    job = jobs.create(home, "train", settings(home, name="two", ranks=2))
+    for name, value in launch._environment(job, "train").items():
+        monkeypatch.setenv(name, value)
+    assert api.LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2).shutdown_timeout == launch.SAVE_SECONDS == 600
 
 
 def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weights(home: Workspace) -> None:
@@ -128,16 +137,6 @@ def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> 
     finish(again)
     first = next(event for event in again.events() if getattr(event, "name", "") == "heldout_loss")
     assert first.step == 0 and first.value == pytest.approx(measured[step], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("machines", "ranks", "each"),
-    [([8, 8], 2, 8), ([8, 8], 3, 4), ([4, 16], 2, 8), ([4, 16], 4, 4), ([2], 1, 2), ([2], 8, 1), ([], 2, 1)],
-)
-def test_ranks_on_unequal_machines_of_ray_get_cpus_that_they_can_all_have(
-    machines: list[int], ranks: int, each: int
-) -> None:
-    assert on_ray.cpus_each(machines, ranks) == each
 
 
 @pytest.mark.parametrize(
@@ -255,38 +254,3 @@ def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_tw
 def test_the_gpus_of_a_ray_elsewhere_are_not_counted_here(home: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"can't be counted from here"):
         start(home, name="uncounted", ranks=0, on="ray://127.0.0.1:1")
-
-
-def _job_on_ray(home: Workspace) -> Job:
-    return jobs.create(home, "train", settings(home, name="there", ranks=2, on="ray"))
-
-
-def _driven(job: Job, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Job], object]) -> dict[str, Any]:
-    """What the job's process makes of what happens on Ray, without Ray."""
-    monkeypatch.setattr(on_ray, "_ray", lambda _: nullcontext())
-    monkeypatch.setattr(on_ray, "_fit", lambda job, _: fit(job))
-    return on_ray.drive(job, lambda: True)
-
-
-def test_what_rank_0_leaves_behind_on_ray_is_the_result(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fit(job: Job) -> None:
-        while not (job.path / ".stop").exists():  # the request to stop is passed on as a file
-            time.sleep(0.01)
-        (job.path / ".ended.json").write_text('{"loss": 0.5}')
-
-    assert _driven(_job_on_ray(home), monkeypatch, fit) == {"loss": 0.5}
-    with pytest.raises(Stopped):
-        _driven(_job_on_ray(home), monkeypatch, lambda job: (job.path / ".ended.json").write_text("null"))
-
-
-def test_the_words_of_a_rank_that_failed_on_ray_are_the_jobs_else_rays_own(
-    home: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fit(job: Job, words: bool) -> None:
-        if words:
-            last_words.leave(Job(job.path, rank=1), "out of memory", "Lower pack_tokens.")
-        raise RuntimeError("2 workers died\nmore of it")
-
-    for words, expected in ((True, "rank 1: out of memory"), (False, "Ray ended the training: 2 workers died")):
-        with pytest.raises(JobError, match=expected):
-            _driven(_job_on_ray(home), monkeypatch, partial(fit, words=words))
