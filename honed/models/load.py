@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.errors import ModelError, StoreError
-from honed.models import cache, embedded, gguf, hub
+from honed.models import cache, embedded, gguf, hub, quantised
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
 from honed.store import aliases, artifacts
@@ -19,7 +19,7 @@ from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_LIMIT = 2**20
@@ -55,6 +55,7 @@ class Prepared:
 
     place: Located
     chat: ChatFormat
+    config: PretrainedConfig
     context: int
 
 
@@ -132,14 +133,11 @@ def load(
 
 def prepare(spec: str, workspace: Workspace | None, template: str | None = None) -> Prepared:
     """Return what is known of the model of ``spec`` without reading its weights. Raises as ``load`` does."""
-    from transformers import AutoConfig
-
     place = locate(spec, workspace)
     chat = _chat(place.folder, template)
     _check_template(place, chat, template)
-    with _translated(place.folder), quiet():
-        config = AutoConfig.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
-    return Prepared(place, chat, context_of(config, chat))
+    config = _config(place.folder)
+    return Prepared(place, chat, config, context_of(config, chat))
 
 
 def weights(
@@ -149,11 +147,12 @@ def weights(
     import torch
     from transformers import AutoModelForCausalLM
 
-    place = prepared.place
+    place, dtype = prepared.place, dtype or torch.float32
     with _translated(place.folder), quiet():
         model, report = AutoModelForCausalLM.from_pretrained(
             place.folder,
-            dtype=dtype or torch.float32,
+            config=prepared.config,
+            dtype=dtype,
             attn_implementation=attention,
             use_safetensors=True,
             local_files_only=True,
@@ -165,6 +164,13 @@ def weights(
             f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
             "Copy or fetch the model again; with a weight made up it would answer nonsense.",
         )
+    if lost := quantised.lost(model, report["unexpected_keys"]):
+        raise ModelError(
+            f"{place.folder}: {len(lost)} tensors have no place in its layers, the first is {lost[0]}",
+            "They are quantised in a way that config.json doesn't say (name the unquantised model), or that file is "
+            "another model's.",
+        )
+    quantised.forget(model, prepared.config, dtype)
     return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context)
 
 
@@ -175,14 +181,23 @@ def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
     files are missing, or the architecture is unknown.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     folder = locate(spec, workspace).folder
-    with _translated(folder), quiet():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    config = _config(folder)
+    with _translated(folder), quiet(), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return model
+
+
+def _config(folder: Path) -> PretrainedConfig:
+    """Return the model's settings, by which quantised weights become plain ones where that can be."""
+    from transformers import AutoConfig
+
+    with _translated(folder), quiet():
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    quantised.ask_for_plain(folder, config)
+    return config
 
 
 @contextmanager
