@@ -134,7 +134,7 @@ def load(
 def prepare(spec: str, workspace: Workspace | None, template: str | None = None) -> Prepared:
     """Return what is known of the model of ``spec`` without reading its weights. Raises as ``load`` does."""
     place = locate(spec, workspace)
-    chat = _chat(place.folder, template)
+    chat = chat_in(place.folder, template)
     _check_template(place, chat, template)
     config = _config(place.folder)
     return Prepared(place, chat, config, context_of(config, chat))
@@ -223,8 +223,8 @@ def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], No
     path = Path(spec).expanduser()
     local = path.exists() or path.suffix == ".gguf"
     if hub.is_id(spec) and not local and _artifact(spec, workspace) is None:
-        return _chat(hub.fetch(spec, say, weights=False))
-    return _chat(locate(spec, workspace, say=say).folder)
+        return chat_in(hub.fetch(spec, say, weights=False))
+    return chat_in(locate(spec, workspace, say=say).folder)
 
 
 def context_of(config: Any, chat: ChatFormat) -> int:
@@ -290,7 +290,8 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _chat(folder: Path, template: str | None = None) -> ChatFormat:
+def chat_in(folder: Path, template: str | None = None) -> ChatFormat:
+    """Return the chat format of a model's folder, with a shipped ``template`` in place of its own if one is named."""
     tokenizer = _tokenizer(folder)
     if isinstance(tokenizer.chat_template, dict):  # several named ones: tool use, retrieval, and the plain one
         tokenizer.chat_template = tokenizer.chat_template.get("default")
