@@ -25,6 +25,10 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_LIMIT = 2**20
 """Context of a model without position embeddings to run out of."""
 
+_MISTRAL = ("mistral", "ministral", "mixtral", "pixtral", "voxtral")
+_TEKKEN = 2**17
+"""How many tokens Tekken has at least; the tokenizers of Mistral's models before it have 32,768."""
+
 
 @dataclass(frozen=True)
 class Located:
@@ -311,7 +315,9 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         )
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **_of_tekken(folder)
+            )
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
         raise ModelError(
             f"{folder}: the tokenizer can't be read: {_first_line(error)}", "Copy the tokenizer's files again."
@@ -319,6 +325,23 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer has no fast version", "Provide its tokenizer.json.")
     return tokenizer
+
+
+def _of_tekken(folder: Path) -> dict[str, bool]:
+    """Return what transformers must be told of Tekken, the tokenizer of Mistral's models since Nemo; of others nothing.
+
+    Where transformers 4 wrote config.json, tokenizer.json splits text otherwise than the model has learned. That is
+    mended only if asked for, in whatever tokenizer it is; and being asked, transformers leaves tekken.json alone, which
+    it reads otherwise, if mistral-common is there, in a class that has neither templates nor is_fast.
+    """
+    path = folder / "tokenizer.json"
+    kind = str(json.loads((folder / "config.json").read_text()).get("model_type"))
+    if not kind.startswith(_MISTRAL) or not path.is_file():
+        return {}
+    stated = json.loads(path.read_text())
+    marks = {token["content"]: token["id"] for token in stated["added_tokens"]}
+    size = len(stated["model"]["vocab"]) + len(marks)
+    return {"fix_mistral_regex": True} if marks.get("[INST]") == 3 and size >= _TEKKEN else {}
 
 
 def _stop_ids(folder: Path) -> set[int]:
