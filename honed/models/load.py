@@ -195,11 +195,16 @@ def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
 
 
 def _config(folder: Path) -> PretrainedConfig:
-    """Return the model's settings, by which quantised weights become plain ones where that can be."""
+    """Return the settings of a model, by which quantised weights become plain ones. Raises as ``load`` does."""
     from transformers import AutoConfig
 
     with _translated(folder), quiet():
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if config.is_encoder_decoder:  # transformers would give the decoder alone, of which half the weights are left
+        raise ModelError(
+            f"{folder}: {config.model_type} is an encoder and a decoder, which honed can't run",
+            "Name a causal language model, which is a decoder alone, such as Llama, Qwen or SmolLM2.",
+        )
     quantised.ask_for_plain(folder, config)
     return config
 
