@@ -72,6 +72,8 @@ class LoadedModel:
     ref: str
     hash: str
     context: int
+    text_part: bool = False
+    """Whether it is the part of its files' model that reads text: transformers leaves the towers of some out."""
 
 
 def _silent(_: str) -> None:
@@ -175,7 +177,8 @@ def weights(
             "another model's.",
         )
     quantised.forget(model, prepared.config, dtype)
-    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context)
+    text_part = type(model.config) is not type(prepared.config)
+    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context, text_part)
 
 
 def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
