@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.errors import ModelError, StoreError
-from honed.models import cache, embedded, gguf, hub
+from honed.models import cache, embedded, gguf, hub, quantised
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
 from honed.store import aliases, artifacts
@@ -19,11 +19,15 @@ from honed.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_LIMIT = 2**20
 """Context of a model without position embeddings to run out of."""
+
+_MISTRAL = ("mistral", "ministral", "mixtral", "pixtral", "voxtral")
+_TEKKEN = 2**17
+"""How many tokens Tekken has at least; the tokenizers of Mistral's models before it have 32,768."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Prepared:
 
     place: Located
     chat: ChatFormat
+    config: PretrainedConfig
     context: int
 
 
@@ -67,6 +72,8 @@ class LoadedModel:
     ref: str
     hash: str
     context: int
+    text_part: bool = False
+    """Whether it is the part of its files' model that reads text: transformers leaves the towers of some out."""
 
 
 def _silent(_: str) -> None:
@@ -132,14 +139,11 @@ def load(
 
 def prepare(spec: str, workspace: Workspace | None, template: str | None = None) -> Prepared:
     """Return what is known of the model of ``spec`` without reading its weights. Raises as ``load`` does."""
-    from transformers import AutoConfig
-
     place = locate(spec, workspace)
-    chat = _chat(place.folder, template)
+    chat = chat_in(place.folder, template)
     _check_template(place, chat, template)
-    with _translated(place.folder), quiet():
-        config = AutoConfig.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
-    return Prepared(place, chat, context_of(config, chat))
+    config = _config(place.folder)
+    return Prepared(place, chat, config, context_of(config, chat))
 
 
 def weights(
@@ -149,11 +153,12 @@ def weights(
     import torch
     from transformers import AutoModelForCausalLM
 
-    place = prepared.place
+    place, dtype = prepared.place, dtype or torch.float32
     with _translated(place.folder), quiet():
         model, report = AutoModelForCausalLM.from_pretrained(
             place.folder,
-            dtype=dtype or torch.float32,
+            config=prepared.config,
+            dtype=dtype,
             attn_implementation=attention,
             use_safetensors=True,
             local_files_only=True,
@@ -165,7 +170,15 @@ def weights(
             f"{place.folder}: {len(missing)} weights are missing, the first is {missing[0]}",
             "Copy or fetch the model again; with a weight made up it would answer nonsense.",
         )
-    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context)
+    if lost := quantised.lost(model, report["unexpected_keys"]):
+        raise ModelError(
+            f"{place.folder}: {len(lost)} tensors have no place in its layers, the first is {lost[0]}",
+            "They are quantised in a way that config.json doesn't say (name the unquantised model), or that file is "
+            "another model's.",
+        )
+    quantised.forget(model, prepared.config, dtype)
+    text_part = type(model.config) is not type(prepared.config)
+    return LoadedModel(model.to(device).eval(), prepared.chat, place.ref, place.hash, prepared.context, text_part)
 
 
 def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
@@ -175,14 +188,28 @@ def outline(spec: str, workspace: Workspace | None) -> PreTrainedModel:
     files are missing, or the architecture is unknown.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     folder = locate(spec, workspace).folder
-    with _translated(folder), quiet():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    config = _config(folder)
+    with _translated(folder), quiet(), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return model
+
+
+def _config(folder: Path) -> PretrainedConfig:
+    """Return the settings of a model, by which quantised weights become plain ones. Raises as ``load`` does."""
+    from transformers import AutoConfig
+
+    with _translated(folder), quiet():
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if config.is_encoder_decoder:  # transformers would give the decoder alone, of which half the weights are left
+        raise ModelError(
+            f"{folder}: {config.model_type} is an encoder and a decoder, which honed can't run",
+            "Name a causal language model, which is a decoder alone, such as Llama, Qwen or SmolLM2.",
+        )
+    quantised.ask_for_plain(folder, config)
+    return config
 
 
 @contextmanager
@@ -208,8 +235,8 @@ def load_chat(spec: str, workspace: Workspace | None, *, say: Callable[[str], No
     path = Path(spec).expanduser()
     local = path.exists() or path.suffix == ".gguf"
     if hub.is_id(spec) and not local and _artifact(spec, workspace) is None:
-        return _chat(hub.fetch(spec, say, weights=False))
-    return _chat(locate(spec, workspace, say=say).folder)
+        return chat_in(hub.fetch(spec, say, weights=False))
+    return chat_in(locate(spec, workspace, say=say).folder)
 
 
 def context_of(config: Any, chat: ChatFormat) -> int:
@@ -275,7 +302,8 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _chat(folder: Path, template: str | None = None) -> ChatFormat:
+def chat_in(folder: Path, template: str | None = None) -> ChatFormat:
+    """Return the chat format of a model's folder, with a shipped ``template`` in place of its own if one is named."""
     tokenizer = _tokenizer(folder)
     if isinstance(tokenizer.chat_template, dict):  # several named ones: tool use, retrieval, and the plain one
         tokenizer.chat_template = tokenizer.chat_template.get("default")
@@ -295,7 +323,9 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         )
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **_of_tekken(folder)
+            )
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
         raise ModelError(
             f"{folder}: the tokenizer can't be read: {_first_line(error)}", "Copy the tokenizer's files again."
@@ -303,6 +333,23 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer has no fast version", "Provide its tokenizer.json.")
     return tokenizer
+
+
+def _of_tekken(folder: Path) -> dict[str, bool]:
+    """Return what transformers must be told of Tekken, the tokenizer of Mistral's models since Nemo; of others nothing.
+
+    Where transformers 4 wrote config.json, tokenizer.json splits text otherwise than the model has learned. That is
+    mended only if asked for, in whatever tokenizer it is; and being asked, transformers leaves tekken.json alone, which
+    it reads otherwise, if mistral-common is there, in a class that has neither templates nor is_fast.
+    """
+    path = folder / "tokenizer.json"
+    kind = str(json.loads((folder / "config.json").read_text()).get("model_type"))
+    if not kind.startswith(_MISTRAL) or not path.is_file():
+        return {}
+    stated = json.loads(path.read_text())
+    marks = {token["content"]: token["id"] for token in stated["added_tokens"]}
+    size = len(stated["model"]["vocab"]) + len(marks)
+    return {"fix_mistral_regex": True} if marks.get("[INST]") == 3 and size >= _TEKKEN else {}
 
 
 def _stop_ids(folder: Path) -> set[int]:

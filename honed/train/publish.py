@@ -45,7 +45,8 @@ def publish(run: Prepared) -> Artifact:
             adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
-        _copy_processors(run, scratch)
+        if not base.text_part:
+            _copy_processors(run, scratch)
         made = artifacts.publish(
             scratch,
             "models",

@@ -78,7 +78,7 @@ def set_up(run: Prepared, here: Ranks, stopping: Callable[[], bool], *, to_train
     resumed = here.agreed(bool(checkpoint.found(run.job.path / folder.CHECKPOINTS)))
     idle = _idle(layout, max(here.size, config.ranks), resumed=resumed)
     of_data = (*_of_stream(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
-    of_model = (*of_noise, *_of_experts(run), *_of_layers(run))
+    of_model = (*of_noise, *_of_part(run), *_of_experts(run), *_of_layers(run))
     reasons = (*settings.reasons, *why_torch, *layout.reasons, *of_data, *of_model, *idle)
     first = to_train and not resumed
     for reason in reasons if first else idle if to_train else ():
@@ -173,6 +173,16 @@ def _of_ratings(run: Prepared) -> tuple[str, ...]:
     return (
         f"{counts}, each of the same weight: its authors advise weights by which the good ones weigh as much in all as "
         f"the bad ones, or up to a third more: --set preference.{way}",
+    )
+
+
+def _of_part(run: Prepared) -> tuple[str, ...]:
+    """That towers are lost, where transformers loads the part of the base that reads text."""
+    if not run.base.text_part:
+        return ()
+    return (
+        f"{run.base.ref}: transformers loads the part that reads text ({run.base.model.config.model_type}): the model "
+        "that is made takes no pictures or sound",
     )
 
 

@@ -10,7 +10,15 @@ import pytest
 import torch
 import transformers
 from peft.utils import transformers_weight_conversion as conversion
-from transformers import AutoModelForCausalLM, Gemma3Config, LlamaConfig, MixtralConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    LlamaConfig,
+    MixtralConfig,
+    PreTrainedModel,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
+)
 
 from honed.errors import ConfigError
 from honed.jobs import job as jobs
@@ -133,6 +141,30 @@ def test_what_sees_pictures_stays_as_it_is_and_the_published_model_can_be_served
     assert result["ran"]["adapters"] == 14
     theirs = peft.PeftModel.from_pretrained(base.eval(), made / "adapter")
     torch.testing.assert_close(logits(theirs), logits(published), rtol=1e-4, atol=1e-4)
+
+
+def of_text_alone(folder: Path) -> None:
+    """A tiny random Qwen3.5 that sees pictures, of which transformers loads the part that reads text."""
+    tiny_folder(folder)
+    text = {**HEADS, "num_key_value_heads": 2, "head_dim": 8, "layer_types": ["full_attention"] * 2}
+    seen = {"hidden_size": 16, "intermediate_size": 32, "depth": 1, "num_heads": 2, "out_hidden_size": 32}
+    config = Qwen3_5Config(
+        text_config={**text, "vocab_size": 259, "max_position_embeddings": 512, "eos_token_id": 257},
+        vision_config={**seen, "patch_size": 4, "num_position_embeddings": 16},
+    )
+    Qwen3_5ForConditionalGeneration(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text("{}")
+
+
+def test_a_base_of_which_transformers_leaves_the_towers_out_is_published_without_processors_and_said(
+    home: Workspace,
+) -> None:
+    folder = home.path.parent / "text-alone"
+    of_text_alone(folder)
+    result = finish(start(home, name="text-alone", base=str(folder), weights="lora", epochs=0.1))
+    assert any("takes no pictures or sound" in reason for reason in result["reasons"])
+    assert not list((home.models / "text-alone" / "v1").glob("*processor_config.json"))
+    assert not load(result["model"], home).text_part
 
 
 def test_weights_that_no_text_moves_are_not_counted_as_trained(tmp_path: Path) -> None:

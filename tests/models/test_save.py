@@ -1,0 +1,51 @@
+"""A saved model's tokenizer and template are those that it was trained with, in whatever form its base had them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import LlamaTokenizer
+
+from honed.errors import ModelError
+from honed.models import load
+from honed.models import save as saving
+from tests.tiny import END, START, TEMPLATE, tiny_folder, tiny_model, tiny_tokenizer
+
+
+def of_old_llama(folder: Path) -> None:
+    """Give a folder the tokenizer of an older derivative of Llama: a space goes before every piece between marks."""
+    marks = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b"]
+    vocab = {piece: at for at, piece in enumerate(marks)}
+    tokenizer = LlamaTokenizer(vocab=vocab, merges=[], eos_token=END, extra_special_tokens=[START])
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"legacy": True}))
+
+
+def test_a_tokenizer_whose_class_makes_it_anew_is_saved_as_the_one_that_was_trained_with(tmp_path: Path) -> None:
+    of_old_llama(tiny_folder(tmp_path / "base"))
+    chat = load.load_chat(str(tmp_path / "base"), None)
+    saving.save(tiny_model(), chat, tmp_path / "saved")
+    again = load.load_chat(str(tmp_path / "saved"), None)
+    assert again.hash == chat.hash
+    text = f"a{END}a"
+    assert again.tokenizer(text)["input_ids"] == chat.tokenizer(text)["input_ids"]
+    assert again.tokenizer.eos_token == END
+
+
+def test_a_template_with_line_ends_of_windows_is_saved_as_it_is(tmp_path: Path) -> None:
+    chat = load.from_tokenizer(tiny_tokenizer(TEMPLATE.replace("{% if", "{# the answer #}\r\n{% if")))
+    saving.save(tiny_model(), chat, tmp_path)
+    assert load.load_chat(str(tmp_path), None).hash == chat.hash
+
+
+def test_a_chat_format_that_can_not_be_kept_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = load.from_tokenizer(tiny_tokenizer())
+    other = replace(chat, pad_id=0)
+    monkeypatch.setattr(saving, "chat_in", lambda _: other)
+    with pytest.raises(ModelError, match=f"another chat format .{other.hash}. than before .{chat.hash}."):
+        saving.save(tiny_model(), chat, tmp_path)
