@@ -128,20 +128,20 @@ def write_judged(workspace: Workspace, heldout: int, judged: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "judged"),
-    [({}, 0), ({"seed": 3}, 0), ({"scorer": "exact", "rows": 6}, 0), ({"rows": 12}, 2)],
+    ("evaluation", "refused"),
+    [({}, False), ({"seed": 3}, False), ({"scorer": "exact", "rows": 12}, False), ({"rows": 12}, True)],
     ids=str,
 )
 def test_an_objective_is_judged_by_verifiers_among_the_rows_that_are_measured(
-    workspace: Workspace, evaluation: dict[str, Any], judged: int
+    workspace: Workspace, evaluation: dict[str, Any], refused: bool
 ) -> None:
     write_base(workspace)
     write_judged(workspace, heldout=600, judged=100)
     config = TrainConfig(base="first", data="bills", objective="dpo")
-    if not judged:
+    if not refused:
         run.resolved(workspace, config, (4, 16), evaluation)
         return
-    with pytest.raises(DataError, match=f"of 12 held-out rows that are measured {judged} have a verifier"):
+    with pytest.raises(DataError, match="of 12 held-out rows that are measured none have a verifier"):
         run.resolved(workspace, config, (4, 16), evaluation)
 
 
