@@ -21,6 +21,7 @@ import orjson
 
 from honed.errors import HonedError, ModelError
 from honed.models.calls import PROBE, PROBE_WORDS, as_plain, as_text, with_tools
+from honed.models.thought import Thought, thought_of
 from honed.records import Conversation, Message, digest
 
 if TYPE_CHECKING:
@@ -233,6 +234,11 @@ class ChatFormat:
         if self._special is None:
             return text
         return self._special.sub(lambda found: f"{found[0][:1]}\u200b{found[0][1:]}", text)
+
+    @cached_property
+    def thought(self) -> Thought | None:
+        """How the template marks the reasoning before an answer; None if it knows none."""
+        return thought_of(self.template, self.tokenizer)
 
 
 def turn_weights(ids: Any, start: int, weight: float, stop_ids: Iterable[int]) -> list[float]:
