@@ -27,14 +27,16 @@ class Answer:
     cut: int | None = None
     slow: float = 0.0
     trickle: float = 0.0
+    reasoning: str = ""
 
     def bytes(self) -> bytes:
         """The whole body."""
         if self.raw is not None:
             return self.raw
-        plain: dict[str, Any] = {
-            "choices": [{"message": {"role": "assistant", "content": self.content}, "finish_reason": self.finish}]
-        }
+        message = {"role": "assistant", "content": self.content}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
+        plain: dict[str, Any] = {"choices": [{"message": message, "finish_reason": self.finish}]}
         if self.usage:
             plain["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), self.usage, strict=True))
         return json.dumps(plain).encode()
@@ -133,6 +135,8 @@ def endpoint(answer: Callable[[int, Body], Answer]) -> Iterator[Endpoint]:
 
 def _events(sent: Answer) -> bytes:
     chunks: list[Any] = [{"choices": [{"delta": {"content": piece}}]} for piece in sent.content.split(" ")]
+    if sent.reasoning:
+        chunks.insert(0, {"choices": [{"delta": {"content": None, "reasoning_content": sent.reasoning}}]})
     chunks.append({"choices": [{"delta": {}, "finish_reason": sent.finish}]})
     if sent.usage:
         chunks.append({"choices": [], "usage": {"prompt_tokens": sent.usage[0], "completion_tokens": sent.usage[1]}})

@@ -84,11 +84,20 @@ class Chat:
     def _answer(self, side: Side, text: str, sampling: Sampling) -> str:
         side.turns.append(honed.Message(role="user", content=text))
         pieces: list[str] = []
+        thinking = False
         try:
             for piece in side.engine.stream(self.prompt(side), sampling):
+                if not isinstance(piece, str):
+                    _think(piece.text)
+                    thinking = True
+                    continue
+                if thinking and not pieces:
+                    _think("\n\n")
                 pieces.append(piece)
                 self.write(piece)
-        finally:  # stopped or not, what came is part of the conversation
+            if thinking and not pieces:
+                say("\n(it ended inside its reasoning: raise --max-tokens)")
+        finally:  # stopped or not, what came is part of the conversation, the reasoning left out
             self.write("\n")
             side.turns.append(honed.Message(role="assistant", content="".join(pieces)))
         return "".join(pieces)
@@ -291,6 +300,11 @@ class _Terminal:
 
 def _piped() -> Iterator[str]:
     return (line.rstrip("\r\n") for line in sys.stdin)
+
+
+def _think(piece: str) -> None:
+    """Show reasoning: on the terminal it stands before the answer; through a pipe only the answer goes."""
+    click.secho(plain(piece), dim=True, nl=False, err=True)
 
 
 def _to_stdout(piece: str) -> None:

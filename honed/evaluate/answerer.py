@@ -14,7 +14,7 @@ from honed.evaluate.config import EvaluateConfig
 from honed.jobs.job import Job
 from honed.models import devices, replies
 from honed.models import load as models
-from honed.models.answer_cache import AnswerCache, CachedEngine, LazyEngine
+from honed.models.answer_cache import CachedEngine, LazyEngine, cache_of
 from honed.models.chat import ChatFormat
 from honed.models.engine import Engine, Sampling
 from honed.models.load import LoadedModel, Prepared
@@ -107,7 +107,7 @@ def answerer(job: Job, settings: EvaluateConfig) -> Iterator[Answerer]:
     if not settings.answer_cache:
         yield Answerer(engine, *known)
         return
-    answers = AnswerCache(job.workspace, place.hash, prepared.chat.hash, settings.precision)
+    answers = cache_of(job.workspace, prepared, settings.precision)
     try:
         yield Answerer(CachedEngine(engine, answers), *known)
     finally:

@@ -101,6 +101,7 @@ class Answering:
             vacuous=vacuous(row.prompt, completion.text, row.answer, scoring.CONSTANTS),
             value=score.value if score else None,
             check=row.check,
+            reasoning=completion.reasoning,
         )
         outcome.append(self._path, [answer])
         self.answers[row.id] = answer

@@ -83,6 +83,7 @@ def _said(answer: Answer, told: Told | None) -> dict[str, Any]:
         "why": answer.why,
         "vacuous": answer.vacuous,
         "cut": answer.finish == "length",
+        **({"reasoning": answer.reasoning} if answer.reasoning else {}),
         "parts": [part.model_dump() for part in parts] if len(parts) > 1 else [],
     }
 

@@ -28,7 +28,7 @@ class Answer(Record):
     ``passed`` is None for a row without a verifier; ``floors`` are the verdicts of the answers that cost nothing;
     ``vacuous`` says why the answer says nothing, by the rule of ``honed.evaluate.vacuous``, and is "" if it does;
     ``value`` is how good it is, from 0 to 1, where the verifier says so; ``check`` is the row's verifier with its
-    parameters.
+    parameters; ``reasoning`` is what the model thought before the answer, which nobody judges.
     """
 
     row: str
@@ -44,6 +44,7 @@ class Answer(Record):
     vacuous: str = ""
     value: float | None = None
     check: Check | None = None
+    reasoning: str = ""
 
 
 class RowLoss(Record):

@@ -268,6 +268,10 @@ def _measured(
 ) -> dict[str, Any]:
     judged = [(answer.tags, answer.passed) for answer in answers.values() if answer.passed is not None]
     whole = outcome.rate(passed for _, passed in judged) if judged else None
+    inside = [one for one in answers.values() if one.finish == "length" and one.reasoning and not one.answer]
+    if inside:
+        told = f"{len(inside)} of {len(answers)} answers ended inside their reasoning, and are empty"
+        job.log.note(f"{told}: raise max_tokens (--max-tokens)")
     lost = list(losses.values())
     nats = loss.per_token(lost)
     for name, value in (("pass_rate", whole.rate if whole else None), ("heldout_loss", nats)):

@@ -7,10 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from honed.models.engine import Completion, Engine, Sampling
+from honed.models.engine import Completion, Engine, Reasoning, Sampling
+from honed.models.thought import rule
 from honed.records import Message, digest
 from honed.store.workspace import Workspace, writing
+
+if TYPE_CHECKING:
+    from honed.models.load import Prepared
 
 MOST = 100_000
 """Answers that are kept; those that were asked for the longest ago go first."""
@@ -45,7 +50,7 @@ def _connected(file: Path, table: str) -> sqlite3.Connection:
 
 
 class AnswerCache:
-    """The answers of one way to ask: a model, its chat template, a precision. Several processes may share the file.
+    """The answers of one way to ask (``cache_of``). Several processes may share the file.
 
     What is kept can be made again, so a file that can't be read is begun anew.
     """
@@ -102,6 +107,12 @@ class AnswerCache:
         return digest([list(self._who), asked, sampling.model_dump(mode="json", exclude={"max_tokens"})])
 
 
+def cache_of(workspace: Workspace, model: Prepared, precision: str) -> AnswerCache:
+    """Return the answers of a model by its chat template, with its marks of reasoning, in a precision."""
+    chat = model.chat
+    return AnswerCache(workspace, model.place.hash, chat.hash, precision, *rule(chat.thought))
+
+
 class LazyEngine:
     """An ``Engine`` that is made when the first prompt comes: with every answer in a cache none is."""
 
@@ -117,7 +128,7 @@ class LazyEngine:
         """Return one completion a prompt, in their order (see ``Engine.generate``)."""
         return self._engine().generate(prompts, sampling, on_done) if prompts else []
 
-    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
         """Yield the answer in pieces (see ``Engine.stream``)."""
         return self._engine().stream(prompt, sampling)
 
@@ -158,6 +169,6 @@ class CachedEngine:
         done.update(zip(missing, made, strict=True))
         return [done[place] for place in range(len(prompts))]
 
-    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
         """Yield the answer in pieces (see ``Engine.stream``), without the cache."""
         return self._engine.stream(prompt, sampling)

@@ -21,7 +21,7 @@ import orjson
 from honed.errors import HonedError, ModelError
 from honed.models.calls import PROBE, PROBE_WORDS, as_plain, as_text, with_tools
 from honed.models.spelling import SEAM, Placed, Spelling, alike
-from honed.models.thought import marks_of
+from honed.models.thought import Thought, marks_of, thought_of
 from honed.records import Conversation, Message, digest
 
 if TYPE_CHECKING:
@@ -276,6 +276,11 @@ class ChatFormat:
         return str(
             self.tokenizer.decode(list(ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
         )
+
+    @cached_property
+    def thought(self) -> Thought | None:
+        """How the template marks the reasoning before an answer; None if it knows none."""
+        return thought_of(self.template, self.tokenizer)
 
 
 def turn_weights(ids: Any, start: int, weight: float, stop_ids: Iterable[int]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -22,12 +22,23 @@ class Sampling(Record):
 
 
 class Completion(Record):
-    """One answer: its text, the tokens made for it (the stop token counts) and why it ended."""
+    """One answer: its text, the tokens made for it (the stop token counts) and why it ended.
+
+    ``reasoning`` is what the model thought before it, in marks that its chat template knows; it is no part of the text,
+    and its tokens count.
+    """
 
     text: str
     tokens: int
     finish: Literal["stop", "length", "cancelled"]
     prompt_tokens: int = 0
+    reasoning: str = ""
+
+
+class Reasoning(NamedTuple):
+    """A piece of a completion's reasoning, as it comes: before the answer's pieces, which are plain text."""
+
+    text: str
 
 
 class Engine(Protocol):
@@ -42,13 +53,16 @@ class Engine(Protocol):
         """Return one completion a prompt, in their order; ``on_done(row, completion)`` is told as each one ends."""
         ...
 
-    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Yield the answer in pieces of whole characters; joined, they are what ``generate`` returns."""
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
+        """Yield reasoning and answer in pieces of whole characters; joined, they are what ``generate`` returns."""
         ...
 
 
-Deliver = Callable[[str | Completion | HonedError], None]
-"""Takes what becomes of a request, on the engine's own thread: pieces of text, then one ``Completion`` or an error."""
+Deliver = Callable[[str | Reasoning | Completion | HonedError], None]
+"""Takes what becomes of a request, on the engine's own thread: pieces of text, then one ``Completion`` or an error.
+
+Pieces of reasoning come before those of the answer.
+"""
 
 
 class LiveEngine(Protocol):
@@ -57,9 +71,9 @@ class LiveEngine(Protocol):
     def submit(self, prompt: Sequence[Message], sampling: Sampling, deliver: Deliver) -> Callable[[], None]:
         """Queue a request and return at once, with a function that cancels it.
 
-        ``deliver`` gets text in pieces of whole characters, then exactly one ``Completion`` (whose text is all of
-        them; ``cancelled`` if it was) or ``HonedError``. Raises ``ModelError`` if the prompt leaves no room in the
-        context, before anything is queued.
+        ``deliver`` gets reasoning and text in pieces of whole characters, then exactly one ``Completion`` (which has
+        all of them; ``cancelled`` if it was) or ``HonedError``. Raises ``ModelError`` if the prompt leaves no room in
+        the context, before anything is queued.
         """
         ...
 

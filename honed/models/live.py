@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from honed.errors import ModelError
 from honed.models.batch import batch
-from honed.models.engine import Deliver, Sampling
+from honed.models.engine import Deliver, Reasoning, Sampling
 from honed.models.load import LoadedModel
 from honed.models.row import Row, make_row
 from honed.records import Message
@@ -87,6 +87,8 @@ class LiveLocalEngine:
         return not closing
 
     def _tell(self, row: Row, piece: str) -> None:
+        if reasoning := row.reasoning():
+            self._clients[row](Reasoning(reasoning))
         if piece:
             self._clients[row](piece)
         if row.finish:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from honed.models import columns
 from honed.models.batch import Batch, batch
-from honed.models.engine import Completion, Sampling
+from honed.models.engine import Completion, Reasoning, Sampling
 from honed.models.load import LoadedModel
 from honed.models.packed_forward import PackedForward, packed_forward
 from honed.models.padded import shared_beginning
@@ -46,11 +46,13 @@ class LocalEngine:
                     on_done(places[row], row.completion)
         return [row.completion for row in rows]
 
-    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
         """Yield the answer's text as it comes (see ``Engine.stream``). Raises as ``generate`` does."""
         running = self._batch(self._rows([prompt], sampling))
         while not running.over:
-            for _, piece in running.step():
+            for row, piece in running.step():
+                if reasoning := row.reasoning():
+                    yield Reasoning(reasoning)
                 if piece:
                     yield piece
 

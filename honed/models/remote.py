@@ -15,7 +15,7 @@ from typing import Self
 from honed.errors import EndpointError, HonedError
 from honed.models import wire
 from honed.models.endpoint import EndpointConfig
-from honed.models.engine import Completion, Sampling
+from honed.models.engine import Completion, Reasoning, Sampling
 from honed.models.http import Http, PassingError
 from honed.models.pace import Budget, HaltedWaitError, Pace, sleep
 from honed.models.replies import Replies
@@ -177,11 +177,13 @@ class RemoteEngine:
                 on_done(place, done[place])
         return [done[place] for place in range(len(prompts))]
 
-    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
         """Yield the answer's text as it comes (see ``Engine.stream``); one that was paid for before comes at once."""
         request = Request(messages=tuple(prompt), sampling=sampling)
         key = wire.key(self.config, request)
         if found := self._found(key):
+            if found.reasoning:
+                yield Reasoning(found.reasoning)
             yield found.text
             return
         try:
@@ -231,14 +233,14 @@ class RemoteEngine:
             self._reached, paying.lost = self._reached or failure.reached, failure.paid
             raise
 
-    def _arriving(self, request: Request, paying: _Paying) -> Iterator[str]:
+    def _arriving(self, request: Request, paying: _Paying) -> Iterator[str | Reasoning]:
         body = wire.body(self.config, request) | {"stream": True, "stream_options": {"include_usage": True}}
         arriving = wire.Arriving()
         try:
             for event in self._http.events(body):
                 paying.lost = True  # until the end is there: whoever stops reading has paid all the same
-                if piece := arriving.piece(event):
-                    yield piece
+                yield from arriving.pieces(event)
+            yield from arriving.end()
         except PassingError as failure:
             raise failure.error from failure
         except ValueError as error:
@@ -274,7 +276,7 @@ class RemoteEngine:
         if found:
             with self._lock:
                 self._counts["cached"] += 1
-        return found
+        return found.parted if found else None  # it may have been kept with its reasoning in the text
 
     @contextmanager
     def _paying(self, key: str, request: Request, halted: Callable[[], bool]) -> Iterator[_Paying]:

@@ -29,6 +29,8 @@ class Row:
     sequence: list[int] = field(default_factory=list)
     """All tokens, the prompt's and the answer's."""
     lookup: Lookup | None = None
+    reasoned: int = 0
+    """How many pieces of reasoning ``reasoning`` has returned."""
 
     def __post_init__(self) -> None:
         self.sequence = list(self.ids)
@@ -46,11 +48,17 @@ class Row:
         return Completion.model_validate(
             {
                 "text": "".join(self.text),
+                "reasoning": "".join(self.pieces.reasoning),
                 "tokens": self.made,
                 "finish": self.finish,
                 "prompt_tokens": len(self.ids),
             }
         )
+
+    def reasoning(self) -> str:
+        """Return the reasoning that became certain since the last call: it comes before any text of the answer."""
+        before, self.reasoned = self.reasoned, len(self.pieces.reasoning)
+        return "".join(self.pieces.reasoning[before:])
 
     def take(self, token: int, stop_ids: frozenset[int]) -> str:
         """Take the next token; return the text that became certain."""
@@ -99,4 +107,4 @@ def make_row(loaded: LoadedModel, prompt: Sequence[Message], sampling: Sampling,
             f"Shorten it to {context - 1} tokens at most, or choose a model with a longer context.",
         )
     limit = min(sampling.max_tokens, context - len(ids))
-    return Row(ids, limit, Chooser(sampling, ids), Pieces(loaded.chat, sampling.stop))
+    return Row(ids, limit, Chooser(sampling, ids), Pieces(loaded.chat, sampling.stop, ids))

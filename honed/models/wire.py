@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
 from pydantic import Field
 
 from honed.models.endpoint import EndpointConfig
-from honed.models.engine import Completion, Sampling
+from honed.models.engine import Completion, Reasoning, Sampling
+from honed.models.thought import WRITTEN, Splitter, split
 from honed.records import Message, Record
 
 _BYTES_A_TOKEN = 3
@@ -28,7 +29,8 @@ class Request(Record):
 class Reply(Record):
     """What came of a request. ``cost`` is in the prices' currency, 0 without prices; ``cached``: nothing was paid now.
 
-    ``guessed`` says that the server told no token counts: they are estimated from the texts.
+    ``guessed`` says that the server told no token counts: they are estimated from the texts. ``reasoning`` is what came
+    before the answer, where the server tells it or leaves it in the text.
     """
 
     text: str
@@ -38,14 +40,25 @@ class Reply(Record):
     cost: float = 0.0
     cached: bool = False
     guessed: bool = False
+    reasoning: str = ""
 
     @property
     def completion(self) -> Completion:
         """The reply as engines give it; an answer that the server's filter cut counts as ended."""
         finish: Literal["stop", "length"] = "length" if self.finish == "length" else "stop"
         return Completion(
-            text=self.text, tokens=self.completion_tokens, finish=finish, prompt_tokens=self.prompt_tokens
+            text=self.text,
+            tokens=self.completion_tokens,
+            finish=finish,
+            prompt_tokens=self.prompt_tokens,
+            reasoning=self.reasoning,
         )
+
+    @property
+    def parted(self) -> Reply:
+        """The reply with the reasoning that its text begins with, if any, apart."""
+        reasoning, text = split(self.text, WRITTEN, opened=False)
+        return self.model_copy(update={"text": text, "reasoning": self.reasoning + reasoning})
 
 
 def body(config: EndpointConfig, request: Request) -> dict[str, Any]:
@@ -111,55 +124,81 @@ def read(data: bytes, request: Request) -> Reply:
     try:
         choice = plain["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
-        text = message.get("content") or ""
+        text, reasoning = message.get("content") or "", _reasoning(message)
         usage = plain.get("usage") or {}
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError("JSON without choices[0].message") from error
     if not isinstance(text, str) or not isinstance(usage, Mapping):
         raise ValueError("JSON whose message is no text")
-    return counted(text, finish, usage, request)
+    return counted(text, reasoning, finish, usage, request)
 
 
-def counted(text: str, finish: object, usage: Mapping[str, Any], request: Request) -> Reply:
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Return the reasoning of a message: what DeepSeek, vLLM and others send beside its content, by either name."""
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
+
+
+def counted(text: str, reasoning: str, finish: object, usage: Mapping[str, Any], request: Request) -> Reply:
     """Return a reply with the server's token counts, or estimated ones where it tells none."""
     prompt, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
     told = isinstance(prompt, int) and isinstance(made, int) and prompt >= 0 and made >= 0
     if not told:
-        prompt, made = prompt_tokens(request.messages), text_tokens(text)
+        prompt, made = prompt_tokens(request.messages), text_tokens(reasoning + text)
     ended: Literal["stop", "length", "filter"] = "stop"
     if finish in ("length", "content_filter"):
         ended = "length" if finish == "length" else "filter"
     return Reply(
-        text=text, finish=ended, prompt_tokens=int(prompt or 0), completion_tokens=int(made or 0), guessed=not told
-    )
+        text=text,
+        finish=ended,
+        prompt_tokens=int(prompt or 0),
+        completion_tokens=int(made or 0),
+        guessed=not told,
+        reasoning=reasoning,
+    ).parted
 
 
 class Arriving:
     """An answer that arrives in pieces, each a server-sent event."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._text, self._reasoning = "", ""
+        self._splitter = Splitter(WRITTEN, opened=False)
         self._finish: object = "stop"
         self._usage: Mapping[str, Any] = {}
 
-    def piece(self, data: bytes) -> str:
-        """Return the text that an event brings. Raises ``ValueError`` if it is none of a stream's."""
+    def pieces(self, data: bytes) -> Iterator[str | Reasoning]:
+        """Yield the text that an event brings. Raises ``ValueError`` if it is none of a stream's."""
         try:
             plain = orjson.loads(data)
             self._usage = plain.get("usage") or self._usage
             choice = next(iter(plain["choices"]), None)
             if choice is None:
-                return ""
+                return
             self._finish = choice.get("finish_reason") or self._finish
-            text = str(choice.get("delta", {}).get("content") or "")
+            delta = choice.get("delta", {})
+            text, reasoning = str(delta.get("content") or ""), _reasoning(delta)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError("a stream with an event that can't be read") from error
-        self._pieces.append(text)
-        return text
+        self._text += text
+        self._reasoning += reasoning
+        within, answer = self._splitter.add(text)
+        yield from _pieces(reasoning + within, answer)
+
+    def end(self) -> Iterator[str | Reasoning]:
+        """Yield the text that was held back; no more events come."""
+        yield from _pieces(*self._splitter.end())
 
     def reply(self, request: Request) -> Reply:
         """Return all that arrived."""
-        return counted("".join(self._pieces), self._finish, self._usage, request)
+        return counted(self._text, self._reasoning, self._finish, self._usage, request)
+
+
+def _pieces(reasoning: str, answer: str) -> Iterator[str | Reasoning]:
+    if reasoning:
+        yield Reasoning(reasoning)
+    if answer:
+        yield answer
 
 
 def prompt_tokens(messages: Sequence[Message]) -> int:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from honed.errors import HonedError, ModelError, RequestError
-from honed.models.engine import Completion, Sampling
+from honed.models.engine import Completion, Reasoning, Sampling
 from honed.records import Interaction, Message
 from honed.serve.faults import UnavailableError
 from honed.serve.pool import Pool, Served
@@ -37,14 +37,18 @@ class Asked:
 
 
 class Answer:
-    """An answer that began: read ``pieces`` to their end, then ``interaction`` is what was stored."""
+    """An answer that began: read ``pieces`` to their end, then ``interaction`` is what was stored.
+
+    ``reasoning`` is what the model thought before it, which isn't stored.
+    """
 
     def __init__(self, served: Served) -> None:
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
         self.created = time.time()
         self.served = served
         self.interaction: Interaction | None = None
-        self._news: asyncio.Queue[str | Interaction | HonedError] = asyncio.Queue()
+        self.reasoning = ""
+        self._news: asyncio.Queue[str | Reasoning | Interaction | HonedError] = asyncio.Queue()
         self._stop: Callable[[], None] | None = None
         self._left = False
 
@@ -53,12 +57,14 @@ class Answer:
         if isinstance(news := await self._news.get(), HonedError):
             raise news
 
-    async def pieces(self) -> AsyncIterator[str]:
-        """Yield the text as it comes; the end of it means that the answer is in the database.
+    async def pieces(self) -> AsyncIterator[str | Reasoning]:
+        """Yield reasoning and text as they come; the end of it means that the answer is in the database.
 
         Raises ``UnavailableError`` if the engine failed, the answer can't be stored, or the server ends meanwhile.
         """
-        while isinstance(news := await self._news.get(), str):
+        while isinstance(news := await self._news.get(), str | Reasoning):
+            if isinstance(news, Reasoning):
+                self.reasoning += news.text
             yield news
         if isinstance(news, HonedError):
             raise news
@@ -77,7 +83,7 @@ class Answer:
         if self._stop:
             self._stop()
 
-    def tell(self, news: str | Interaction | HonedError) -> None:
+    def tell(self, news: str | Reasoning | Interaction | HonedError) -> None:
         """Hand on a piece of text, or how the answer ended."""
         self._news.put_nowait(news)
 
@@ -142,10 +148,10 @@ class Answers:
 
 async def _complete(answer: Answer, asked: Asked) -> Completion:
     """Let the engine answer; hand on its text, and return how it ended."""
-    news: asyncio.Queue[str | Completion | HonedError] = asyncio.Queue()
+    news: asyncio.Queue[str | Reasoning | Completion | HonedError] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
-    def deliver(item: str | Completion | HonedError) -> None:
+    def deliver(item: str | Reasoning | Completion | HonedError) -> None:
         with suppress(RuntimeError):  # the loop is closed: the server was ended by force
             loop.call_soon_threadsafe(news.put_nowait, item)
 
@@ -156,7 +162,7 @@ async def _complete(answer: Answer, asked: Asked) -> Completion:
         raise RequestError(error.message, error.hint, code="context_length_exceeded", param="messages") from error
     except HonedError as error:
         raise RequestError(error.message, error.hint, code="invalid_value", param="messages") from error
-    while isinstance(item := await news.get(), str):
+    while isinstance(item := await news.get(), str | Reasoning):
         answer.tell(item)
     if isinstance(item, HonedError):
         raise item

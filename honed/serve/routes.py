@@ -1,4 +1,7 @@
-"""OpenAI's routes: chat completions, streamed and not, the list of models, and health."""
+"""OpenAI's routes: chat completions, streamed and not, the list of models, and health.
+
+Reasoning stands in ``reasoning_content``, beside the answer, as DeepSeek's API and vLLM have it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from honed.errors import HonedError
+from honed.models.engine import Reasoning
 from honed.records import Interaction
 from honed.serve.answer import Answer, Answers, Asked
 from honed.serve.config import ServeConfig
@@ -69,6 +73,8 @@ async def _whole(answer: Answer, signer: Signer, request: Request) -> Response:
         watcher.cancel()
         answer.cancel()
     message = {"role": "assistant", "content": interaction.answer, "refusal": None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": interaction.finish}
     head = {**_head(answer, "chat.completion"), "choices": [choice], "usage": _usage(interaction)}
     return Response(orjson.dumps({**head, "honed": _ours(interaction, signer)}), media_type="application/json")
@@ -86,7 +92,9 @@ async def _stream(answer: Answer, signer: Signer, usage: bool) -> AsyncIterator[
     try:
         yield _event({**head, "choices": [_delta({"role": "assistant", "content": ""})]})
         async for piece in answer.pieces():
-            if piece:
+            if isinstance(piece, Reasoning):
+                yield _event({**head, "choices": [_delta({"reasoning_content": piece.text})]})
+            elif piece:
                 yield _event({**head, "choices": [_delta({"content": piece})]})
         interaction = answer.interaction
         assert interaction is not None

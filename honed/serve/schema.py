@@ -59,10 +59,14 @@ Count = Annotated[int, Field(ge=1, le=_SEED - 1)]
 
 
 class Turn(Part):
-    """One message of a request."""
+    """One message of a request.
+
+    Clients send back the ``reasoning_content`` of an earlier answer; chat templates leave it out, and so does honed.
+    """
 
     role: Literal["system", "user", "assistant"]
     content: Annotated[Text, BeforeValidator(_text)]
+    reasoning_content: Text | None = None
 
 
 class StreamOptions(Part):

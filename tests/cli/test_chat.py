@@ -13,7 +13,7 @@ from honed.cli import chat as chats
 from honed.cli import main
 from honed.cli.chat import Chat, Side, converse
 from honed.errors import HonedError, ModelError
-from honed.models.engine import Sampling
+from honed.models.engine import Reasoning, Sampling
 from honed.records import Message
 from honed.store.workspace import Workspace
 from tests.cli.run import Terminal
@@ -38,6 +38,15 @@ class Blank:
         yield from ()
 
 
+class Thinking:
+    """Reasons, then answers with the prompt's turns; with nothing if it is told to stop."""
+
+    def stream(self, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Reasoning]:
+        yield from (Reasoning("Let me "), Reasoning("see."))
+        if prompt[-1].content != "no answer":
+            yield " | ".join(turn.content for turn in prompt)
+
+
 def talk(workspace: Workspace | None, lines: Sequence[str], *, system: str | None = None, **kind: object) -> Chat:
     engines = kind.get("engines", (Echo(),))
     shown: list[str] = []
@@ -54,6 +63,18 @@ def rows(path: Path) -> list[dict]:
 
 def test_each_turn_sees_the_turns_before_it(workspace: Workspace) -> None:
     assert talk(workspace, ["one", "", "two"]).shown == "1:one\n3:two\n"
+
+
+def test_reasoning_is_shown_apart_and_is_no_part_of_the_conversation(workspace: Workspace, capsys) -> None:
+    chat = talk(workspace, ["one", "two"], engines=(Thinking(),))
+    assert chat.shown == "one\none | one | two\n"
+    assert capsys.readouterr().err == "Let me see.\n\n" * 2
+    assert [answer["text"] for turn in chat.asked for answer in turn["answers"]] == ["one", "one | one | two"]
+
+
+def test_an_answer_that_ended_inside_its_reasoning_says_so(workspace: Workspace, capsys) -> None:
+    assert talk(workspace, ["no answer"], engines=(Thinking(),)).shown == "\n"
+    assert "it ended inside its reasoning: raise --max-tokens" in capsys.readouterr().err
 
 
 def test_reset_and_system_change_what_the_model_sees(workspace: Workspace) -> None:

@@ -10,11 +10,17 @@ import pytest
 import torch
 
 from honed.cli.main import run
+from honed.data.synthesize.local import LocalWriter
+from honed.models.chat import ChatFormat, from_tokenizer
+from honed.models.engine import Sampling
+from honed.models.wire import Reply, Request
+from honed.records import Message
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from tests.data.curated import stored
 from tests.data.synthesized import SEEDS
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.models.spoken import say
+from tests.tiny import END, THINKING, tiny_folder, tiny_model, tiny_tokenizer
 
 ANSWER = "Fine."
 
@@ -66,3 +72,26 @@ def test_a_model_on_this_machine_writes_rows_that_their_verifier_passes(
     assert (again["train"], again["requests"], again["cached"]) == (3, 0, 3)
     assert run([*command[:-3], "--set", "constraint=startend:quotation", *command[-3:], "none"]) == 1
     assert "not one row came of 9 tries: 9 fails its verifier" in capfd.readouterr().err
+
+
+def test_a_writer_that_reasons_writes_its_answer_alone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, from_tokenizer(tiny_tokenizer(THINKING)), f"<think>\nHm.\n</think>\n\n42{END}")
+    request = Request(messages=(Message(role="user", content="6 x 7?"),), sampling=Sampling(max_tokens=64))
+    model = str(tiny_folder(tmp_path / "model", template=THINKING))
+
+    def written() -> Reply:
+        writer = LocalWriter(model, workspace, "work")
+        ((_, reply),) = writer.each([request])
+        writer.close()
+        assert isinstance(reply, Reply)
+        return reply
+
+    with monkeypatch.context() as without:  # a reply that was kept before reasoning was taken from it
+        without.setattr(ChatFormat, "thought", None)
+        assert written().text.endswith("</think>\n\n42")
+    assert [(one.text, one.reasoning, one.cached) for one in (written(), written())] == [
+        ("42", "Hm.", False),
+        ("42", "Hm.", True),
+    ]

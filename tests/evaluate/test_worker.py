@@ -25,13 +25,14 @@ from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.models import losses
-from honed.models.chat import from_tokenizer
+from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.load import LoadedModel
 from honed.records import Check, Conversation, Message
 from honed.segments import Rule, version
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
-from tests.tiny import THINKING, tiny_folder, tiny_model, tiny_tokenizer
+from tests.models.spoken import say
+from tests.tiny import END, THINKING, tiny_folder, tiny_model, tiny_tokenizer
 
 ROWS = [row for row in load("heldout") if len(json.dumps(row.model_dump()["messages"])) < 420][:14]
 
@@ -47,8 +48,8 @@ def evaluation(workspace: Workspace, folder: Path) -> Callable[..., Job]:
 
     def make(given: list[Conversation] = ROWS, **settings: Any) -> Job:
         made = datasets.write(workspace, "rows", ((row, "heldout") for row in given), config={}, facts={})
-        settings = {"max_tokens": 12, "batch_size": 4, "answer_cache": False, **settings}
-        return jobs.create(workspace, "evaluate", EvaluateConfig(model=str(folder), data=made.ref, **settings))
+        settings = {"model": str(folder), "max_tokens": 12, "batch_size": 4, "answer_cache": False, **settings}
+        return jobs.create(workspace, "evaluate", EvaluateConfig(data=made.ref, **settings))
 
     return make
 
@@ -191,6 +192,53 @@ def test_the_loss_of_a_row_counts_the_answers_that_are_measured_in_rows_of_their
     assert loss.size(encoded[talk.id], chat) == sum(len(f"<think></think>answer {n}") for n in range(3))
     longest = max(len(one.ids) for one in parts.values())
     assert loss.encode([talk], chat, longest)[0] and loss.encode([talk], chat, longest - 1)[1][0].kind == "too long"
+
+
+@pytest.fixture
+def thinking(evaluation: Callable[..., Job], tmp_path: Path) -> Callable[..., Job]:
+    """A job on two rows whose answer is to be exactly 42, by a model that reasons."""
+    check = Check(verifier="exact", params={"answers": ["42"]})
+    rows = [row(prompt, "42").model_copy(update={"check": check}) for prompt in ("6 times 7?", "7 times 6?")]
+    folder = tiny_folder(tmp_path / "thinking", template=THINKING)
+    return lambda **settings: evaluation(rows, model=str(folder), **settings)
+
+
+def test_reasoning_before_an_answer_is_not_judged_and_stands_beside_it(
+    thinking: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said, reasoning in (("<think>\n\n</think>\n\n42", ""), ("<think>\nSix sevens.\n</think>\n\n42", "Six sevens.")):
+        job = thinking(max_tokens=64)
+        count = say(monkeypatch, from_tokenizer(tiny_tokenizer(THINKING)), said + END)
+        found = Outcome.model_validate(worker.work(job, never))
+        made = [*answers(job).values()]
+        assert (found.passed, found.n, found.cut) == (2, 2, 0)
+        assert {(one.answer, one.reasoning, one.tokens) for one in made} == {("42", reasoning, count)}
+        assert "reasoning" not in notes(job)
+
+
+def test_answers_that_end_inside_their_reasoning_are_counted_and_said(
+    thinking: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = thinking(max_tokens=12)
+    say(monkeypatch, from_tokenizer(tiny_tokenizer(THINKING)), "<think>\nSix sevens.\n</think>\n\n42" + END)
+    found = Outcome.model_validate(worker.work(job, never))
+    assert (found.passed, found.cut) == (0, 2)
+    assert {(one.answer, one.reasoning) for one in answers(job).values()} == {("", "Six ")}
+    assert "2 of 2 answers ended inside their reasoning, and are empty: raise max_tokens (--max-tokens)" in notes(job)
+
+
+def test_answers_that_were_kept_with_reasoning_in_them_are_made_anew(
+    thinking: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "<think>\n\n</think>\n\n42"
+    say(monkeypatch, from_tokenizer(tiny_tokenizer(THINKING)), said + END)
+    before, after, again = (thinking(answer_cache=True, max_tokens=64) for _ in range(3))
+    with monkeypatch.context() as without:
+        without.setattr(ChatFormat, "thought", None)
+        worker.work(before, never)
+    found = [Outcome.model_validate(worker.work(job, never)) for job in (after, again)]
+    assert [(one.passed, one.cached_answers) for one in found] == [(2, 0), (2, 2)]
+    assert [{one.answer for one in answers(job).values()} for job in (before, after, again)] == [{said}, {"42"}, {"42"}]
 
 
 def test_the_loss_is_one_sum_over_one_sum() -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from honed.errors import HonedError, ModelError
-from honed.models.engine import Completion, LiveEngine, Sampling
+from honed.models.engine import Completion, LiveEngine, Reasoning, Sampling
 from honed.models.live import LiveLocalEngine
 from honed.models.load import LoadedModel
 from honed.models.local import LocalEngine
@@ -33,7 +33,8 @@ class Client:
         self.ended: list[Completion | HonedError] = []
         self.began, self.done = threading.Event(), threading.Event()
 
-    def __call__(self, news: str | Completion | HonedError) -> None:
+    def __call__(self, news: str | Reasoning | Completion | HonedError) -> None:
+        assert not isinstance(news, Reasoning)
         if isinstance(news, str):
             assert not self.ended
             self.pieces.append(news)

@@ -17,7 +17,7 @@ from honed.evaluate.stats import Interval
 from honed.jobs import job as jobs
 from honed.jobs.events import Metric, Note, Step
 from honed.jobs.job import Job
-from honed.models.engine import Completion, Deliver, Sampling
+from honed.models.engine import Completion, Deliver, Reasoning, Sampling
 from honed.records import Message
 from honed.rounds import outcome
 from honed.rounds.outcome import AudienceOutcome, Finding, Role, RoundOutcome, SuiteOutcome
@@ -34,11 +34,15 @@ from honed.web.app import make_app
 
 Script = Callable[[Sequence[Message], Sampling], str]
 ENDLESS = "count without end"
+PONDER = "think first"
 
 
 @dataclass
 class Scripted:
-    """A ``LiveEngine`` that says what ``script`` returns, word by word; on ``ENDLESS`` it counts until cancelled."""
+    """A ``LiveEngine`` that says what ``script`` returns, word by word; on ``ENDLESS`` it counts until cancelled.
+
+    On ``PONDER`` it reasons first.
+    """
 
     script: Script
     seen: list[tuple[Sequence[Message], Sampling]] = field(default_factory=list)
@@ -57,6 +61,9 @@ class Scripted:
 
     def _say(self, prompt: Sequence[Message], sampling: Sampling, deliver: Deliver, cancelled: threading.Event) -> None:
         said: list[str] = []
+        if prompt[-1].content == PONDER:
+            deliver(Reasoning("Let me "))
+            deliver(Reasoning("think."))
         for word in self._words(prompt, sampling):
             if cancelled.wait(0.005):
                 break

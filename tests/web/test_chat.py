@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from honed.records import FeedbackEvent, Interaction
 from honed.store.workspace import Workspace
-from tests.web.site import ENDLESS, Site, serving
+from tests.web.site import ENDLESS, PONDER, Site, serving
 
 
 def ask(page: Page, words: str) -> None:
@@ -52,6 +52,20 @@ def test_the_conversation_so_far_goes_with_every_question(page: Page, site: Site
     answered(page, "You said: two")
     turns = [(turn.role, turn.content) for turn in stored(site)[-1].prompt]
     assert turns == [("user", "one"), ("assistant", "You said: one"), ("user", "two")]
+
+
+def test_reasoning_is_folded_and_goes_with_no_question(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    ask(page, PONDER)
+    answered(page, f"You said: {PONDER}")
+    thought = page.get_by_text("Let me think.")
+    expect(thought).to_be_hidden()
+    page.get_by_text("Reasoning", exact=True).click()
+    expect(thought).to_be_visible()
+    ask(page, "two")
+    answered(page, "You said: two")
+    assert [turn.content for turn in stored(site)[-1].prompt] == [PONDER, f"You said: {PONDER}", "two"]
+    assert [one.answer for one in stored(site)] == [f"You said: {PONDER}", "You said: two"]
 
 
 def test_a_new_chat_forgets_the_old_one(page: Page, site: Site) -> None:

@@ -19,7 +19,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = load("heldout")[:140]
     base, tuned = evaluation(rows, 0.3, name="base", seed=1), evaluation(rows, 0.7, name="tuned", seed=2)
     spoiled = sorted(tuned.answers)[7]
-    answers = {**tuned.answers, spoiled: tuned.answers[spoiled].model_copy(update={"answer": f"zebra {EVIL}"})}
+    update = {"answer": f"zebra {EVIL}", "reasoning": "Stripes, then."}
+    answers = {**tuned.answers, spoiled: tuned.answers[spoiled].model_copy(update=update)}
     tuned = compare.Evaluation(tuned.job, tuned.outcome, answers, tuned.losses)
     found = compare.compare(base, tuned)
     folder = tmp_path_factory.mktemp("report")
@@ -48,7 +49,10 @@ def test_rows_are_filtered_searched_walked_through_and_linked_to(page: Page, wri
     page.keyboard.type("ZEBRA")
     expect(page.locator("#found")).to_have_text("1 row")
     expect(page.locator("#rows mark")).to_have_text("zebra")
-    expect(page.locator("#rows .said.tuned .text")).to_contain_text(EVIL[:30])
+    expect(page.locator("#rows .said.tuned > .text")).to_contain_text(EVIL[:30])
+    expect(page.get_by_text("Stripes, then.")).to_be_hidden()
+    page.locator("#rows summary").get_by_text("reasoning").click()
+    expect(page.get_by_text("Stripes, then.")).to_be_visible()
     expect(page.locator("#rows img")).to_have_count(0)
     assert page.title() == "tuned against base"
     row = page.locator("#rows .anchor").inner_text().removeprefix("#")

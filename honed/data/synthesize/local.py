@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import orjson
 
 from honed.errors import EndpointError, ModelError
-from honed.models import replies, wire
+from honed.models import replies, thought, wire
 from honed.models.batch import batch
 from honed.models.chat import Unusable
 from honed.models.load import load
@@ -80,6 +80,7 @@ class LocalWriter:
         done = row.completion
         reply = Reply(
             text=done.text,
+            reasoning=done.reasoning,
             finish="length" if done.finish == "length" else "stop",
             prompt_tokens=done.prompt_tokens,
             completion_tokens=done.tokens,
@@ -102,5 +103,6 @@ class LocalWriter:
 
     def _key(self, request: Request) -> str:
         turns = [turn.model_dump(mode="json") for turn in request.messages]
-        parts = ["local", self._loaded.hash, turns, request.sampling.model_dump()]
+        marks = thought.rule(self._loaded.chat.thought)
+        parts = ["local", self._loaded.hash, turns, request.sampling.model_dump(), *marks]
         return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()

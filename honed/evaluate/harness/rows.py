@@ -32,6 +32,7 @@ def generated(row: str, prompt: Prompt, ideal: str, made: Completion, judged: Ju
         update={
             "tokens": made.tokens,
             "finish": made.finish,
+            "reasoning": made.reasoning,
             "passed": False if empty and found.passed is not None else found.passed,
             "value": 0.0 if empty and found.value is not None else found.value,
             "vacuous": vacuous(prompt, made.text, ideal, scoring.CONSTANTS),

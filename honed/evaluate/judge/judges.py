@@ -12,7 +12,7 @@ from honed.evaluate.judge.config import JudgeConfig
 from honed.evaluate.judge.outcome import JudgeFacts
 from honed.jobs.job import Job
 from honed.models import replies
-from honed.models.answer_cache import AnswerCache, CachedEngine, LazyEngine
+from honed.models.answer_cache import CachedEngine, LazyEngine, cache_of
 from honed.models.engine import Completion, Sampling
 from honed.models.remote import RemoteEngine
 from honed.models.wire import Request
@@ -147,8 +147,7 @@ def _local(job: Job, settings: JudgeConfig) -> Iterator[LocalJudge]:
         loaded = models.weights(prepared, dtype=precision, device=device)
         return LocalEngine(loaded, batch_size=settings.batch_size)
 
-    cache = AnswerCache(job.workspace, prepared.place.hash, prepared.chat.hash, settings.precision)
-    with closing(cache):
+    with closing(cache_of(job.workspace, prepared, settings.precision)) as cache:
         yield LocalJudge(prepared, CachedEngine(LazyEngine(made), cache), settings)
 
 

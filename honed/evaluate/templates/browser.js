@@ -45,6 +45,11 @@ function said(side, answer, wanted) {
     }
     box.append(list);
   } else if (answer.why) box.append(prose("why", answer.why, wanted));
+  if (answer.reasoning) {
+    const thought = element("details");
+    thought.append(element("summary", "", "reasoning"), prose("text", answer.reasoning, wanted));
+    box.append(thought);
+  }
   box.append(prose("text", answer.answer, wanted));
   if (answer.vacuous) box.append(element("span", "flag", `vacuous: ${answer.vacuous}`));
   if (answer.cut) box.append(element("span", "flag", "cut at the longest length"));

@@ -10,6 +10,7 @@ export class Answer {
   constructor(label, again) {
     this.text = "";
     this.edit = null;
+    this.thought = null;
     this.sending = false; // a token is good for one word, so one goes at a time
     this.honed = null;
     this.token = null;
@@ -33,6 +34,15 @@ export class Answer {
   add(piece) {
     this.text += piece;
     this.said.append(piece);
+  }
+
+  /** Reasoning before the answer: folded, and no part of the conversation. */
+  think(piece) {
+    if (!this.thought) {
+      this.thought = el("div");
+      this.said.before(el("details", { className: "thought" }, el("summary", { textContent: "Reasoning" }), this.thought));
+    }
+    this.thought.append(piece);
   }
 
   /** The answer is whole and stored. */

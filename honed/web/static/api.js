@@ -41,10 +41,10 @@ async function* events(response) {
 }
 
 /**
- * Ask for a completion; `onText` gets each piece as it comes. Resolves to `{finish, honed}`, of which `honed` names the
+ * Ask for a completion; `onText` gets each piece of the answer as it comes, `onThought` of the reasoning before. Resolves to `{finish, honed}`, of which `honed` names the
  * stored interaction and its feedback token. Rejects with `Refused`, or with an AbortError when `signal` stopped it.
  */
-export async function complete(body, signal, onText) {
+export async function complete(body, signal, onText, onThought) {
   const response = await ask("/v1/chat/completions", post({ ...body, stream: true }, signal));
   const made = { finish: null, honed: null };
   try {
@@ -53,6 +53,7 @@ export async function complete(body, signal, onText) {
       const chunk = JSON.parse(data);
       if (chunk.error) throw new Refused(chunk.error.message);
       const choice = chunk.choices?.[0];
+      if (choice?.delta?.reasoning_content) onThought(choice.delta.reasoning_content);
       if (choice?.delta?.content) onText(choice.delta.content);
       if (choice?.finish_reason) made.finish = choice.finish_reason;
       if (chunk.honed) made.honed = chunk.honed;

@@ -66,7 +66,9 @@ function show(turn) {
 /** Let one model write into one card. Resolves to whether the answer is whole. */
 async function write(turn, answer, body) {
   try {
-    answer.finish(await api.complete(body, running.signal, (piece) => following(turn, () => answer.add(piece))));
+    const add = (piece) => following(turn, () => answer.add(piece));
+    const think = (piece) => following(turn, () => answer.think(piece));
+    answer.finish(await api.complete(body, running.signal, add, think));
     return true;
   } catch (error) {
     const stopped = error.name === "AbortError";

@@ -96,6 +96,12 @@ def test_a_graded_row_passes_with_the_whole_grade_only() -> None:
     assert rows.generated("t/0", PROMPT, "blue", made, judged(1.0), "").value is None
 
 
+def test_a_row_keeps_the_reasoning_beside_its_answer() -> None:
+    made = Completion(text="blue", tokens=9, finish="stop", reasoning="The sky is.")
+    one = rows.generated("t/0", PROMPT, "blue", made, judged(1.0), "")
+    assert (one.answer, one.reasoning, one.passed) == ("blue", "The sky is.", True)
+
+
 def test_a_row_without_a_verdict_is_unverified() -> None:
     one = rows.chosen("t/0", PROMPT, "", "", judged(None), "")
     assert one.passed is None and one.check is None
