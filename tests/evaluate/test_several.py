@@ -66,10 +66,13 @@ def test_rows_without_verifiers_are_ranked_by_loss() -> None:
     assert found.models[1].versus is None and found.models[1].loss_change is not None
 
 
-def test_ranks_by_loss_count_families_of_rows(made: list[Evaluation]) -> None:
-    apart = [replace(one, answers={}) for one in made]
-    again = [replace(repeated(one, 4), answers={}) for one in apart]
-    assert several._ranks(again) == several._ranks(apart)
+def test_ranks_by_loss_count_families_of_rows() -> None:
+    close = [evaluation(ROWS[:20], 0.3 + at / 100, name=str(at), seed=at) for at in range(3)]
+    apart = [replace(one, answers={}) for one in close]
+    again = [replace(repeated(one, 10), answers={}) for one in apart]
+    ranks, intervals = several._ranks(apart)
+    assert several._ranks(again) == (ranks, intervals) and len(set(ranks)) == 3
+    assert any(low < high for low, high in intervals)
 
 
 def test_too_many_models_and_other_rows_are_refused(made: list[Evaluation]) -> None:
