@@ -8,7 +8,7 @@ from math import exp
 
 from honed import segments as rules_
 from honed.errors import DataError, JobError
-from honed.evaluate import benefits, families, graded, outcome, power, ranks, reliable, stats
+from honed.evaluate import benefits, families, graded, heldout, outcome, power, ranks, reliable, stats
 from honed.evaluate.benefits import Benefits
 from honed.evaluate.graded import GradedChange, Values
 from honed.evaluate.outcome import SEGMENTS, Answer, Floors, Outcome, RowLoss
@@ -379,19 +379,15 @@ def _loss(base: Evaluation, tuned: Evaluation, wanted: Collection[str] | None = 
     shared = sorted(both if wanted is None else both & set(wanted))
     if not shared or base.outcome.template_hash != tuned.outcome.template_hash:
         return None
-    cells: dict[str, list[str]] = {}
-    for row in shared:
-        answer = base.answers.get(row)  # a row that wasn't answered is told by its id alone
-        cells.setdefault(families.family(answer.tags, answer.prompt) if answer else row, []).append(row)
-    tokens = [sum(base.losses[row].tokens for row in cell) for cell in cells.values()]
-    before, after = ([sum(one.losses[row].nats for row in cell) for cell in cells.values()] for one in (base, tuned))
-    differences = [two - one for one, two in zip(before, after, strict=True)]
-    total = sum(tokens)
+    nats, tokens = heldout.summed([base.losses, tuned.losses], base.answers, shared)
+    before, after = nats.T.tolist()
+    sizes: list[float] = tokens.tolist()
+    differences, total = [two - one for one, two in zip(before, after, strict=True)], sum(sizes)
     return LossChange(
         rows=len(shared),
         base=sum(before) / total,
         tuned=sum(after) / total,
         difference=sum(differences) / total,
-        interval=stats.bootstrap(differences, tokens),
-        p_value=ranks.wilcoxon([change / count for change, count in zip(differences, tokens, strict=True)]),
+        interval=stats.bootstrap(differences, sizes),
+        p_value=ranks.wilcoxon([change / count for change, count in zip(differences, sizes, strict=True)]),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from honed.errors import DataError
-from honed.evaluate import families, graded, outcome, rates, reliable, stats
+from honed.evaluate import families, graded, heldout, outcome, rates, reliable
 from honed.evaluate.outcome import Answer, BaseFloor, Groups, RowLoss, SegmentLoss
 from honed.evaluate.rates import SUITE, Rate
 from honed.evaluate.stats import SMALLEST
@@ -35,7 +35,7 @@ def groups(
             by.setdefault(answer.tags[tag], []).append(answer)
     cells, small = rates.split({name: rates.rate(bool(one.passed) for one in by[name]) for name in sorted(by)})
     values = {name: graded.graded(by[name]) for name in cells}
-    lost, few = _losses(tag, losses, tags)
+    lost, few = _losses(tag, losses, tags, {row: heldout.family(losses[row], answers.get(row)) for row in losses})
     effects = {name: _effect(by[name]) for name in cells}
     return Groups(
         passed=cells,
@@ -100,16 +100,18 @@ def _effect(answers: Sequence[Answer]) -> float:
 
 
 def _losses(
-    tag: str, losses: Mapping[str, RowLoss], tags: Mapping[str, Mapping[str, str]]
+    tag: str, losses: Mapping[str, RowLoss], tags: Mapping[str, Mapping[str, str]], family: Mapping[str, str]
 ) -> tuple[dict[str, SegmentLoss], dict[str, int]]:
     cells: dict[str, list[RowLoss]] = {}
     for row, line in losses.items():
         if tag in tags[row]:
             cells.setdefault(tags[row][tag], []).append(line)
-    large = {name: _loss(cells[name]) for name in sorted(cells) if len(cells[name]) >= SMALLEST}
+    large = {name: _loss(cells[name], family) for name in sorted(cells) if len(cells[name]) >= SMALLEST}
     return large, {name: len(lines) for name, lines in cells.items() if len(lines) < SMALLEST}
 
 
-def _loss(lines: Sequence[RowLoss]) -> SegmentLoss:
-    nats, tokens = [line.nats for line in lines], [float(line.tokens) for line in lines]
-    return SegmentLoss(rows=len(lines), loss=sum(nats) / sum(tokens), interval=stats.bootstrap(nats, tokens))
+def _loss(lines: Sequence[RowLoss], family: Mapping[str, str]) -> SegmentLoss:
+    interval = heldout.per_token(lines, family)
+    assert interval, "every row that has a loss has a supervised token"
+    loss = sum(line.nats for line in lines) / sum(line.tokens for line in lines)
+    return SegmentLoss(rows=len(lines), loss=loss, interval=interval)

@@ -5,11 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from honed.evaluate import stats
-from honed.evaluate.outcome import RowLoss
+import numpy as np
+from numpy.typing import NDArray
+
+from honed.evaluate import families, stats
+from honed.evaluate.outcome import Answer, RowLoss
 from honed.evaluate.stats import RESAMPLES, Interval
 
 _MANY = 2_000  # families from which fewer draws do: with as many, each draw takes long and the ends hardly move
+
+
+def family(line: RowLoss, answer: Answer | None) -> str:
+    """Return the family of a loss's row; where it wasn't written, that of its answer, or without one the row alone."""
+    return line.family or (families.family(answer.tags, answer.prompt) if answer else line.row)
+
+
+def summed(
+    losses: Sequence[Mapping[str, RowLoss]], answers: Mapping[str, Answer], rows: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nats, a line for each family of ``rows`` and a column for each model, and the families' tokens.
+
+    ``losses`` are the models', ``answers`` those of the first.
+    """
+    names = [family(losses[0][row], answers.get(row)) for row in rows]
+    lines = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    nats, tokens = np.zeros((len(lines), len(losses))), np.zeros(len(lines))
+    for row, name in zip(rows, names, strict=True):
+        nats[lines[name]] += [one[row].nats for one in losses]
+        tokens[lines[name]] += losses[0][row].tokens
+    return nats, tokens
 
 
 def per_token(lines: Sequence[RowLoss], family: Mapping[str, str]) -> Interval | None:

@@ -50,8 +50,8 @@ class RowLoss(Record):
     """One line of ``losses.jsonl``: the loss summed over a row's supervised tokens (nats), and how many they are.
 
     A turn's training weight plays no part: each token of a turn that is trained on counts once. ``bytes`` is the
-    length in UTF-8 of the text that these tokens spell, special tokens aside; 0 where it wasn't counted. ``tags`` are
-    the row's, also where it isn't answered.
+    length in UTF-8 of the text that these tokens spell, special tokens aside; 0 where it wasn't counted. ``tags`` and
+    ``family`` (``families.family``) are the row's, also where it isn't answered.
     """
 
     row: str
@@ -59,6 +59,7 @@ class RowLoss(Record):
     tokens: int
     bytes: int = 0
     tags: Mapping[str, str] = {}
+    family: str = ""
 
 
 class Floors(Record):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from honed.errors import DataError
-from honed.evaluate import compare, families, groups, rates, stats
+from honed.evaluate import compare, families, groups, heldout, rates, stats
 from honed.evaluate.benefits import Benefits
 from honed.evaluate.charts import SIDES
 from honed.evaluate.compare import Comparison, Evaluation, LossChange
@@ -206,7 +206,7 @@ def _ranked(scores: np.ndarray) -> np.ndarray:
 
 
 def _measured(evaluations: Sequence[Evaluation]) -> tuple[np.ndarray, np.ndarray]:
-    """A line for each family of rows: what each model passes of it, and its size; or each row's loss and tokens."""
+    """A line for each family of rows: what each model passes of it, and its size; or its loss, and its tokens."""
     first = evaluations[0]
     judged = [row for row, answer in sorted(first.answers.items()) if answer.passed is not None]
     if judged:
@@ -222,8 +222,8 @@ def _measured(evaluations: Sequence[Evaluation]) -> tuple[np.ndarray, np.ndarray
     if len({one.outcome.template_hash for one in evaluations}) > 1:
         return np.empty((0, 0)), np.empty(0)
     shared = sorted(set.intersection(*(set(one.losses) for one in evaluations)))
-    nats = np.array([[-one.losses[row].nats for one in evaluations] for row in shared])
-    return nats, np.array([float(first.losses[row].tokens) for row in shared])
+    nats, tokens = heldout.summed([one.losses for one in evaluations], first.answers, shared)
+    return -nats, tokens
 
 
 def _notes(found: Sequence[Comparison]) -> list[str]:

@@ -226,7 +226,7 @@ def _losses(
     if left_out:
         first = left_out[0]
         job.log.note(f"{len(left_out)} rows have no loss; the first is {first.row}: {first.why}")
-    tags = {row.id: row.tags for row in rows}
+    of_row = {row.id: {"tags": row.tags, "family": families.family(row.tags, row.prompt)} for row in rows}
     todo = {name: encoded[name] for name in part.own(list(encoded)) if name not in losses}
     check()
     with ExitStack() as closing:
@@ -237,7 +237,7 @@ def _losses(
             closing.callback(cache.close)
             known = cache.get(todo)
         for measured in _measure(model, todo, known, settings.batch_size):
-            lines = [line.model_copy(update={"tags": tags[line.row]}) for line in measured]
+            lines = [line.model_copy(update=of_row[line.row]) for line in measured]
             outcome.append(path, lines)
             if cache:
                 cache.keep(encoded, [line for line in lines if line.row not in known])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from honed.evaluate import outcome, scoring
+from honed.evaluate import families, outcome, scoring
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import Answer, Outcome, RowLoss
 from honed.jobs import job as jobs
@@ -72,7 +73,9 @@ def evaluation(
             check=row.check,
         )
         tokens = 1 + len(row.answer) // 4
-        losses[row.id] = RowLoss(row=row.id, nats=tokens * (2.6 - share + 0.2 * rng.random()), tokens=tokens)
+        nats = tokens * (2.6 - share + 0.2 * rng.random())
+        family = families.family(row.tags, row.prompt)
+        losses[row.id] = RowLoss(row=row.id, nats=nats, tokens=tokens, tags=row.tags, family=family)
     passed = [answer.passed for answer in answers.values() if answer.passed is not None]
     whole = outcome.rate(passed) if passed else None
     loss = sum(line.nats for line in losses.values()) / sum(line.tokens for line in losses.values())
@@ -94,6 +97,18 @@ def evaluation(
         "tokens": sum(answer.tokens for answer in answers.values()),
     }
     return Evaluation(f"evaluate-{name}", Outcome.model_validate({**values, **changed}), answers, losses)
+
+
+def repeated(one: Evaluation, times: int) -> Evaluation:
+    """The same, of rows that are each there so many times, as one family."""
+    answers, losses = {}, {}
+    for row, at in product([*{**one.answers, **one.losses}], range(times)):
+        tags, name = {"family": row}, f"{row}-{at}"
+        if answer := one.answers.get(row):
+            answers[name] = answer.model_copy(update={"row": name, "tags": {**answer.tags, **tags}})
+        family = families.family(tags, ())
+        losses[name] = one.losses[row].model_copy(update={"row": name, "tags": tags, "family": family})
+    return Evaluation(one.job, one.outcome, answers, losses)
 
 
 def as_job(workspace: Workspace, made: Evaluation) -> Job:

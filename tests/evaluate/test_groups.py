@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.run import ruled
 from honed.records import Conversation
 from honed.store.workspace import Workspace
-from tests.evaluate.planted import as_job, evaluation
+from tests.evaluate.planted import as_job, evaluation, repeated
 
 ROWS = load("heldout")[:140]
 
@@ -135,6 +136,20 @@ def test_a_losss_change_counts_families_of_rows() -> None:
     assert apart is not None and together is not None
     assert (together.difference, together.rows) == (pytest.approx(apart.difference), apart.rows)
     assert together.interval != apart.interval and together.p_value > apart.p_value
+
+
+def test_a_loss_of_rows_that_were_not_answered_counts_families_of_rows_too() -> None:
+    apart = [evaluation(ROWS, skill, name=name, seed=seed) for skill, name, seed in ((0.2, "a", 0), (0.3, "b", 1))]
+    alone = [replace(one, answers={}) for one in apart]
+    again = [replace(repeated(one, 4), answers={}) for one in apart]
+    once, more = (compare.compare(*pair).loss for pair in (alone, again))
+    assert once is not None and more is not None and once == compare.compare(*apart).loss
+    assert more.rows == 4 * once.rows and more.p_value == pytest.approx(once.p_value)
+    assert more.interval == pytest.approx(once.interval)
+    tags = {row: {"region": "south"} for one in (alone[0], again[0]) for row in one.losses}
+    losses = [groups.groups("region", {}, one.losses, tags).losses["south"] for one in (alone[0], again[0])]
+    assert losses[1].loss == pytest.approx(losses[0].loss)
+    assert losses[1].interval == pytest.approx(losses[0].interval)
 
 
 def test_a_file_of_segments_is_read_when_an_evaluation_begins(tmp_path: Path) -> None:

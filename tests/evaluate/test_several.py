@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from honed.evaluate.compare import Evaluation
 from honed.evaluate.suites import chosen
 from honed.records import Conversation
 from honed.store.workspace import Workspace
-from tests.evaluate.planted import as_job, evaluation
+from tests.evaluate.planted import as_job, evaluation, repeated
 
 ROWS = load("heldout")[:140]
 
@@ -63,6 +64,15 @@ def test_rows_without_verifiers_are_ranked_by_loss() -> None:
     found = several.compare_all([evaluation(rows, skill, name=f"m{skill}") for skill in (0.1, 0.9, 0.5)])
     assert [one.rank for one in found.models] == [3, 1, 2]
     assert found.models[1].versus is None and found.models[1].loss_change is not None
+
+
+def test_ranks_by_loss_count_families_of_rows() -> None:
+    close = [evaluation(ROWS[:20], 0.3 + at / 100, name=str(at), seed=at) for at in range(3)]
+    apart = [replace(one, answers={}) for one in close]
+    again = [replace(repeated(one, 10), answers={}) for one in apart]
+    ranks, intervals = several._ranks(apart)
+    assert several._ranks(again) == (ranks, intervals) and len(set(ranks)) == 3
+    assert any(low < high for low, high in intervals)
 
 
 def test_too_many_models_and_other_rows_are_refused(made: list[Evaluation]) -> None:

@@ -224,6 +224,16 @@ def test_rows_without_a_verifier_count_for_the_loss_and_a_few_are_answered(evalu
     assert "6 of 9 rows have no verifier and count for the loss only; 2 of them are answered" in notes(job)
 
 
+def test_a_loss_names_its_rows_family_also_where_the_row_is_not_answered(evaluation: Callable[..., Job]) -> None:
+    rows = [row("Same?", "One."), row("Same?", "Two."), row("Other?"), row("Third?")]
+    tagged = [one.model_copy(update={"tags": {"family": "f"}}) for one in rows[2:]]
+    job = evaluation([*rows[:2], *tagged], unverified_answers=0)
+    worker.work(job, never)
+    named = {row: line.family for row, line in outcome.read(RowLoss, job.path / outcome.LOSSES).items()}
+    assert named[rows[0].id] == named[rows[1].id] != ""
+    assert {named[one.id] for one in tagged} == {"family=f"}
+
+
 def test_without_any_verifier_there_is_no_pass_rate(evaluation: Callable[..., Job]) -> None:
     found = Outcome.model_validate(worker.work(evaluation([row("a"), row("b")], unverified_answers=0), never))
     assert (found.pass_rate, found.interval, found.floors, found.answers) == (None, None, None, 0)

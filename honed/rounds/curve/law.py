@@ -48,7 +48,7 @@ class Fit(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The law of the measured losses, those of held-out rows drawn again, and the size of the residuals."""
+    """The law of the measured losses, those of families of rows drawn again, and the size of the residuals."""
 
     point: Fit
     drawn: Fit
@@ -114,7 +114,7 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
     identified = bool(spread <= 0.5 * covered and residual <= 0.25 * covered and not any_exponent)
     why = f"the sizes don't pin the curve down (its exponent may be {exponents.low:.2f} to {exponents.high:.2f})"
     if len(tokens) < SMALLEST:
-        identified, why = False, f"{len(tokens)} held-out rows pin no curve down"
+        identified, why = False, f"{len(tokens)} families of held-out rows pin no curve down"
     return Law(
         a=float(point.a[0]),
         b=float(point.b[0]),
@@ -130,10 +130,10 @@ def law(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0) -> Law | None
 def draws(rows: Floats, nats: Floats, tokens: Floats, seed: int = 0, noise_seed: int | None = None) -> Drawn:
     """Fit the law to held-out losses, and to those of rows drawn again; four sizes at least.
 
-    ``nats`` has a line for each held-out row and a column for each size, ``tokens`` the rows' supervised tokens. Whole
-    rows are drawn again, the same for every size, and the size of the residuals is added as noise: it stands for what
-    another training would have changed, which no drawing of held-out rows shows. Two curves on the same rows with one
-    ``seed`` are drawn the same rows; give each a ``noise_seed`` of its own.
+    ``nats`` has a line for each family of held-out rows and a column for each size, ``tokens`` the families' supervised
+    tokens. Whole families are drawn again, the same for every size, and the size of the residuals is added as noise: it
+    stands for what another training would have changed, which no drawing of held-out rows shows. Two curves on the same
+    rows with one ``seed`` are drawn the same ones; give each a ``noise_seed`` of its own.
     """
     assert len(rows) >= LEAST_POINTS
     measured = nats.sum(axis=0) / tokens.sum()
@@ -161,7 +161,7 @@ def _bounded(x: Floats, losses: Floats) -> tuple[Floats, Floats]:
 
 
 def _resampled(nats: Floats, tokens: Floats, random: np.random.Generator) -> Floats:
-    """Return losses of drawn held-out rows, shape (RESAMPLES, sizes)."""
+    """Return losses of drawn families of held-out rows, shape (RESAMPLES, sizes)."""
     count = len(tokens)
     chunk = max(1, _DRAWS_AT_ONCE // count)
     parts = []

@@ -40,7 +40,7 @@ class RowsFor(Record):
 class Curve:
     """Losses of each size on the same held-out rows: what ``rows_for`` and ``efficiency`` are asked of.
 
-    ``rows`` are the sizes' training rows, ``nats`` a line for each held-out row and a column for each size.
+    ``rows`` are the sizes' training rows; ``nats`` and ``tokens`` are those of ``law.draws``.
     """
 
     def __init__(self, rows: Floats, nats: Floats, tokens: Floats, base: float, noise_seed: int | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from honed.evaluate import outcome, stats
+from honed.evaluate import families, heldout, outcome, stats
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import Rate
 from honed.evaluate.stats import Interval
@@ -39,8 +39,8 @@ class Change(Record):
     """How much better a model is than another on the same held-out rows; above 0 is better.
 
     Nats per supervised token of loss, or a fraction of rows passed; ``interval`` is the paired bootstrap's or
-    Newcombe's, ``p_value`` that of random signs or McNemar's, two-sided; ``p_adjusted`` is that one after Holm's step
-    over the sizes.
+    Newcombe's, ``p_value`` that of random signs, two-sided, both by family of rows; ``p_adjusted`` is that one after
+    Holm's step over the sizes.
     """
 
     better: float
@@ -103,12 +103,14 @@ class Measured:
         losses = [evaluation.losses for evaluation in evaluations]
         self.loss_rows = sorted(set.intersection(*(set(lines) for lines in losses)))
         """Ids of the rows that every model has a loss for."""
-        self.nats = np.array([[lines[row].nats for lines in losses] for row in self.loss_rows], dtype=np.float64)
-        self.tokens = np.array([losses[0][row].tokens for row in self.loss_rows], dtype=np.float64)
+        self.nats, self.tokens = heldout.summed(losses, evaluations[0].answers, self.loss_rows)
+        """Of each family of these rows: nats, a column for each model, and supervised tokens."""
         answers = [evaluation.answers for evaluation in evaluations]
         shared = set.intersection(*(set(lines) for lines in answers))
         self.judged = sorted(row for row in shared if answers[0][row].passed is not None)
         """Ids of the rows whose answers a verifier judged."""
+        self.families = [families.family(answers[0][row].tags, answers[0][row].prompt) for row in self.judged]
+        """Which family each of these is of."""
         self._passed = [[bool(lines[row].passed) for row in self.judged] for lines in answers]
 
     def points(self, trained: Sequence[Trained]) -> tuple[Point, ...]:
@@ -149,9 +151,11 @@ class Measured:
         """Return by how much the second model's pass rate is higher, None without verifiers."""
         if not self.judged:
             return None
-        counts = stats.count(self._passed[first], self._passed[second])
-        p_value = stats.mcnemar(counts.won, counts.lost)
-        return Change(better=counts.difference, interval=stats.newcombe(counts), p_value=p_value, p_adjusted=p_value)
+        before, after = self._passed[first], self._passed[second]
+        counts, by = stats.count(before, after), families.sums(before, after, self.families)
+        p_value = families.test(counts, by)
+        interval = stats.newcombe(counts, effect=families.design_effect(counts, by))
+        return Change(better=counts.difference, interval=interval, p_value=p_value, p_adjusted=p_value)
 
     def law(self, trained: Sequence[Trained]) -> Law | None:
         """Return the power law through the sizes, the base left out: it has seen no row."""

@@ -62,11 +62,13 @@ def judge(
 def _undecided(measured: Measured, by_loss: bool, objective: str) -> str:
     """Say why nothing can be decided, if so."""
     rows, which = (len(measured.loss_rows), "") if by_loss else (len(measured.judged), " with a verifier")
-    if rows >= SMALLEST:
+    pieces = len(measured.tokens) if by_loss else len(set(measured.families))
+    if pieces >= SMALLEST:
         return ""
     if rows:
-        least = f"it takes {SMALLEST} at least, and many more for a little"
-        return f"Nothing can be shown by {rows} held-out rows{which}: {least}."
+        of = f" of {pieces} families" if pieces < rows else ""
+        least = f"it takes {SMALLEST} {'families ' if of else ''}at least, and many more for a little"
+        return f"Nothing can be shown by {rows} held-out rows{which}{of}: {least}."
     if measured.loss_rows:
         why = f"the held-out rows have no verifier, and their loss isn't what {objective} lowers"
         return f"Whether more would help can't be told: {why}."

@@ -12,7 +12,7 @@ from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import Answer, RowLoss
 from honed.rounds.curve import verdict
 from honed.rounds.curve.outcome import Measured, Trained
-from tests.evaluate.planted import evaluation
+from tests.evaluate.planted import evaluation, repeated
 from tests.rounds.curve.desk import question
 
 SIZES = (16, 64, 256, 1024)
@@ -89,7 +89,33 @@ def test_a_handful_of_held_out_rows_show_nothing_however_alike_they_are(rows: in
     said, sentences = judge(found)
     fitted = found.law(trained())
     assert said == "not shown" and sentences[0].startswith(f"Nothing can be shown by {rows} held-out rows")
-    assert fitted and not fitted.identified and f"{rows} held-out rows" in fitted.why
+    assert fitted and not fitted.identified and f"{rows} families of held-out rows" in fitted.why
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.5])
+def test_rows_of_one_family_are_one_piece_of_evidence(noise: float) -> None:
+    losses = [3.0, *(1 + 3 * size**-0.4 for size in SIZES)]
+    once = measured(losses, rows=60, noise=noise, rates=[0.1, 0.2, 0.4, 0.5, 0.6])
+    more = Measured([repeated(one, 5) for one in once.evaluations])
+    assert (len(more.loss_rows), len(more.judged)) == (300, 300)
+    for one, other in zip(once.points(trained())[1:], more.points(trained())[1:], strict=True):
+        assert one.interval and one.gain and one.pass_gain and other.gain and other.pass_gain
+        assert other.interval == pytest.approx(one.interval)
+        assert other.gain.interval == pytest.approx(one.gain.interval)
+        assert other.gain.p_value == one.gain.p_value
+        assert other.pass_gain.p_value == pytest.approx(one.pass_gain.p_value)
+        assert other.pass_gain.interval == pytest.approx(one.pass_gain.interval, abs=0.01)
+    law, again = once.law(trained()), more.law(trained())
+    assert law and again and (again.identified, again.why) == (law.identified, law.why)
+    assert again.forecast.interval == pytest.approx(law.forecast.interval)
+    assert judge(more)[0] == judge(once)[0]
+
+
+def test_few_families_show_nothing_however_many_rows_they_have() -> None:
+    found = Measured([repeated(one, 40) for one in measured([3.0, 1.5, 1.0, 1.0, 1.0], rows=3, noise=0.01).evaluations])
+    said, sentences = judge(found)
+    assert said == "not shown"
+    assert sentences[0].startswith("Nothing can be shown by 120 held-out rows of 3 families: it takes 6 families")
 
 
 @pytest.mark.parametrize("objective", ["dpo", "kto", "simpo"])
