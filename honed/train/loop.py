@@ -105,9 +105,9 @@ class Training(Generic[E, B]):
     settings: Settings
     job: Job
     stopping: Callable[[], bool]
+    watch: Watch = field(default_factory=Watch)
     done: int = field(default=0, init=False)
     position: Position = field(default_factory=dict, init=False)
-    watch: Watch = field(default_factory=Watch, init=False)
     holes: Holes = field(default_factory=Holes, init=False)
     tokens: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -132,6 +132,8 @@ class Training(Generic[E, B]):
         )
         self._resume(optimizer)
         measured, heldout_loss = (0, self._evaluate()) if self.done == 0 else (None, None)
+        if measured == 0:
+            self.watch.begins(heldout_loss)
         saved = time.monotonic()
         begun = time.perf_counter()
         for step, batches in self._laid_out():

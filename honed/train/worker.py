@@ -51,11 +51,12 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     """Train; return the run, and on rank 0, where its model is whole now, the result."""
     run = prepare(job, here)
     ready = set_up(run, here, stopping)
-    training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping)
+    watch = Watch(likelihood=KINDS[run.config.objective].likelihood)
+    training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping, watch)
     heldout_loss = training.run()
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
-    _note_unlearned(job, run.config, training.watch, run.settings.learning_rate)
+    _note_unlearned(job, run.config, watch, run.settings.learning_rate)
     peaks = here.exchange(memory.peak())
     ready.placed.gather()
     if not here.first:
@@ -64,7 +65,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
         note_left_out(job, ready.steps.place.left_out, run.train.sample.unit)
     return run, {
         **ended(job, training.done),
-        "diverged": training.watch.found and asdict(training.watch.found),
+        "diverged": watch.found and asdict(watch.found),
         "heldout_loss": heldout_loss,
         **({"published_step": training.best[0]} if training.best else {}),
         **source(run, training.done, ready.steps.seen()),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from honed.jobs.events import Step
+from honed.jobs.events import Metric, Step
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
 from honed.models.chat import Encoded
@@ -21,6 +21,7 @@ from honed.records import Conversation, Message
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, resolve
+from honed.train.divergence import Watch
 from honed.train.head import MATRIX
 from honed.train.heldout import HeldOut
 from honed.train.loop import Training
@@ -85,6 +86,17 @@ def test_no_two_passes_of_a_run_draw_the_same_noise_and_a_second_run_draws_it_ag
         how = (_Drawing(MATRIX), nothing_held_out, steps, settings, Job(tmp_path / name), lambda: False)
         Training(Replicated(packed_model()), *how).run()
     assert len(set(_Drawing.drawn)) == 4 and _Drawing.drawn[:4] == _Drawing.drawn[4:]
+
+
+def test_what_a_run_begins_at_is_its_held_out_loss_where_that_is_above_its_first_steps(tmp_path: Path) -> None:
+    settings = resolve(TrainConfig(base="", data=""), Facts(1, 1, 1, 0, "cpu", "fp32", ""))
+    some = sorted(uneven(6), key=lambda row: reference_loss(packed_model(), row).item() / row.supervised)
+    steps = InMemory(Rows((some[0],), ("easy",), ()), [StepRows(0, ((0,),))])
+    held_out = HeldOut((some[-1],), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    job, watch = Job(tmp_path), Watch(likelihood=True)
+    Training(Replicated(packed_model()), Sft(MATRIX), held_out, steps, settings, job, lambda: False, watch).run()
+    before = next(event for event in job.events() if isinstance(event, Metric))
+    assert before.step == 0 and watch._began()[0] == before.value
 
 
 def in_memory(_: Path) -> InMemory[Encoded]:
