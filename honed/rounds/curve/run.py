@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from honed.errors import ConfigError, DataError
+from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.stats import SMALLEST
 from honed.jobs import job as jobs
 from honed.jobs import launch
@@ -15,6 +16,7 @@ from honed.rounds.curve import plan, sizes
 from honed.rounds.curve.config import CurveConfig
 from honed.rounds.curve.sizes import Size
 from honed.store import artifacts, datasets
+from honed.store.artifacts import Artifact
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
@@ -63,13 +65,6 @@ def resolved(
     if (held_out := int(dataset.manifest.facts["heldout"])) < SMALLEST:
         what = f"{dataset.ref} has {held_out or 'no'} held-out rows, and fewer than {SMALLEST} show nothing"
         raise DataError(what, "Hold more out: import the data again with --heldout.")
-    if not KINDS[training.objective].likelihood:
-        judged = sum(row.check is not None for row in datasets.rows(dataset, "heldout", plan.HELD_OUT))
-        if judged < SMALLEST:
-            what = (
-                f"{training.objective} is judged by the pass rate, and {judged or 'no'} held-out rows have a verifier"
-            )
-            raise DataError(f"{dataset.ref}: {what}", "Hold out rows with one (field check), or train sft or orpo.")
     count, unit = plan.examples(dataset, training.objective)
     fitting, said = sizes.within(wanted, count, unit)
     name = training.name or f"{dataset.manifest.name[:_NAMED]}-curve"
@@ -88,7 +83,23 @@ def resolved(
     )
     check_installed(training.weights, training.on)
     plan.training(config, fitting[-1], dataset.ref, {})
-    measured = plan.evaluation(config, config.base, dataset.ref).rows or held_out
+    _check_measured(dataset, training.objective, plan.evaluation(config, config.base, dataset.ref))
+    return config, said
+
+
+def _check_measured(dataset: Artifact, objective: str, evaluation: EvaluateConfig) -> None:
+    """Raise ``ConfigError`` if too few held-out rows are measured, ``DataError`` if too few of these can be judged."""
+    held_out = int(dataset.manifest.facts["heldout"])
+    measured = min(evaluation.rows or held_out, held_out)
     if measured < SMALLEST:
         raise ConfigError(f"evaluate.rows {measured}: fewer than {SMALLEST} rows show nothing", "Leave it out.")
-    return config, said
+    if KINDS[objective].likelihood or evaluation.scorer:
+        return
+    rows = datasets.sample(dataset, "heldout", measured, evaluation.seed)  # those that the evaluation will choose
+    judged = sum(row.check is not None for row in rows)
+    if judged < SMALLEST:
+        what = f"of {measured} held-out rows that are measured {judged or 'none'} have a verifier"
+        raise DataError(
+            f"{dataset.ref}: {objective} is judged by the pass rate, and {what}",
+            "Hold out rows with one (field check), measure more (evaluate.rows), or train sft or orpo.",
+        )

@@ -110,13 +110,39 @@ def test_what_can_be_refused_is_refused_before_anything_is_written(workspace: Wo
         start(workspace, rows=5)
     with pytest.raises(ConfigError, match="there are 0 training preferences"):
         start(workspace, objective="dpo")
-    write_rows(workspace, checks=False)
-    with pytest.raises(DataError, match="dpo is judged by the pass rate, and no held-out rows have a verifier"):
+    write_judged(workspace, heldout=40, judged=0)
+    with pytest.raises(DataError, match=r"dpo is judged by the pass rate, and of 40 held-out .* none have a verifier"):
         start(workspace, objective="dpo")
     write_rows(workspace)
     with pytest.raises(ConfigError, match="zebra"):
         run.resolved(workspace, TrainConfig(base="first", data="bills"), (4, 16), {"zebra": 1})
     assert not workspace.jobs.exists() or list(workspace.jobs.iterdir()) == []
+
+
+def write_judged(workspace: Workspace, heldout: int, judged: int) -> None:
+    """Preferences, and held-out rows of which the last ones have a verifier."""
+    rows = [question(at, "billing") for at in range(heldout)]
+    held = [row if at >= heldout - judged else row.model_copy(update={"check": None}) for at, row in enumerate(rows)]
+    pairs = [Preference(prompt=rows[0].prompt, chosen=f"a {at}", rejected="b") for at in range(20)]
+    datasets.write(workspace, "bills", ((row, "heldout") for row in held), config={}, facts={}, preferences=pairs)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "refused"),
+    [({}, False), ({"seed": 3}, False), ({"scorer": "exact", "rows": 12}, False), ({"rows": 12}, True)],
+    ids=str,
+)
+def test_an_objective_is_judged_by_verifiers_among_the_rows_that_are_measured(
+    workspace: Workspace, evaluation: dict[str, Any], refused: bool
+) -> None:
+    write_base(workspace)
+    write_judged(workspace, heldout=600, judged=100)
+    config = TrainConfig(base="first", data="bills", objective="dpo")
+    if not refused:
+        run.resolved(workspace, config, (4, 16), evaluation)
+        return
+    with pytest.raises(DataError, match="of 12 held-out rows that are measured none have a verifier"):
+        run.resolved(workspace, config, (4, 16), evaluation)
 
 
 def test_settings_of_the_evaluation_are_read_as_all_settings_are() -> None:
