@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from honed.models.positions import apart_beyond
 from honed.train import adapters, attention, folder, neftune, noise, reach
@@ -162,17 +163,28 @@ def _of_ratings(run: Prepared) -> tuple[str, ...]:
 
 
 def _of_experts(run: Prepared) -> tuple[str, ...]:
-    """What adapters and 4-bit weights leave out: experts that are kept together in one tensor are no linear layers."""
-    if run.adapters is None:
-        return ()
+    """What of experts is left out: those kept together in one tensor get no adapters, for they are no linear layers."""
     modules = [module for module in run.base.model.modules() if not isinstance(module, nn.Conv1d)]
     left = [p for module in modules for p in module.parameters(recurse=False) if p.ndim == 3]
     if not left:
         return ()
+    if run.adapters is None:
+        return _of_balance(run.base.model)
     share = sum(p.numel() for p in left) / sum(p.numel() for p in run.base.model.parameters())
     return (
         f"weights {run.settings.weights}: {len(left)} tensors of experts, {100 * share:.0f} % of the weights, are no "
         "linear layers: they stay as they are, without adapters",
+    )
+
+
+def _of_balance(model: PreTrainedModel) -> tuple[str, ...]:
+    """Which loss is left out that would keep experts evenly used: the base's settings say how much it weighs."""
+    stated = model.config.get_text_config().to_dict()
+    return tuple(
+        f"{name} {value:g} of the base's settings is no part of the loss: routers are trained with all other weights, "
+        "and nothing keeps their experts evenly used"
+        for name, value in stated.items()
+        if "aux_loss" in name and isinstance(value, float) and value > 0
     )
 
 

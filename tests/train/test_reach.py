@@ -10,17 +10,20 @@ import pytest
 import torch
 import transformers
 from peft.utils import transformers_weight_conversion as conversion
-from transformers import AutoModelForCausalLM, Gemma3Config, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, Gemma3Config, LlamaConfig, MixtralConfig, PreTrainedModel
 
 from honed.errors import ConfigError
+from honed.jobs import job as jobs
 from honed.models.load import load
 from honed.store.workspace import Workspace
-from honed.train import adapters, footprint, reach
+from honed.train import adapters, footprint, prepare, reach
 from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.quantise import quantise
+from honed.train.ranks import ALONE
+from honed.train.setup import set_up
 from tests.tiny import tiny_folder
-from tests.train.jobs import finish, start
+from tests.train.jobs import finish, settings, start
 from tests.train.test_adapters import needs_bitsandbytes
 
 HEADS = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -149,6 +152,25 @@ def test_who_names_layers_that_peft_takes_for_experts_is_told_that_it_cannot_loa
     result = finish(start(home, name="named", base=str(folder), weights="lora", epochs=0.2, lora=lora))
     assert result["ran"]["adapters"] == 4
     assert any("PEFT can't load the adapter" in reason for reason in result["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("weights", "loss", "told"), [("full", 0.02, True), ("full", 0.0, False), ("lora", 0.02, False)]
+)
+def test_a_loss_that_keeps_experts_evenly_used_and_is_left_out_is_said_where_routers_are_trained(
+    home: Workspace, tmp_path: Path, weights: str, loss: float, told: bool
+) -> None:
+    folder = tiny_folder(tmp_path)
+    config = MixtralConfig(
+        vocab_size=259, router_aux_loss_coef=loss, num_local_experts=4, num_key_value_heads=2, **HEADS
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    job = jobs.create(home, "train", settings(home, base=str(folder), weights=weights))
+    ready = set_up(prepare.prepare(job, ALONE), ALONE, lambda: False, to_train=False)
+    said = [reason for reason in ready.reasons if "router_aux_loss_coef" in reason]
+    assert [reason.partition(":")[0] for reason in said] == (
+        ["router_aux_loss_coef 0.02 of the base's settings is no part of the loss"] if told else []
+    )
 
 
 def test_the_models_whose_targets_peft_renames_are_those_that_are_known() -> None:
