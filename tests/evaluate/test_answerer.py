@@ -18,6 +18,7 @@ from honed.errors import ConfigError, EndpointError, HonedError
 from honed.evaluate import outcome, worker
 from honed.evaluate.answerer import answerer
 from honed.evaluate.config import EvaluateConfig
+from honed.evaluate.harness.config import HarnessConfig
 from honed.evaluate.loss_cache import LossCache
 from honed.evaluate.outcome import Answer, Outcome, RowLoss
 from honed.jobs import job as jobs
@@ -165,7 +166,7 @@ def test_a_text_without_the_chat_template_begins_as_its_tokenizer_begins_any(
         tokenizer.backend_tokenizer.pre_tokenizer = spaces
     folder = tiny_folder(tmp_path / "model")
     tokenizer.save_pretrained(folder)
-    settings = EvaluateConfig(model=str(folder), suite=("lm-eval:a",), harness={"chat": False}, answer_cache=False)
+    settings = EvaluateConfig(model=str(folder), suite=("lm-eval:a",), harness=HarnessConfig(chat=False))
     with answerer(jobs.create(workspace, "evaluate", settings), settings) as who:
         assert who.prepared is not None
         chat = who.prepared.chat
