@@ -48,7 +48,7 @@ from tests.train.jobs import finish, settings, start
 
 
 def _worth(config: Any) -> tuple[Any, str]:
-    return layout._worth(SimpleNamespace(config=config), [], lambda _table: [])  # type: ignore[arg-type]
+    return layout._worth(SimpleNamespace(config=config), [], lambda _table: [], always=False)  # type: ignore[arg-type]
 
 
 def _passes(rows: int, **asked: Any) -> tuple[int, int]:
