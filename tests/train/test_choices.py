@@ -53,7 +53,7 @@ from tests.train.jobs import finish, settings, start
 def _worth(config: Any) -> tuple[Any, str]:
     with torch.device("meta"):  # the modules, without memory for their weights
         model = AutoModelForCausalLM.from_config(config)
-    return layout._worth(model, [], lambda _table: [])
+    return layout._worth(model, [], lambda _table: [], always=False)
 
 
 def _passes(rows: int, **asked: Any) -> tuple[int, int]:
