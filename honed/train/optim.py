@@ -57,7 +57,10 @@ class Optimizer:
         for parameter, master in self._moved:
             if parameter.grad is None:  # this pass doesn't use it: an expert that no token chose, say
                 continue
-            gradient = local(parameter.grad).float()
+            if isinstance(parameter, DTensor):  # stays: FSDP adds the next pass's to it, and makes no second one
+                master.grad = local(parameter.grad)
+                continue
+            gradient = parameter.grad.float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
@@ -66,6 +69,8 @@ class Optimizer:
 
         ``norm_of_all(mine)`` makes the norm of this rank's gradients that of all (``Placement.norm``).
         """
+        for parameter, _ in self._moved:
+            parameter.grad = None  # of shares: their masters have it
         gradients = [master.grad for master in self.masters if master.grad is not None]
         norm = norm_of_all(float(nn.utils.get_total_norm(gradients)))
         if not math.isfinite(norm):
