@@ -75,7 +75,9 @@ class Optimizer:
         norm = norm_of_all(float(nn.utils.get_total_norm(gradients)))
         if not math.isfinite(norm):
             return norm
-        nn.utils.clip_grads_with_norm_(self.masters, clip_norm, torch.tensor(norm))
+        total = torch.tensor(norm)
+        if clip_norm / (total + 1e-6) < 1:  # as it is reckoned there: by 1 it would multiply, too
+            nn.utils.clip_grads_with_norm_(self.masters, clip_norm, total)
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()
