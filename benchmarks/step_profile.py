@@ -136,12 +136,14 @@ class Clock:
             torch.cuda.synchronize()
 
     def _table(self, profile: Any) -> list[dict[str, Any]]:
-        on_device = torch.autograd.DeviceType.CUDA if self.device == "cuda" else torch.autograd.DeviceType.CPU
-        time_of = "self_device_time_total" if self.device == "cuda" else "self_cpu_time_total"
+        cuda = self.device == "cuda"
+        on_device = torch.autograd.DeviceType.CUDA if cuda else torch.autograd.DeviceType.CPU
+        time_of = "self_device_time_total" if cuda else "self_cpu_time_total"
         found = [
             {"ms": getattr(event, time_of) / 1e3, "calls": event.count, "kernel": event.key[:100]}
             for event in profile.key_averages()
             if event.device_type == on_device
+            and not (cuda and event.is_user_annotation)  # it spans kernels that are counted themselves
         ]
         return sorted(found, key=lambda one: -one["ms"])
 

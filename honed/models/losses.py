@@ -75,7 +75,7 @@ def _batch(loaded: LoadedModel, rows: Mapping[str, Encoded]) -> dict[str, Nats]:
         positions = _positions(row)
         scores = logits[place, [column[position] for position in positions]].float()
         targets = torch.tensor([row.ids[position + 1] for position in positions], device=scores.device)
-        nll = torch.nn.functional.cross_entropy(scores, targets, reduction="none").double().cpu()
+        nll = torch.nn.functional.cross_entropy(scores, targets, reduction="none").cpu().double()  # MPS has none
         greedy = bool((scores.argmax(-1) == targets).all())
         found[name] = Nats(float(nll.sum()), len(positions), greedy)
     return found

@@ -32,5 +32,6 @@ def rows_that_fit(loaded: LoadedModel, rows: Sequence[Row], most: int) -> int:
 
 def _free(device: Any) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for what comes next
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return devices.hardware(Path.cwd()).memory_free  # a container's limit counts

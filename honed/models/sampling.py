@@ -41,6 +41,8 @@ class Chooser:
         return self._draw(odds)
 
     def _draw(self, odds: torch.Tensor) -> int:
+        if odds.device.type == "mps":  # Apple's GPUs have no float64
+            odds = odds.cpu()
         reached = odds.double().cumsum(-1)
         place = torch.searchsorted(reached, self._random.random() * float(reached[-1]), right=True)
         return min(int(place), len(odds) - 1)

@@ -17,8 +17,8 @@ from torch import Tensor, UntypedStorage, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from honed.train import attention
-from honed.train.attention import PARTS, Manner, Segments, fused_takes
-from honed.train.attention_cuda import FLEX, flex_takes
+from honed.train.attention import Manner, Segments
+from honed.train.attention_cuda import kernel_takes
 from honed.train.batches import Pack
 from honed.train.kernels.install import checkpoints_layers, last_layer_kept
 from honed.train.loop import Batch
@@ -155,7 +155,7 @@ class _Layer:
 
 def _as(name: str, q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner) -> Tensor:  # noqa: PLR0913 - a path, by name
     """What a path keeps beside query, key and value: nothing where it has a kernel, which they are said to be."""
-    if name != PARTS and (flex_takes(manner) if name == FLEX else fused_takes(k, v, manner)):
+    if kernel_takes(name, manner, as_wide=v.shape[3] == k.shape[3]):
         return q
     return attention.by_parts(q, k, v, segments, scale, manner)
 

@@ -113,7 +113,7 @@ def _bent(cap: float) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tens
 
 def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """FlashAttention over rows end to end, where none shares a prefix; in 16 bits, for values as wide as keys."""
-    if not attention.fused_takes(k, v, manner):
+    if not kernel_takes(VARLEN, manner, as_wide=v.shape[3] == k.shape[3]):
         return attention.by_parts(q, k, v, segments, scale, manner)
     assert all(parent < 0 for parent in segments.parents), "rows that share a prefix can't be told apart here"
     from torch.nn.attention.varlen import varlen_attn
@@ -123,9 +123,26 @@ def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float,
         segments.made[VARLEN] = ends, max(segments.lengths)
     ends, longest = segments.made[VARLEN]
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (q, k, v))
-    out = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scale, window_size=(-1, 0), **_grouped())
+    before = -1 if manner.window is None else manner.window - 1  # itself isn't counted
+    seen = {"scale": scale, "window_size": (before, 0), **_grouped()}
+    out = varlen_attn(query, key, value, ends, ends, longest, longest, **seen)
     assert isinstance(out, Tensor)
     return out.transpose(0, 1)[None]
+
+
+def varlen_takes(manner: Manner) -> bool:
+    """Whether FlashAttention over rows of varying length takes it; else plain torch does, which keeps the scores."""
+    return manner.cap is None and manner.sinks is None and not manner.dropout
+
+
+def kernel_takes(name: str, manner: Manner, *, as_wide: bool) -> bool:
+    """Whether the path of that name, for a CPU or for CUDA, computes it by a kernel; else plain torch does.
+
+    ``as_wide``: values are as wide as keys.
+    """
+    if name == FLEX:
+        return flex_takes(manner)
+    return name != PARTS and as_wide and (varlen_takes(manner) if name == VARLEN else manner.plain)
 
 
 @cache
@@ -141,16 +158,16 @@ def fastest(
 ) -> tuple[str, str]:
     """Time the paths on CUDA over ``segments``, forward and backward; return the fastest one's name, and the times.
 
-    ``config`` is the model's text configuration, ``manner`` that of its layers which do most besides a softmax;
-    ``shared`` says that some pass of the run, if not this one, has rows that share a prefix. A path that fails here, or
-    disagrees with plain torch, is left out, and why is said. Plain torch, which holds the scores of whole rows, is what
-    is left where no other runs, and isn't timed. Where layers differ in their heads, a path has to do for all of them,
-    and the widest are timed.
+    ``config`` is the model's text configuration, ``manner`` that of its layers which do most besides a softmax, in the
+    run's longest row; ``shared`` says that some pass of the run, if not this one, has rows that share a prefix. A path
+    that fails here, or disagrees with plain torch, is left out, and why is said; one that would leave ``manner`` to
+    plain torch isn't tried. Plain torch, which holds the scores of whole rows, is what is left where no other runs, and
+    isn't timed. Where layers differ in their heads, a path has to do for all of them, and the widest are timed.
     """
     if manner.sinks is not None:
         return PARTS, "attention by parts, in plain torch, slowly: this model's has sinks"
     paths: dict[str, Path] = {FLEX: by_flex}
-    if not shared and dtype != torch.float32:
+    if not shared and dtype != torch.float32 and varlen_takes(manner):
         paths[VARLEN] = by_varlen
     kinds = heads.kinds(config)
     # Paths are compared on the run's rows cut short and on a pass of few tokens, and timed on the run's own rows.

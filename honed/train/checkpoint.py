@@ -16,10 +16,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from honed.models.save import os_errors
 from honed.store.artifacts import sync_tree
 from honed.store.workspace import writing
 from honed.train.optim import Optimizer
@@ -29,6 +27,9 @@ _FACTS = "checkpoint.json"
 
 _MAPPED_BYTES = 256 * 2**20
 """How much is read of a checkpoint's files before they are opened anew."""
+
+_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+"""The types of what is saved, and what a safetensors file calls them."""
 
 _GOOD = "good"
 """An empty file in a checkpoint whose weights have given a finite loss."""
@@ -148,9 +149,9 @@ def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], 
 
     def own_part() -> None:
         if shares or ranks.first:
-            with writing(final), os_errors():
+            with writing(final):
                 scratch.mkdir(parents=True, exist_ok=True)
-                save_file(dict(tensors), scratch / name)
+                _save_tensors(tensors, scratch / name)
                 with (scratch / name).open("rb") as file:  # not the folder: others are still writing there
                     os.fsync(file.fileno())
 
@@ -169,6 +170,29 @@ def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], 
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file: the length of a header in JSON, the header, and the numbers of each tensor in turn.
+
+    The library's own ``save_file`` brings all tensors into the host's memory before it writes the first: of a GPU's
+    state, all of it. Here there is one at a time. Wide numbers come first, so that each begins at a multiple of its
+    size, as that library has it; https://github.com/huggingface/safetensors#format
+    """
+    header: dict[str, Any] = {}
+    sizes = {name: tensors[name].element_size() for name in tensors}
+    end = 0
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        tensor = tensors[name]
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        del tensor
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in header:
+            file.write(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
 
 
 class _Saved(Mapping[str, Tensor]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from transformers import PreTrainedModel
 
@@ -45,8 +46,8 @@ class Layout:
     ``head``: how the model makes logits; ``packed``: rows share a pass; ``shared``: and in it, common prefixes;
     ``one_pass``: passes may be larger than ``pack_tokens`` asks for, so that a step is one.
     ``attention`` is the path's name; in ``by_plain[0]`` of ``by_plain[1]`` layers plain torch stands in for it (a CPU's
-    kernels take no caps, no sinks, and no rows beyond a window). ``settings.pack_tokens`` is what rows were laid out
-    by. ``reasons`` says why what was asked for isn't done, and what it is worth.
+    kernels take no caps, no sinks, and no rows beyond a window; a GPU's no sinks). ``settings.pack_tokens`` is what
+    rows were laid out by. ``reasons`` says why what was asked for isn't done, and what it is worth.
     """
 
     head: Head
@@ -277,7 +278,7 @@ def _attention(
         passes = [[row for index in one for row in examples[index].rows] for one in steps[0].packs]
         pack = max((batches.collate(rows, share=shared) for rows in passes), key=lambda pack: pack.tokens)
         segments = Segments(pack.lengths, pack.parents)
-        manner = own_attention.manner(model, segments.longest)
+        manner = own_attention.manner(model, _longest(examples))  # the first step's rows may all be within a window
         name, why = attention_cuda.fastest(text, segments, model.dtype, manner, shared=shared)
     else:
         return ""
@@ -286,8 +287,12 @@ def _attention(
 
 
 def _by_plain(model: PreTrainedModel, examples: Sequence[Example], settings: Settings) -> tuple[int, int]:
-    """In how many layers, of how many, plain torch does the work of a kernel for CPUs."""
+    """In how many layers, of how many, plain torch does the work of a path's kernel."""
     path = model.config._attn_implementation
-    if settings.device != "cpu" or not attention.ours(path) or path == PARTS:
+    if settings.device not in ("cpu", "cuda") or not attention.ours(path) or path == PARTS:
         return 0, 0
-    return own_attention.by_plain_torch(model, max(len(row.ids) for example in examples for row in example.rows))
+    return own_attention.by_plain_torch(model, _longest(examples), partial(attention_cuda.kernel_takes, path))
+
+
+def _longest(examples: Sequence[Example]) -> int:
+    return max(len(row.ids) for example in examples for row in example.rows)

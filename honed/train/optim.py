@@ -57,7 +57,10 @@ class Optimizer:
         for parameter, master in self._moved:
             if parameter.grad is None:  # this pass doesn't use it: an expert that no token chose, say
                 continue
-            gradient = local(parameter.grad).float()
+            if isinstance(parameter, DTensor):  # stays: FSDP adds the next pass's to it, and makes no second one
+                master.grad = local(parameter.grad)
+                continue
+            gradient = parameter.grad.float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             parameter.grad = None
 
@@ -66,11 +69,15 @@ class Optimizer:
 
         ``norm_of_all(mine)`` makes the norm of this rank's gradients that of all (``Placement.norm``).
         """
+        for parameter, _ in self._moved:
+            parameter.grad = None  # of shares: their masters have it
         gradients = [master.grad for master in self.masters if master.grad is not None]
         norm = norm_of_all(float(nn.utils.get_total_norm(gradients)))
         if not math.isfinite(norm):
             return norm
-        nn.utils.clip_grads_with_norm_(self.masters, clip_norm, torch.tensor(norm))
+        total = torch.tensor(norm)
+        if clip_norm / (total + 1e-6) < 1:  # as it is reckoned there: by 1 it would multiply, too
+            nn.utils.clip_grads_with_norm_(self.masters, clip_norm, total)
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()

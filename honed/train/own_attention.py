@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from honed.train.attention import DROPOUT, UNKNOWN, WIDTHS, Manner, Segments
+from honed.train.attention import DROPOUT, PARTS, UNKNOWN, WIDTHS, Manner, Segments
 
 OWN = "eager"
 """The name of a model's own attention, in plain torch, as transformers defines it."""
@@ -64,18 +65,26 @@ def manner(model: PreTrainedModel, longest: int) -> Manner:
     return _manner(found, longest)
 
 
-def by_plain_torch(model: PreTrainedModel, longest: int) -> tuple[int, int]:
-    """Return how many layers no kernel for CPUs computes the attention of, in training, and how many have any."""
+def by_plain_torch(model: PreTrainedModel, longest: int, takes: Callable[..., bool]) -> tuple[int, int]:
+    """Return how many layers no kernel computes the attention of, in training, and how many have any.
+
+    ``takes(manner, as_wide=...)`` says whether there is one (``attention_cuda.kernel_takes``). The tokens that show
+    what layers do go through plain torch: a model that is to be sharded is on the host still, where a GPU's paths fail.
+    """
     asked: dict[nn.Module, dict[str, Any]] = {}
-    with torch.random.fork_rng(devices=[]):
+    path = model.config._attn_implementation
+    model.set_attn_implementation(PARTS)
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         hidden(model, asked, training=True)
-    taken = [_manner(one, longest).plain and WIDTHS not in one and DROPOUT not in one for one in asked.values()]
+    model.set_attn_implementation(path)
+    taken = [takes(_manner(one, longest), as_wide=WIDTHS not in one) for one in asked.values()]
     return taken.count(False), len(taken)
 
 
 def _manner(passed: dict[str, Any], longest: int) -> Manner:
     window = passed.get("sliding_window")
-    return Manner(window if window and window < longest else None, passed.get("softcap"), passed.get("s_aux"))
+    near = window if window and window < longest else None
+    return Manner(near, passed.get("softcap"), passed.get("s_aux"), passed.get(DROPOUT, 0.0))
 
 
 def hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None, *, training: bool = False) -> Tensor:

@@ -22,6 +22,7 @@ from honed.train.attention import Segments
 from loss_curves import apart
 from measure import data, gemm, honed_job, peer
 from measure.heldout import heldout_loss
+from step_profile import Clock
 from tests.house.tree import ROOT
 from tests.tiny import tiny_folder, tiny_model
 from time_to_quality import build_split, reached
@@ -192,6 +193,20 @@ def test_a_steps_time_is_told_by_kernel() -> None:
     assert len(document["step_seconds"]) == len(document["computed_tokens"]) == 3
     assert document["kernels"] and document["kernels"][0]["ms"] >= document["kernels"][-1]["ms"] > 0
     assert document["kernels_ms"] < 1e3 * document["step_seconds"][1]
+
+
+def test_of_a_steps_time_on_a_card_what_spans_kernels_is_not_counted_beside_them() -> None:
+    def event(key: str, **of: Any) -> SimpleNamespace:
+        usual = {"count": 1, "device_type": torch.autograd.DeviceType.CUDA, "is_user_annotation": False}
+        return SimpleNamespace(key=key, self_device_time_total=10_000.0, **{**usual, **of})
+
+    events = [
+        event("adamw_kernel"),
+        event("Optimizer.step#AdamW.step", is_user_annotation=True),
+        event("aten::mul", device_type=torch.autograd.DeviceType.CPU),
+    ]
+    profile = SimpleNamespace(key_averages=lambda: events)
+    assert Clock(2, "cuda")._table(profile) == [{"ms": 10.0, "calls": 1, "kernel": "adamw_kernel"}]
 
 
 def test_what_a_job_is_timed_by_leaves_the_held_out_loss_out(tiny: str, tmp_path: Path) -> None:

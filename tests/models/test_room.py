@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from honed.models import room
 from honed.models.engine import Sampling
@@ -23,3 +24,10 @@ def test_rows_are_as_many_as_half_of_the_free_memory_holds(
         free = 2 * 3 * token * max(len(row.ids) + 20 for row in rows)
     monkeypatch.setattr(room, "_free", lambda _device: free)
     assert rows_that_fit(loaded, rows, most) == fit
+
+
+def test_what_torch_keeps_on_a_gpu_of_freed_memory_is_free_for_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 80)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 30)
+    assert room._free(torch.device("cuda")) == 60

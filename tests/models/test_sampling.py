@@ -53,3 +53,25 @@ def test_the_numbers_follow_from_seed_and_prompt() -> None:
 @pytest.mark.parametrize("sampling", [{"temperature": 1.0, "top_p": 1e-300}, {"temperature": 1e-40, "top_p": 0.5}])
 def test_the_smallest_settings_still_draw_the_likeliest_token(sampling: dict[str, float]) -> None:
     assert Chooser(Sampling(**sampling), [1]).choose(ODDS.log(), 0) == 0
+
+
+class _OnApple(torch.Tensor):
+    """A tensor as on Apple's GPU, which has no float64."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return torch.device("mps")
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> torch.Tensor:  # type: ignore[override]
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_tokens_are_drawn_on_a_device_without_float64_as_on_any_other(top_p: float) -> None:
+    here, there = (Chooser(Sampling(temperature=1.0, top_p=top_p), [1]) for _ in range(2))
+    logits = ODDS.log()
+    apple = logits.as_subclass(_OnApple)
+    assert [here.choose(logits, 0) for _ in range(50)] == [there.choose(apple, 0) for _ in range(50)]

@@ -31,7 +31,7 @@ from honed.train.steps import InMemory
 from tests.numerics.trained import Killed
 
 STEPS = 4
-HALVES = ("save_file", "write_text", "rmtree")
+HALVES = ("_save_tensors", "write_text", "rmtree")
 """What a death may leave half done."""
 
 
@@ -65,7 +65,8 @@ class Disk:
         patch.setattr(checkpoint, "shutil", SimpleNamespace(rmtree=rmtree))
         patch.setattr(checkpoint, "os", SimpleNamespace(getpid=lambda: f"{os.getpid()}-{self.last}", fsync=nothing))
         patch.setattr(checkpoint, "sync_tree", nothing)
-        patch.setattr(checkpoint, "save_file", self.counted("save_file", save_file, _half_a_file))
+        save = checkpoint._save_tensors
+        patch.setattr(checkpoint, "_save_tensors", self.counted("_save_tensors", save, _half_a_file))
 
 
 def _half_a_text(path: Path, text: str = "") -> None:
@@ -86,7 +87,9 @@ class Pull:
     def collate(self, examples: Sequence[Encoded]) -> Any:
         return SimpleNamespace(weight=1.0, tokens=2, to=lambda _: self.collate(examples))
 
-    def ready(self, _model: Any, batches: Sequence[Any], _weight: float | None = None) -> Sequence[Any]:
+    def ready(
+        self, _model: Any, batches: Sequence[Any], _weight: float | None = None, _turns: Any = None
+    ) -> Sequence[Any]:
         return batches
 
     def sums(self, model: nn.Module, _batch: Any) -> dict[str, Tensor]:
@@ -137,7 +140,7 @@ def test_a_run_that_dies_in_any_file_operation_of_its_checkpoints_goes_on_to_the
 ) -> None:
     whole = Disk()
     straight = trained(tmp_path / "straight", whole, average=average, ruined=ruined)
-    assert {"mkdir", "save_file", "sync", "write_text", "rename", "touch", "rmtree"} <= set(whole.done)
+    assert {"mkdir", "_save_tensors", "sync", "write_text", "rename", "touch", "rmtree"} <= set(whole.done)
     assert (straight["best"], straight["last"]) == ("best-00000002", f"step-{last:08d}")
     deaths = [(at, half) for at, name in enumerate(whole.done) for half in (False, True) if not half or name in HALVES]
     for at, half in deaths:

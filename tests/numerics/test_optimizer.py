@@ -68,6 +68,25 @@ def test_adamw_decays_matrices_alone_and_scales_long_gradients_alone(dtype: torc
         assert torch.equal(parameter, master.to(dtype))
 
 
+@pytest.mark.parametrize("part", [0.5, 1 - 1e-6, 1.0, 1 + 1e-6, 2.0])
+def test_gradients_that_are_short_enough_are_not_multiplied_and_others_as_torch_does(
+    part: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = part * CLIP * nn.functional.normalize(torch.randn(50, generator=torch.Generator().manual_seed(1)), dim=0)
+    parameter, same = nn.Parameter(torch.zeros(50)), nn.Parameter(torch.zeros(50))
+    parameter.grad, same.grad = start.clone(), start.clone()
+    nn.utils.clip_grad_norm_(same, CLIP)
+    used: list[Tensor] = []
+    clipped: list[float] = []
+    clip = nn.utils.clip_grads_with_norm_
+    optimizer = Optimizer([("w", parameter)], weight_decay=0.0)
+    monkeypatch.setattr(optimizer._adamw, "step", lambda: used.append(parameter.grad.clone()))  # type: ignore[union-attr]
+    monkeypatch.setattr(nn.utils, "clip_grads_with_norm_", lambda *given: (clipped.append(part), clip(*given)))
+    optimizer.step(1e-3, CLIP)
+    assert torch.equal(used[0], same.grad)
+    assert clipped == ([part] if part >= 1 else [])
+
+
 def test_the_loop_hands_on_decay_clipping_and_the_rates_of_its_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

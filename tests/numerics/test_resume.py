@@ -107,7 +107,9 @@ def _killed(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "then"), [("save_file", _half_a_file), ("sync_tree", _killed)], ids=["half a file", "before its renaming"]
+    ("name", "then"),
+    [("_save_tensors", _half_a_file), ("sync_tree", _killed)],
+    ids=["half a file", "before its renaming"],
 )
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before_and_a_resume_the_same_weights(
     name: str, then: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ from honed.store import datasets
 from honed.store.workspace import Workspace
 from honed.train import activations, cost, expected, footprint, planner, ranks, timing
 from honed.train.cost import Memory
-from honed.train.optim import Optimizer
+from honed.train.optim import Optimizer, local
 from honed.train.placement import Replicated
 from honed.train.prepare import Prepared, prepare
 from honed.train.ranks import ALONE, Ranks
@@ -38,9 +38,9 @@ CHECKPOINTS = "activation_checkpointing"
 ADAPTERS: dict[str, Any] = {"weights": "lora", "lora": {"rank": 2}}
 
 
-def _made(home: Workspace, **how: Any) -> Made:
-    run = prepare(jobs.create(home, "plan", settings(home, **how)), ALONE)
-    return run, set_up(run, ALONE, lambda: False, to_train=False)
+def _made(home: Workspace, here: Ranks = ALONE, **how: Any) -> Made:
+    run = prepare(jobs.create(home, "plan", settings(home, **how)), here)
+    return run, set_up(run, here, lambda: False, to_train=False)
 
 
 @pytest.mark.parametrize(
@@ -52,33 +52,41 @@ def _made(home: Workspace, **how: Any) -> Made:
         {"weights": "lora", "precision": "bf16"},
         {"average": True},
         {"weights": "lora", "precision": "bf16", "average": True},
+        {"shard": "fsdp"},
     ],
 )
 def test_gradients_and_what_the_optimizer_keeps_take_the_bytes_that_are_planned(
     home: Workspace, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    run, ready = _made(home, **{"average": False, **how})
+    with ranks.joined("cpu", group="shard" in how) as here:
+        run, ready = _made(home, here, **{"average": False, **how})
+        held = _held(run, ready, monkeypatch)
+    config = run.config
+    planned = footprint.kept(ready.trainable, config, config.weights, "cpu", config.precision)
+    assert list(planned) == pytest.approx(held, rel=0.02)
+    least = footprint.held(models.outline(config.base, None), config, config.weights, "cpu", config.precision)
+    assert (least.gradients, least.optimizer) == planned
+
+
+def _held(run: Prepared, ready: Setup, patch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of gradients and of what the optimizer keeps, after the second pass of a step."""
     named = [(name, p) for name, p in run.base.model.named_parameters() if p.requires_grad]
     optimizer = Optimizer(named, weight_decay=0.0, average=run.settings.average)
-    weights = {p.data_ptr() for _, p in named}
+    weights = {local(p).data_ptr() for _, p in named}
     kept = sum(one.nbytes for one in optimizer.state().values() if one.data_ptr() not in weights)
     gradients: list[int] = []
     accumulate = optimizer.accumulate
 
     def counted() -> None:
-        both = [p.grad for p in {id(p): p for p in (*optimizer.parameters, *optimizer.masters)}.values()]
-        gradients.append(sum(one.nbytes for one in both if one is not None))
+        both = [local(p.grad) for p in (*optimizer.parameters, *optimizer.masters) if p.grad is not None]
+        gradients.append(sum({one.data_ptr(): one.nbytes for one in both}.values()))
         accumulate()
 
-    monkeypatch.setattr(optimizer, "accumulate", counted)
+    patch.setattr(optimizer, "accumulate", counted)
     (batch,) = expected.expect(run, ready).spread(1)
     for _ in range(2):  # in the second pass of a step, those of the first are there
         timing.learn(run, ready, optimizer, batch)
-    config = run.config
-    planned = footprint.kept(ready.trainable, config, config.weights, "cpu", config.precision)
-    assert list(planned) == pytest.approx([gradients[-1], kept], rel=0.02)
-    least = footprint.held(models.outline(config.base, None), config, config.weights, "cpu", config.precision)
-    assert (least.gradients, least.optimizer) == planned
+    return [gradients[-1], kept]
 
 
 @pytest.mark.parametrize("how", [{}, {CHECKPOINTS: True}, ADAPTERS])

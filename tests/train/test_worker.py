@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from safetensors import SafetensorError
 from transformers import BloomConfig, BloomForCausalLM
 
 from honed.errors import HonedError, StoreError
@@ -147,9 +147,9 @@ def test_a_full_disk_while_saving_leaves_the_last_checkpoint(tmp_path: Path, mon
     checkpoint.save(tmp_path, 1, optimizer)
 
     def full(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")  # what the library really raises
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "_save_tensors", full)
     with pytest.raises(HonedError, match="no space left"):
         checkpoint.save(tmp_path, 2, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
