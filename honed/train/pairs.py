@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from honed.models.chat import ChatFormat, Encoded, Unusable
 from honed.records import Preference
-from honed.store import datasets
 from honed.store.artifacts import Artifact
-from honed.train.rows import Limit, Rows, collect, encode_row
+from honed.train.rows import Limit, Reading, Rows, collect, encode_row
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,13 @@ class Pair:
         return self.rows
 
 
-def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Pair]:
+def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None, reading: Reading) -> Rows[Pair]:
     """Return the first ``count`` preferences of a dataset as ids; unusable ones are set aside, named.
 
     A pair can't be used if either answer can't be trained on, if either row is longer than ``limit``, or if
     both answers are the same tokens.
     """
-    return collect(datasets.preferences(dataset, count), lambda one: encode(one, chat, limit), "pairs")
+    return collect(reading.of(dataset, "preferences", count), lambda one: encode(one, chat, limit), "pairs")
 
 
 def encode(preference: Preference, chat: ChatFormat, limit: Limit) -> Pair:

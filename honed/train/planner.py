@@ -54,7 +54,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     free, host = _free(device, config), _free("cpu", config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
-            run = prepare(job, here)
+            run = prepare(job, here, stopping)
         except DoesNotFitError as found:
             return _unread(config, device, found)
         return _planned(run, here, free, host, stopping)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE, Ranks
-from honed.train.rows import Limit, Rows, encode, parted
+from honed.train.rows import Limit, Reading, Rows, encode, parted
 from honed.train.source import Stream
 
 CHOSEN = "chosen.json"
@@ -60,13 +60,13 @@ class Prepared:
     heldout: Rows[Encoded]
 
 
-def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
+def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambda: False) -> Prepared:
     """Load what ``config.yaml`` names and choose what it leaves open; lists what can't be used.
 
     Rank 0 measures, chooses and writes for all. A model that is to be sharded is loaded on the host.
 
-    Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded, or
-    ``DataError`` if nothing in the dataset can be used.
+    Raises ``DoesNotFitError`` before the model is loaded if it can't fit, ``HonedError`` if it can't be loaded,
+    ``DataError`` if nothing in the dataset can be used, or ``Stopped`` when asked to stop while rows are read.
     """
     ranks.together(lambda: _check_settings(job) if ranks.first else None)
     config = read(job)
@@ -95,7 +95,8 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
     ranks.together(lambda: _check_base(job, config.base) if ranks.first else None)
     limit = _limit(config, base, _compared(base.model, ranks))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
-    train, why_stream = source.find(config, dataset, base.chat, limit, job, host)
+    reading = Reading(job, stopping)
+    train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
     if config.objective == "sft":
         train = _apart(config, train, base, ranks)
     _note_chat(job, config, dataset, base.chat)
@@ -111,15 +112,23 @@ def prepare(job: Job, ranks: Ranks = ALONE) -> Prepared:
         adapters=_adapter_weights(config, base.model),
         examples=train.examples if isinstance(train, Stream) else len(train.encoded),
     )
-    heldout = _heldout(config, dataset, base.chat, limit)
+    heldout = _heldout(config, dataset, base.chat, limit, reading)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
-    if settings.weights == "full" and precision != "fp32":
-        there = "cpu" if sharded else device
+    _settle_weights(base, job, config, settings)
+    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+
+
+def _settle_weights(base: LoadedModel, job: Job, config: TrainConfig, settings: Settings) -> None:
+    """Give weights of 16 bits the wide ones that their masters begin at; quantise those of qlora.
+
+    Before anything is computed with these: the base of such a run is the quantised one.
+    """
+    if settings.weights == "full" and settings.precision != "fp32":
+        there = "cpu" if config.shard == "fsdp" else settings.device
         wide = models.load(config.base, job.workspace, device=there, template=config.template)
         keep_wide(base.model, wide.model)
-    if settings.weights == "qlora":  # before anything is computed with it: the base of this run is the quantised one
-        quantise(base.model, device)
-    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+    if settings.weights == "qlora":
+        quantise(base.model, settings.device)
 
 
 def _clock(job: Job, ranks: Ranks) -> datetime:
@@ -310,9 +319,9 @@ def remember(job: Job, **choice: Any) -> None:
     write_whole(job.path / CHOSEN, json.dumps({**chosen(job), **choice}))
 
 
-def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit) -> Rows[Encoded]:
+def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading) -> Rows[Encoded]:
     """Return the rows of the held-out loss; ``ConfigError`` if there are none and the best step is to be kept."""
-    heldout = encode(datasets.rows(dataset, "heldout", config.eval_rows), chat, limit)
+    heldout = encode(reading.of(dataset, "rows", config.eval_rows, "heldout"), chat, limit)
     if config.keep_best and not heldout.encoded:
         raise ConfigError(
             f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from honed.models.chat import ChatFormat, Encoded
-from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.train import pairs
 from honed.train.objectives.kinds import of_each
-from honed.train.rows import Limit, Rows, collect, encode_row
+from honed.train.rows import Limit, Reading, Rows, collect, encode_row
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Rated:
         return (self.row,) if self.unrelated is None else (self.row, self.unrelated)
 
 
-def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Rated]:
+def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None, reading: Reading) -> Rows[Rated]:
     """Return the first ``count`` ratings and preferences of a dataset as ids; unusable ones are set aside, named.
 
     Of fewer than all there are as many of each kind as their shares of the dataset, ratings first. A preference gives
@@ -57,9 +56,11 @@ def read(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -
             count, *(int(dataset.manifest.facts.get(part, 0)) for part in ("ratings", "preferences"))
         )
     single = collect(
-        datasets.ratings(dataset, first), lambda one: Rated(encode_row(one.row(), chat, limit), one.good), "answers"
+        reading.of(dataset, "ratings", first),
+        lambda one: Rated(encode_row(one.row(), chat, limit), one.good),
+        "answers",
     )
-    double = pairs.read(dataset, chat, limit, second)
+    double = pairs.read(dataset, chat, limit, second, reading)
     both = [Rated(row, good) for pair in double.encoded for row, good in ((pair.chosen, True), (pair.rejected, False))]
     names = [name for name in double.names for _ in range(2)]
     return Rows(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from honed.errors import DataError
+from honed.jobs.events import Step
 from honed.jobs.job import Job
+from honed.jobs.worker import Stopped
 from honed.models.chat import ChatFormat, Encoded, Unusable
-from honed.records import Conversation, Preference, Rating
+from honed.records import Conversation, Preference, Rating, Split
+from honed.store import datasets
 from honed.store.artifacts import Artifact
+from honed.store.columns import Part
+from honed.store.datasets import Shard
 from honed.train.prefixes import Example
 
 LEFT_OUT = "left_out.jsonl"
@@ -69,6 +75,42 @@ class Limit:
     kind: str = "too long"
     why: str = "fit"
     hint: str = "Raise max_length, up to the model's context, or shorten the row."
+
+
+_ASKED = 8
+"""Records between two looks at whether to stop: counted, not timed, since all ranks must look at the same record."""
+
+_QUICK, _EACH = 2.0, 1.0
+"""Seconds of reading of which nothing is said, and those between two words about a longer one."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The reading of a job's records at its start, which takes minutes where conversations are long."""
+
+    job: Job
+    stopping: Callable[[], bool]
+
+    def of(self, dataset: Artifact, part: Part, count: int | None, split: Split = "train") -> Iterator[Any]:
+        """Yield the first ``count`` records of a part, of rows those of a split, as ``over``."""
+        wanted = datasets.shards(dataset, split, limit=count, part=part)
+        if part == "rows":
+            yield from self.over(datasets.read(dataset, split, wanted), wanted)
+        elif wanted:
+            yield from self.over(datasets.training(dataset, part, wanted), wanted)
+
+    def over(self, records: Iterable[R], wanted: Iterable[Shard]) -> Iterator[R]:
+        """Yield the records of the shards, and say how many are read. Raises ``Stopped`` when asked to stop."""
+        total, due, told = sum(shard.count for shard in wanted), time.monotonic() + _QUICK, False
+        for done, record in enumerate(records):
+            if done % _ASKED == 0 and self.stopping():
+                raise Stopped
+            if time.monotonic() > due:
+                self.job.log.write(Step(stage="read", step=done, total=total))
+                due, told = time.monotonic() + _EACH, True
+            yield record
+        if told:
+            self.job.log.write(Step(stage="read", step=total, total=total))
 
 
 def encode(rows: Iterable[Conversation], chat: ChatFormat, limit: Limit) -> Rows[Encoded]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
@@ -21,7 +21,7 @@ from honed.train.config import TrainConfig
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.table import OBJECTIVES, Entry
 from honed.train.prefixes import Example
-from honed.train.rows import Limit, Rows, collect, left_out_list, listing, none_usable, report_left_out
+from honed.train.rows import Limit, Reading, Rows, collect, left_out_list, listing, none_usable, report_left_out
 from honed.train.stream import SHARD_ROWS
 
 BYTES_PER_TOKEN = 48
@@ -89,19 +89,19 @@ class Stream(Generic[E]):
 
 
 def find(
-    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, job: Job, memory: int
+    config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading, memory: int
 ) -> tuple[Rows[Any] | Stream[Any], str]:
     """Return what ``config.objective`` learns from, and why it is streamed if that was chosen here, or can't be.
 
     ``memory`` is what is free, in bytes; ``limit`` is how long a row may be. Raises ``DataError`` if no row can
-    be used.
+    be used, ``Stopped`` when asked to stop.
     """
     entry = OBJECTIVES[config.objective]
     streams, why = _choice(config, entry, dataset, memory, apart=chat.rewrites)
     if streams:
-        return _stream(config, entry, dataset, chat, limit, job), why
-    rows = entry.read(dataset, chat, limit, config.rows)
-    report_left_out(job, rows, dataset)
+        return _stream(config, entry, dataset, chat, limit, reading), why
+    rows = entry.read(dataset, chat, limit, config.rows, reading)
+    report_left_out(reading.job, rows, dataset)
     return rows, why
 
 
@@ -141,19 +141,25 @@ def _characters(record: Conversation | Preference | Rating, apart: bool) -> int:
 
 
 def _stream(
-    config: TrainConfig, entry: Entry, dataset: Artifact, chat: ChatFormat, limit: Limit, job: Job
+    config: TrainConfig, entry: Entry, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading
 ) -> Stream[Any]:
     encode = entry.encode
     assert encode is not None
     (part,) = _PARTS[KINDS[config.objective].learns]
 
+    def encoded(records: Iterable[Any]) -> Rows[Any]:
+        return collect(records, lambda row: encode(row, chat, limit), _UNITS[part])
+
     def read(wanted: Sequence[Shard]) -> Rows[Any]:
-        return collect(datasets.training(dataset, part, wanted), lambda row: encode(row, chat, limit), _UNITS[part])
+        return encoded(datasets.training(dataset, part, wanted))
+
+    def first(wanted: Sequence[Shard]) -> Rows[Any]:
+        return encoded(reading.over(datasets.training(dataset, part, wanted), wanted))
 
     shards = datasets.shards(dataset, "train", SHARD_ROWS, config.rows, part=part)
-    sample = read(_sample(datasets.shards(dataset, "train", _PIECE, config.rows, part=part)))
+    sample = first(_sample(datasets.shards(dataset, "train", _PIECE, config.rows, part=part)))
     if not sample.encoded:
-        sample = _first_usable(shards, read, dataset, job, _UNITS[part])
+        sample = _first_usable(shards, first, dataset, reading.job, _UNITS[part])
     return Stream(shards, read, sample)
 
 

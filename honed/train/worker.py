@@ -49,7 +49,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
 def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepared, dict[str, Any]]:
     """Train; return the run, and on rank 0, where its model is whole now, the result."""
-    run = prepare(job, here)
+    run = prepare(job, here, stopping)
     ready = set_up(run, here, stopping)
     training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping)
     heldout_loss = training.run()

@@ -188,11 +188,12 @@ def test_imported_preferences_can_be_trained_on(workspace: Workspace, tmp_path: 
     from honed.train.objectives.table import OBJECTIVES
     from honed.train.rows import Limit
     from tests.tiny import tiny_tokenizer
+    from tests.train.jobs import UNHEARD
 
     path = saved(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, pairs(8))))
     work(queued(workspace, [path], heldout=0.0), lambda: False)
     dataset = artifacts.resolve(workspace, "datasets", "set")
-    read_ = OBJECTIVES["dpo"].read(dataset, from_tokenizer(tiny_tokenizer()), Limit(512), None)
+    read_ = OBJECTIVES["dpo"].read(dataset, from_tokenizer(tiny_tokenizer()), Limit(512), None, UNHEARD)
     assert (len(read_.encoded), read_.left_out) == (8, ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -12,7 +13,11 @@ from honed.jobs.events import Step
 from honed.jobs.job import Job
 from honed.store.workspace import Workspace
 from honed.train.config import TrainConfig
+from honed.train.rows import Reading
 from honed.train.run import run
+
+UNHEARD = Reading(Job(Path(), rank=1), lambda: False)
+"""Reading that nobody watches or stops."""
 
 
 def settings(home: Workspace, **values: Any) -> TrainConfig:

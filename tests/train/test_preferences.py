@@ -27,14 +27,14 @@ from honed.train.head import MATRIX
 from honed.train.ranks import ALONE
 from honed.train.rows import Limit
 from honed.train.setup import set_up
-from tests.train.jobs import finish, settings, start
+from tests.train.jobs import UNHEARD, finish, settings, start
 
 
 def preferred(home: Workspace, model: str) -> float:
     """How many nats a token likelier, on average, ``model`` finds the chosen answers of ``liked`` than the rejected."""
     attention.register()
     loaded = load(model, home, attention=attention.FUSED)
-    liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, Limit(loaded.context), None)
+    liked = pairs.read(artifacts.resolve(home, "datasets", "liked"), loaded.chat, Limit(loaded.context), None, UNHEARD)
     with torch.no_grad():
         batch = answers.collate([one.rows for one in liked.encoded], [(0.0, 0.0)] * len(liked.encoded), packed=True)
         table = answers.log_likelihoods(loaded.model, batch, MATRIX) / batch.lengths
@@ -197,7 +197,7 @@ def test_far_more_answers_of_one_kind_are_counted_and_the_weight_that_kto_lacks_
 def test_ratings_come_first_then_both_sides_of_preferences_each_by_its_share(home: Workspace) -> None:
     chat = load(str(home.path.parent / "tiny"), home).chat
     found = {
-        (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, Limit(512), count)
+        (data, count): ratings.read(artifacts.resolve(home, "datasets", data), chat, Limit(512), count, UNHEARD)
         for data, count in (("rated-only", None), ("rated-only", 20), ("rated", None), ("rated", 33), ("liked", 3))
     }
     assert [len(rows.encoded) for rows in found.values()] == [30, 20, 50, 25 + 2 * 8, 6]
@@ -210,5 +210,5 @@ def test_ratings_come_first_then_both_sides_of_preferences_each_by_its_share(hom
     texts = [chat.decode([i for i, w in zip(one.row.ids, one.row.weights, strict=True) if w]) for one in both.encoded]
     assert all(("good" in text) == one.good for text, one in zip(texts, both.encoded, strict=True))
     assert all(one.unrelated for one in both.encoded)
-    smaller = [set(ratings.read(stored, chat, Limit(512), count).names) for count in range(1, 41)]
+    smaller = [set(ratings.read(stored, chat, Limit(512), count, UNHEARD).names) for count in range(1, 41)]
     assert all(one < other for one, other in itertools.pairwise(smaller))  # a learning curve's subsets nest

@@ -21,7 +21,7 @@ from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
 from honed.train import checkpoint
 from honed.train.loop import NOT_FINITE
-from honed.train.rows import Limit, Rows
+from honed.train.rows import Limit, Reading, Rows
 from honed.train.source import Stream, find
 from tests.numerics.rows import chat
 from tests.train.jobs import finish, losses, settings, start, weights_of
@@ -116,11 +116,13 @@ def test_a_dataset_whose_labels_are_all_masked_fails_before_training_and_names_i
 ) -> None:
     config = settings(many, data="masked", stream=stream)
     job = jobs.create(many, "train", config)
+    reading = Reading(job, lambda: False)
     with pytest.raises(DataError) as caught:
-        find(config, artifacts.resolve(many, "datasets", "masked"), chat(), Limit(512), job, memory=10**9)
+        find(config, artifacts.resolve(many, "datasets", "masked"), chat(), Limit(512), reading, memory=10**9)
     first = _turns(0, "no").id
     why = f"none of its 300 training rows can be used; row {first}: no assistant token carries a loss"
     assert why in caught.value.message and "left_out.jsonl" in caught.value.hint
+    assert caught.value.hint.startswith("Give a turn a weight above 0. See ")
     listed = [json.loads(line)["row"] for line in (job.path / "left_out.jsonl").read_text().splitlines()]
     assert listed == [_turns(number, "no").id for number in range(300)]
 
@@ -161,12 +163,12 @@ def test_a_learning_rate_that_diverges_is_said_in_the_events_and_in_the_result(m
 
 
 def test_rows_are_streamed_where_they_would_fill_the_memory_and_the_reason_is_said(many: Workspace) -> None:
-    job = jobs.create(many, "train", settings(many))
+    reading = Reading(jobs.create(many, "train", settings(many)), lambda: False)
     dataset = artifacts.resolve(many, "datasets", "many")
     config = settings(many, data="many")
-    held, why = find(config, dataset, chat(), Limit(512), job, memory=10_000_000)
+    held, why = find(config, dataset, chat(), Limit(512), reading, memory=10_000_000)
     assert isinstance(held, Rows) and why == ""
-    streamed, why = find(config, dataset, chat(), Limit(512), job, memory=1_000_000)
+    streamed, why = find(config, dataset, chat(), Limit(512), reading, memory=1_000_000)
     assert isinstance(streamed, Stream) and "stream true: 800 rows would take about" in why
     assert streamed.rows == 800
     assert streamed.tokens == pytest.approx(sum(held.lengths), rel=0.01)  # the sample has all 800 rows
@@ -190,17 +192,19 @@ def test_what_must_be_loaded_although_it_fills_the_memory_is_loaded_and_that_is_
     many: Workspace, data: str, objective: str, what: str
 ) -> None:
     config = settings(many, data=data, objective=objective, stream="auto")
-    dataset, job = artifacts.resolve(many, "datasets", data), jobs.create(many, "train", config)
-    held, why = find(config, dataset, chat(), Limit(512), job, memory=10_000)
+    dataset = artifacts.resolve(many, "datasets", data)
+    reading = Reading(jobs.create(many, "train", config), lambda: False)
+    held, why = find(config, dataset, chat(), Limit(512), reading, memory=10_000)
     assert isinstance(held, Rows) and why.startswith("stream false, and all is loaded: ") and what in why
-    assert find(config, dataset, chat(), Limit(512), job, memory=10**9)[1] == ""
+    assert find(config, dataset, chat(), Limit(512), reading, memory=10**9)[1] == ""
 
 
 def test_preferences_without_a_reference_are_streamed_where_they_would_fill_the_memory(many: Workspace) -> None:
     config = settings(many, data="liked", objective="orpo", stream="auto")
-    dataset, job = artifacts.resolve(many, "datasets", "liked"), jobs.create(many, "train", config)
-    held, _ = find(config, dataset, chat(), Limit(512), job, memory=10**9)
-    streamed, why = find(config, dataset, chat(), Limit(512), job, memory=10_000)
+    dataset = artifacts.resolve(many, "datasets", "liked")
+    reading = Reading(jobs.create(many, "train", config), lambda: False)
+    held, _ = find(config, dataset, chat(), Limit(512), reading, memory=10**9)
+    streamed, why = find(config, dataset, chat(), Limit(512), reading, memory=10_000)
     assert isinstance(held, Rows) and isinstance(streamed, Stream)
     assert "stream true: 40 preferences would take about" in why
     assert streamed.sample.unit == "pairs" and streamed.rows == 40

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from honed.models.chat import ChatFormat, Encoded
-from honed.store import datasets
 from honed.store.artifacts import Artifact
 from honed.train import pairs, ratings
 from honed.train.head import Head
@@ -19,25 +18,25 @@ from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.preference import PairLoss, PairObjective
 from honed.train.objectives.sft import Sft
 from honed.train.objectives.simpo import Simpo
-from honed.train.rows import Limit, Rows, encode, encode_row
+from honed.train.rows import Limit, Reading, Rows, encode, encode_row
 
 
 @dataclass(frozen=True)
 class Entry:
     """An objective before its model is known.
 
-    ``read(dataset, chat, limit, count)`` returns the examples; ``make(settings, head, packed, shared, within)`` the
-    objective, from the settings that ``kinds`` names. ``encode(record, chat, limit)`` returns the example of one row or
-    preference, where these can be streamed: not where the base model must have seen all of them first.
+    ``read(dataset, chat, limit, count, reading)`` gives the examples, ``make(settings, head, packed, shared, within)``
+    the objective, from the settings that ``kinds`` names. ``encode(record, chat, limit)`` returns the example of one
+    row or preference, where these can be streamed: not where the base model must have seen all of them first.
     """
 
-    read: Callable[[Artifact, ChatFormat, Limit, int | None], Rows[Any]]
+    read: Callable[[Artifact, ChatFormat, Limit, int | None, Reading], Rows[Any]]
     make: Callable[[Mapping[str, Any], Head, bool, bool, int | None], Objective[Any, Any]]
     encode: Callable[[Any, ChatFormat, Limit], Any] | None = None
 
 
-def _rows(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None) -> Rows[Encoded]:
-    return encode(datasets.rows(dataset, "train", count), chat, limit)
+def _rows(dataset: Artifact, chat: ChatFormat, limit: Limit, count: int | None, reading: Reading) -> Rows[Encoded]:
+    return encode(reading.of(dataset, "rows", count), chat, limit)
 
 
 def _of_pairs(kind: str, loss: Callable[..., PairLoss]) -> Entry:
