@@ -91,6 +91,7 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     verdict = "it fits" if result["fits"] else "it does not fit"
     lines = [
         ("model", f"{result['base']}, {result['objective']} of {settings['weights']} weights, {settings['precision']}"),
+        *_made(result),
         *(_counted(result) if result["rows"] is not None else [("", "nothing was loaded: its weights can't fit")]),
         *_held_out(result),
         *(("" if number else "why", reason) for number, reason in enumerate(result["reasons"])),
@@ -110,14 +111,26 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*lines, *(("change", way) for way in result["advice"])]
 
 
+def _made(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The model's name, which plans of earlier versions lack, and the rate, which isn't known of what can't fit."""
+    settings, lines = result["settings"], []
+    if name := result.get("name"):
+        lines.append(("makes", name))
+    if rate := settings.get("learning_rate"):
+        mean = ", the mean of the weights" if settings.get("average") else ""
+        lines.append(("rate", f"{rate:g} at its peak, {settings['schedule']}{mean}"))
+    return lines
+
+
 def _counted(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was counted in the data."""
     every, computed = result["dataset_tokens"], result["computed_tokens"]
     saved = f", {computed:,} computed ({every / computed:.2f} times fewer)" if computed < every else ""
+    of_all = f" in {result['epochs']:g} epochs" if result["epochs"] != 1 else ""
     left_out = f" ({result['left_out']} left out)" if result["left_out"] else ""
     return [
         ("rows", f"{result['rows']:,} of {result['data']}{left_out}, {result['epochs']:g} epochs"),
-        ("tokens", f"{every:,}{saved}, {result['supervised_tokens']:,} supervised"),
+        ("tokens", f"{every:,}{of_all}{saved}, {result['supervised_tokens']:,} supervised"),
         ("steps", f"{result['steps']:,}, {result['passes']:,} passes of at most {result['largest_pass']:,} tokens"),
     ]
 

@@ -149,16 +149,19 @@ def _list(as_json: bool) -> None:
 
 def _line(result: Mapping[str, Any]) -> str:
     """What came of a training, in one line."""
+    from honed.cli.tables import clock
     from honed.train.objectives.kinds import KINDS
 
-    ran, heldout = result["ran"], result["heldout_loss"]
+    ran, before, heldout = result["ran"], result.get("heldout_loss_before"), result["heldout_loss"]
+    first = f"{before:.3f} -> " if before is not None else ""
     units = {"rows": "rows", "preferences": "pairs", "answers": "answers"}
     parts = [
         f"{result['rows']} {units[KINDS[ran['objective']].learns]}, {result['steps']} steps",
         f"margin {result['margin']:.2f}, {100 * result['accuracy']:.0f} % preferred rightly"
         if "margin" in result
         else "",
-        f"held-out loss {heldout:.3f}" if heldout is not None else "",
+        f"held-out loss {first}{heldout:.3f}" if heldout is not None else "",
+        f"took {clock(result['seconds'])}",
         f"{result['tokens_per_second']:.0f} tokens/s, peak {result['peak_rss_bytes'] / 1e9:.1f} GB",
     ]
     how = f"{ran['objective']}, {ran['weights']}, {ran['precision']} on {ran['device']}"

@@ -66,6 +66,7 @@ def _unread(config: TrainConfig, device: str, found: DoesNotFitError) -> dict[st
     return {
         "base": config.base,
         "data": config.data,
+        "name": config.name,
         "objective": config.objective,
         "epochs": config.epochs,
         "ranks": max(1, config.ranks),
@@ -227,6 +228,7 @@ def _what(run: Prepared, expected: Expected) -> dict[str, Any]:
     return {
         "base": run.base.ref,
         "data": run.dataset.ref,
+        "name": run.config.name,
         "objective": run.config.objective,
         "epochs": run.settings.epochs,
         "ranks": max(1, run.config.ranks),

@@ -66,6 +66,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
         **ended(job, training.done),
         "diverged": training.watch.found and asdict(training.watch.found),
         "heldout_loss": heldout_loss,
+        "heldout_loss_before": next((event.value for event in _measured(job) if event.step == 0), None),
         **({"published_step": training.best[0]} if training.best else {}),
         **source(run, training.done, ready.steps.seen()),
         "tokens_per_second": training.tokens / training.seconds if training.seconds else 0.0,
@@ -82,7 +83,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
 
 def _note_rise(job: Job, left: float | None) -> None:
     """Say so if the weights that are left predict the held-out answers worse than the first, or the best, ones did."""
-    losses = [event for event in job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
+    losses = _measured(job)
     if left is None or not losses:
         return
     before, lowest = losses[0], min(losses, key=lambda event: event.value)
@@ -94,6 +95,11 @@ def _note_rise(job: Job, left: float | None) -> None:
             f"the held-out loss was lowest after step {lowest.step}, {lowest.value:.4f}, and is {left:.4f} in the end:"
             " keep_best publishes the weights it was lowest with, fewer epochs train no longer than that"
         )
+
+
+def _measured(job: Job) -> list[Metric]:
+    """The held-out losses so far, that before the first step first."""
+    return [event for event in job.events() if isinstance(event, Metric) and event.name == "heldout_loss"]
 
 
 def _note_unlearned(job: Job, config: TrainConfig, watch: Watch, rate: float) -> None:

@@ -78,6 +78,7 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     ran = finish(job)
     measured = sum(isinstance(event, Metric) and event.name == "heldout_loss" for event in job.events())
     assert planned["heldout"] == {"rows": 4, "of": 10, "measured": measured}
+    assert ran["heldout_loss"] < ran["heldout_loss_before"]
     assert not any("held-out" in reason for reason in planned["reasons"])
     for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
         assert planned[fact] == ran[fact], fact

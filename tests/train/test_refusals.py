@@ -193,6 +193,8 @@ def test_a_plan_says_why_what_disk_it_takes_and_the_command_that_trains_what_was
     assert any(line.startswith("why ") for line in lines) and any(
         "learning_rate 0.0001: usual" in line for line in lines
     )
+    assert "makes       tiny-numbers" in lines and "rate        0.0001 at its peak, cosine" in lines
+    assert sum(" in 0.5 epochs, " in line for line in lines if line.startswith("tokens ")) == 1
     assert any(line.startswith("disk ") and "GB are free" in line for line in lines)
     assert f"next: honed train '{file}' --epochs 0.5 --set precision=fp32" in said.err
     job = jobs.find(home, "last")
