@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -75,7 +76,9 @@ def collate(rows: Sequence[Encoded], *, share: bool = True) -> Pack:
     Labels are shifted here, once: token j of a row is predicted from where its token j - 1 lies.
     """
     tree = prefixes.grow([row.ids for row in rows], prefixes.LEAST if share else None)
-    at, targets, weights = ([] for _ in range(3))
+    at: list[npt.NDArray[np.int64]] = []
+    targets: list[npt.NDArray[np.int64]] = []
+    weights: list[npt.NDArray[np.float32]] = []
     for row, places in zip(rows, tree.places, strict=True):
         given = np.array(row.weights[1:])
         learned = given > 0

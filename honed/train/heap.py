@@ -116,7 +116,10 @@ def give_back() -> None:
 
 def _trimming() -> Callable[[int], int] | None:
     """malloc_trim(3), where there is one."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    found: Callable[[int], int] | None = None
+    if sys.platform.startswith("linux"):
+        found = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return found
 
 
 def _resident() -> int:
