@@ -128,6 +128,13 @@ def choose_device(wish: str) -> str:
     return wish
 
 
+def peak() -> int:
+    """Return the most bytes that tensors of this process have held so far on its CUDA GPU."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
 def limit_threads() -> None:
     """Let torch compute in this process on no more threads than there are cores for, unless the user said how many.
 

@@ -124,7 +124,7 @@ def by_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float,
     ends, longest = segments.made[VARLEN]
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (q, k, v))
     before = -1 if manner.window is None else manner.window - 1  # itself isn't counted
-    seen = {"scale": scale, "window_size": (before, 0), **_grouped()}
+    seen: dict[str, Any] = {"scale": scale, "window_size": (before, 0), **_grouped()}
     out = varlen_attn(query, key, value, ends, ends, longest, longest, **seen)
     assert isinstance(out, Tensor)
     return out.transpose(0, 1)[None]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -75,27 +76,24 @@ def collate(rows: Sequence[Encoded], *, share: bool = True) -> Pack:
     Labels are shifted here, once: token j of a row is predicted from where its token j - 1 lies.
     """
     tree = prefixes.grow([row.ids for row in rows], prefixes.LEAST if share else None)
-    at: list[int] = []
-    targets: list[int] = []
-    weights: list[float] = []
-    counts: list[int] = []
+    at: list[npt.NDArray[np.int64]] = []
+    targets: list[npt.NDArray[np.int64]] = []
+    weights: list[npt.NDArray[np.float32]] = []
     for row, places in zip(rows, tree.places, strict=True):
-        before = len(at)
-        for place in range(1, len(row.ids)):
-            if row.weights[place] > 0:
-                at.append(places[place - 1])
-                targets.append(row.ids[place])
-                weights.append(row.weights[place])
-        counts.append(len(at) - before)
+        given = np.array(row.weights[1:])
+        learned = given > 0
+        at.append(np.array(places[: len(given)], dtype=np.int64)[learned])
+        targets.append(np.array(row.ids[1:], dtype=np.int64)[learned])
+        weights.append(given[learned].astype(np.float32))
     return Pack(
-        ids=torch.tensor([tree.ids]),
-        positions=torch.tensor([tree.positions]),
+        ids=torch.from_numpy(np.array(tree.ids, dtype=np.int64)[None]),
+        positions=torch.from_numpy(np.array(tree.positions, dtype=np.int64)[None]),
         lengths=tree.lengths,
         parents=tree.parents,
-        at=torch.tensor(at, dtype=torch.long),
-        targets=torch.tensor(targets, dtype=torch.long),
-        weights=torch.tensor(weights, dtype=torch.float32),
-        counts=tuple(counts),
+        at=torch.from_numpy(np.concatenate(at)),
+        targets=torch.from_numpy(np.concatenate(targets)),
+        weights=torch.from_numpy(np.concatenate(weights)),
+        counts=tuple(len(one) for one in at),
     )
 
 

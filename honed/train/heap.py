@@ -91,8 +91,7 @@ class Holes:
 
     def __init__(self) -> None:
         self._least = 0
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-        self._trim: Callable[[int], int] | None = trim
+        self._trim = _trimming()
 
     def after_step(self) -> None:
         """Compare what the process holds with what it held a step after they were given back last (malloc_trim(3)).
@@ -107,6 +106,20 @@ class Holes:
         elif now > GROWN * self._least:
             self._trim(0)
             self._least = 0
+
+
+def give_back() -> None:
+    """Return what is kept and used by nothing to the system, once."""
+    if trim := _trimming():
+        trim(0)
+
+
+def _trimming() -> Callable[[int], int] | None:
+    """malloc_trim(3), where there is one."""
+    found: Callable[[int], int] | None = None
+    if sys.platform.startswith("linux"):
+        found = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return found
 
 
 def _resident() -> int:

@@ -189,9 +189,17 @@ def _beside(run: Prepared, ready: Setup, expected: Expected) -> Memory:
         return Memory()
     if not run.config.cpu_offload:
         return Memory(windows=expected.windows)
-    gradients, optimizer = cost.trained(ready.trainable, wide=True, average=run.settings.average)
-    whole = _bytes(run.base.model.parameters()) + gradients + optimizer
-    return Memory(offloaded=whole // footprint.shares(run.config), windows=expected.windows)
+    shares = footprint.shares(run.config)
+    _, moments = cost.trained(ready.trainable, wide=True, average=run.settings.average)
+    pinned = 0
+    for one in run.base.model.parameters():
+        pinned += _block(one.nbytes // shares) + (_block(4 * one.numel() // shares) if one.requires_grad else 0)
+    return Memory(offloaded=pinned + moments // shares, windows=expected.windows)
+
+
+def _block(size: int) -> int:
+    """Bytes of the block in which torch pins so many of them: a power of two (``CachingHostAllocator``)."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def _of_host(beside: Memory, host: int) -> list[str]:

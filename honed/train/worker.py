@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from honed.errors import ModelError
 from honed.jobs import memory, worker
 from honed.jobs.events import Metric, since_anew
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.train import folder, heap, ranks
-from honed.train.attempts import read
+from honed.train.attempts import chosen, read
 from honed.train.config import TrainConfig
 from honed.train.divergence import Watch
 from honed.train.kernels.install import checkpoints_layers
@@ -38,7 +39,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     freed = heap.keep_freed_memory()
     heap.keep_few_kernels()
     config = read(job)
-    device = devices.choose_device(config.device)
+    device = _device(job, config.device)
     with worker.listening(job), ranks.joined(device, group=config.shard == "fsdp") as here:
         run, result = _train(job, here, lambda: here.any(stopping())[0])
     if not here.first:
@@ -48,17 +49,33 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     return {"model": made.ref, "path": str(made.path), "model_hash": made.manifest.hash, **result}
 
 
+def _device(job: Job, wish: str) -> str:
+    """As ``choose_device``; of one that the first attempt chose, which isn't here now, that is said."""
+    try:
+        return devices.choose_device(wish)
+    except ModelError as error:
+        if chosen(job).get("device") != wish:
+            raise
+        raise ModelError(
+            f"the first attempt of job {job.id} ran on {wish}, and so must this one: {error.message}",
+            f"Resume it where there is one, or train anew: honed train {job.path / 'config.yaml'}",
+        ) from error
+
+
 def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepared, dict[str, Any]]:
     """Train; return the run, and on rank 0, where its model is whole now, the result."""
     run = prepare(job, here, stopping)
     ready = set_up(run, here, stopping)
+    on_gpu = run.settings.device == "cuda"
+    if on_gpu:  # the model went there, and what it left in the host's memory is of no use to a step
+        heap.give_back()
     watch = Watch(likelihood=KINDS[run.config.objective].likelihood)
     training = Training(ready.placed, ready.objective, ready.heldout, ready.steps, run.settings, job, stopping, watch)
     heldout_loss = training.run()
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
     _note_unlearned(job, run.config, watch, run.settings.learning_rate)
-    peaks = here.exchange(memory.peak())
+    peaks, of_gpus = here.exchange(memory.peak()), here.exchange(devices.peak() if on_gpu else 0)
     ready.placed.gather()
     if not here.first:
         return run, {}
@@ -76,6 +93,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
             **ran(run, ready.layout, adapted=len(ready.adapted), trainable=ready.trainable),
             **_where(ready.placed, run.config),
             "rank_peak_rss_bytes": peaks,
+            **({"rank_peak_gpu_bytes": of_gpus} if on_gpu else {}),
             "kernels": ready.kernels.describe(),
             "activation_checkpointing": checkpoints_layers(run.base.model),
         },

@@ -21,6 +21,40 @@ from tests.numerics.rows import close, gradients, packed_model, reference_loss, 
 from tests.tiny import tiny_model
 
 
+def _token_by_token(rows: list[Encoded], *, share: bool) -> list[torch.Tensor]:
+    """What ``collate`` lays out, as its definition has it."""
+    tree = prefixes.grow([row.ids for row in rows], prefixes.LEAST if share else None)
+    found = [
+        (places[place - 1], row.ids[place], row.weights[place])
+        for row, places in zip(rows, tree.places, strict=True)
+        for place in range(1, len(row.ids))
+        if row.weights[place] > 0
+    ]
+    at, targets = (torch.tensor([one[part] for one in found], dtype=torch.long) for part in (0, 1))
+    weights = torch.tensor([one[2] for one in found], dtype=torch.float32)
+    return [torch.tensor([tree.ids]), torch.tensor([tree.positions]), at, targets, weights]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 1), st.sampled_from((0.0, 1.0, 0.3, 7.25))), min_size=1, max_size=30),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_rows_are_laid_out_at_once_as_they_would_be_token_by_token(
+    drawn: list[list[tuple[int, float]]], share: bool
+) -> None:
+    rows = [Encoded(tuple(token for token, _ in row), (0.0, *[weight for _, weight in row[1:]])) for row in drawn]
+    pack = batches.collate(rows, share=share)
+    found = [pack.ids, pack.positions, pack.at, pack.targets, pack.weights]
+    for ours, theirs in zip(found, _token_by_token(rows, share=share), strict=True):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    assert pack.counts == tuple(row.supervised for row in rows)
+
+
 def test_1x8_and_8x1_on_rows_of_unequal_length_give_equal_gradients() -> None:
     model, rows = packed_model(), uneven(8)
     close(gradients(model, rows, [range(8)]), gradients(model, rows, [[i] for i in range(8)]))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -310,6 +311,19 @@ def test_memory_that_the_system_does_not_have_is_said_in_the_words_that_are_read
     monkeypatch.setattr(heap.mmap, "mmap", full)
     with pytest.raises(MemoryError, match="0 MB can't be had: Cannot allocate memory"):
         heap.lasting(torch.empty(200, 300))
+
+
+def test_what_the_heap_keeps_can_be_given_back_at_once_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(heap.sys, "platform", "linux")
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: SimpleNamespace(malloc_trim=given.append))
+    heap.give_back()
+    assert given == [0]
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: SimpleNamespace())  # musl
+    heap.give_back()
+    monkeypatch.setattr(heap.sys, "platform", "darwin")
+    heap.give_back()
+    assert given == [0]
 
 
 def test_holes_are_given_back_once_they_are_a_tenth_and_measured_anew_a_step_later(

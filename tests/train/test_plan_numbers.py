@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from honed.records import Conversation, Message
 from honed.store import datasets
 from honed.store.workspace import Workspace
 from honed.train import activations, cost, expected, footprint, planner, ranks, timing
+from honed.train.config import TrainConfig
 from honed.train.cost import Memory
 from honed.train.optim import Optimizer, local
 from honed.train.placement import Replicated
@@ -116,6 +118,18 @@ def test_layers_that_are_computed_again_are_planned_with_one_of_them_beside_what
 
     assert saved(1, again=True) == saved(1, again=False)  # the one layer is all there is to compute again
     assert saved(1, again=True) < saved(4, again=True) < saved(4, again=False) / 2
+
+
+def test_shares_that_are_offloaded_are_planned_in_the_blocks_that_torch_pins_them_in() -> None:
+    model = torch.nn.Linear(100, 50)
+    config = TrainConfig(base="", data="", shard="fsdp", cpu_offload=True, ranks=2)
+    settled = SimpleNamespace(device="cuda", average=False)
+    run: Any = SimpleNamespace(config=config, settings=settled, base=SimpleNamespace(model=model))
+    ready: Any = SimpleNamespace(trainable=5050)
+    found = planner._beside(run, ready, SimpleNamespace(windows=7))  # type: ignore[arg-type]
+    assert found == Memory(offloaded=2 * (16384 + 128) + 8 * 5050 // 2, windows=7)  # weights and gradients are pinned
+    model.bias.requires_grad_(False)
+    assert planner._beside(run, ready, SimpleNamespace(windows=7)).offloaded == found.offloaded - 128  # type: ignore[arg-type]
 
 
 EACH, TOKEN, UPDATE, HELDOUT, WRITTEN = 700.0, 3.0, 50.0, 400.0, 64.0

@@ -24,6 +24,7 @@ from honed.train import checkpoint, worker
 from honed.train.kernels import native
 from honed.train.loop import NOT_FINITE
 from honed.train.optim import Optimizer
+from honed.train.prepare import remember
 from tests.numerics.rows import packed_model
 from tests.small_disk import fill
 from tests.tiny import tiny_tokenizer
@@ -131,6 +132,18 @@ def test_a_held_out_loss_that_ends_above_the_first_or_the_lowest_is_said(
     worker._note_rise(job, heldout[-1])
     notes = [event.text for event in job.events() if isinstance(event, Note) and not event.anew]
     assert len(notes) == (said is not None) and (said or "") in "".join(notes)
+
+
+def test_a_resume_where_the_device_of_the_first_attempt_is_missing_says_which_attempt_chose_it(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    with pytest.raises(HonedError) as usual:
+        worker._device(job, "mps")
+    assert usual.value.hint.startswith("Use auto")
+    remember(job, device="mps")
+    with pytest.raises(HonedError, match=f"the first attempt of job {job.id} ran on mps, and so must this") as told:
+        worker._device(job, "mps")
+    assert "auto" not in told.value.hint and f"honed train {tmp_path / 'config.yaml'}" in told.value.hint
+    assert worker._device(job, "cpu") == "cpu"
 
 
 def _trained_a_little() -> Optimizer:
