@@ -188,6 +188,8 @@ def _unusable(event: FeedbackEvent, answers: Mapping[str, Interaction]) -> str:
         return "the two answers are the same"
     if about.finish == "length":
         return "the chosen answer is cut off, and would teach to end there"
+    if not other.answer.strip():
+        return "the other answer is empty"
     return unfit(about.prompt, about.answer) or _stopped(about) or _stopped(other)
 
 
@@ -222,5 +224,6 @@ def _record(event: FeedbackEvent, sheet: _Sheet) -> None:
     )
     if event.kind == "edit":
         sheet.rows.append(pair.row(chosen).model_copy(update={"events": events}))
-    if not _stopped(about):  # what a person cut short isn't what the model would have said
+    # What a person cut short, or what ended inside its reasoning, isn't what the model would have said.
+    if not _stopped(about) and rejected.strip():
         sheet.preferences.append(pair)

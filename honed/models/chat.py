@@ -241,17 +241,16 @@ class ChatFormat:
             return said
         if closing not in thought:
             return f"\n{closing}\n\n{said}"
-        return self._spelling.guarded(thought.split(opening, 1)[-1].lstrip("\n")) + self._behind
-
-    @cached_property
-    def _behind(self) -> str:
-        """What the template writes behind an answer."""
-        one, other = (self.render(turns, generation=False)[::-1] for turns in (_PROBE, _OTHER))
-        return one[: alike(one, other)][::-1] + self.closing
+        reasoning, _, answer = thought.split(opening, 1)[-1].lstrip("\n").rpartition(closing)
+        gap = answer[: len(answer) - len(answer.lstrip("\n"))]
+        return self._spelling.guarded(reasoning) + closing + gap + said.rpartition(closing)[2].lstrip("\n")
 
     @cached_property
     def _spelling(self) -> Spelling:
-        """The tokenizer. Only templates write its special tokens, and those that mark turns (R1's aren't special)."""
+        """The tokenizer. Only templates write its special tokens, and those that mark turns (R1's aren't special).
+
+        A thought is no turn: its marks are tokens in answers too, where templates look for them.
+        """
         added, bare = self.tokenizer.added_tokens_decoder, Spelling(self.tokenizer, ())
         plain = as_plain(_ASKED, str)[0]
         try:
@@ -261,7 +260,9 @@ class ChatFormat:
         header = asked[len(said) :] if asked[: len(said)] == said else []
         turning = [added[key].content for key in (*said, *[key for key in header if key in added][:1]) if key in added]
         marks = [text for text in turning if text.strip() and not text[0].isalnum()]
-        return Spelling(self.tokenizer, [*(token.content for token in added.values() if token.special), *marks])
+        marks += [token.content for token in added.values() if token.special]
+        thoughts = marks_of(self.template) or ()
+        return Spelling(self.tokenizer, [text for text in marks if not any(text in mark for mark in thoughts)])
 
     @cached_property
     def _dated(self) -> str:

@@ -56,8 +56,14 @@ class Reply(Record):
 
     @property
     def parted(self) -> Reply:
-        """The reply with the reasoning that its text begins with, if any, apart."""
-        reasoning, text = split(self.text, WRITTEN, opened=False)
+        """The reply with the reasoning that its text begins with, if any, apart.
+
+        A text with nothing but the end of a thought, on a line's end, began inside of it: its prompt had the mark.
+        """
+        (opening,), (closing,) = WRITTEN.opening, WRITTEN.closing
+        before, _, behind = self.text.partition(closing)
+        opened = opening not in before and (before.endswith("\n") or behind.startswith("\n"))
+        reasoning, text = split(self.text, WRITTEN, opened=closing in self.text and opened)
         return self.model_copy(update={"text": text, "reasoning": self.reasoning + reasoning})
 
 

@@ -205,15 +205,19 @@ def spread(records: Iterable[tuple[str, T]], count: int, seed: int) -> list[T]:
 def sampled(dataset: Artifact, split: Split, count: int, seed: int) -> list[Shard]:
     """Return where ``count`` rows of a split lie (all if it has no more), chosen by ``spread``, in their stored order.
 
-    Nothing but ids is read of them.
+    A row that repeats counts once. Nothing but ids is read of them.
     """
+    seen: set[str] = set()
 
     def each() -> Iterator[tuple[str, Shard]]:
         with _opened(dataset.path / ROWS) as file:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, ["id", "split"])
                 ids = table.filter(pc.equal(table["split"], split))["id"].to_pylist()
-                yield from ((id_, Shard(group, place, 1)) for place, id_ in enumerate(ids))
+                for place, id_ in enumerate(ids):
+                    if id_ not in seen:
+                        seen.add(id_)
+                        yield id_, Shard(group, place, 1)
 
     return sorted(spread(each(), count, seed))
 

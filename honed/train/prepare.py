@@ -98,7 +98,8 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
     if config.objective == "sft":
-        train = _apart(config, train, base, ranks, chosen(job)["asked"]["pack_tokens"])
+        asked = ranks.agreed(chosen(job)["asked"]["pack_tokens"] if ranks.first else None)
+        train = _apart(config, train, base, ranks, asked)
     _note_chat(job, config, dataset, base.chat)
     facts = Facts(
         parameters=sum(p.numel() for p in base.model.parameters()),

@@ -12,9 +12,9 @@ from tokenizers import AddedToken
 
 from honed.errors import ModelError
 from honed.models.chat import ChatFormat, Unusable, from_tokenizer
-from honed.records import Conversation
+from honed.records import Conversation, ToolCall
 from tests.numerics.rows import conversation
-from tests.tiny import END, tiny_tokenizer
+from tests.tiny import END, TEMPLATE, tiny_tokenizer
 
 _USER = (
     "{% for m in messages %}{% if m.role != 'assistant' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
@@ -114,6 +114,28 @@ def test_an_answer_is_learned_behind_what_a_server_feeds_with_its_thought_or_an_
         assert said(format_, conversation("q", answer, system="be brief")) == [learned]
     several = said(format_, conversation("q1", answer, "q2", answer))
     assert several == [learned, learned]
+
+
+def test_marks_of_a_thought_are_tokens_in_an_answer_wherever_a_template_has_them() -> None:
+    told = TEMPLATE.replace("{% for", "Think: <think> ... </think>\n{% for", 1)
+    for template, special in ((told, False), (told, True)):
+        tokenizer = tiny_tokenizer(template)
+        marks = [AddedToken(one, normalized=False, special=special) for one in ("<think>", "</think>")]
+        tokenizer.add_tokens(list(marks), special_tokens=special)
+        encoded = from_tokenizer(tokenizer).encode(conversation("q", "<think>r</think>a"))
+        learned = [token for token, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
+        assert set(tokenizer.convert_tokens_to_ids(["<think>", "</think>"])) <= set(learned)
+
+
+@pytest.mark.parametrize("template", [R1, OLMO])
+def test_a_call_behind_a_thought_is_learned_as_the_template_writes_it(template: str) -> None:
+    call = ToolCall(name="look", arguments={"x": 1})
+    for thought, begins in (("", "\n</think>\n\n"), ("<think>\nr\n</think>\n\n", "\nr\n</think>")):
+        row = conversation("q", thought)
+        calling = row.messages[1].model_copy(update={"tool_calls": (call,)})
+        (learned,) = said(format_of(template), row.model_copy(update={"messages": (row.messages[0], calling)}))
+        assert learned.startswith(begins.removeprefix("\n" if thought and template == R1 else ""))
+        assert '"x":1' in learned and learned.endswith(END)
 
 
 def test_the_first_characters_of_an_answer_may_merge_with_the_header() -> None:

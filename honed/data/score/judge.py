@@ -40,6 +40,7 @@ Give one sentence of reasons, then a last line "Score: N"."""
 _SCORE = re.compile(r"score\W{0,4}([1-5])(?:\s*/\s*5)?\b", re.IGNORECASE)
 _BARE = re.compile(r"\W*([1-5])(?:\s*/\s*5)?\W*")
 _TOKENS = 160
+_MORE = "have the endpoint answer without, or with more (extra: {max_tokens: 2000})"
 
 
 def request(row: Row) -> Request:
@@ -74,6 +75,9 @@ def judged(rows: Sequence[Row], endpoint: EndpointConfig, watch: Watch) -> Itera
                 yield place, reply.message
                 continue
             score = read(reply.text)
+            if score is None and reply.finish == "length" and not reply.text:
+                yield place, f"the judge's reply ended inside its reasoning, at {_TOKENS} tokens: {_MORE}"
+                continue
             yield place, f"no score in the reply: {reply.text[-80:]!r}" if score is None else score
         watch.step("judge", len(rows), len(rows))
         spent = engine.spent

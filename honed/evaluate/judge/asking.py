@@ -98,6 +98,8 @@ class Asking:
         reply = self.replies.get((key, 2)) or self.replies[key, 1]
         if reply.refused:
             return Said(unusable=reply.refused)
+        if reply.cut and not reply.text:
+            return Said(unusable="it ended inside its reasoning: raise max_tokens")
         said = self._read(reply.text)
         return (
             said.model_copy(update={"unusable": f"cut off: {said.unusable}"}) if said.unusable and reply.cut else said
@@ -109,6 +111,8 @@ class Asking:
         if attempt == 1:
             return True
         first = self.replies[key, 1]
+        if first.cut and not first.text:  # as long a reply would end inside its reasoning again
+            return False
         return not first.refused and bool(self._read(first.text).unusable)
 
     def _messages(self, question: Question, attempt: int) -> tuple[Message, ...]:

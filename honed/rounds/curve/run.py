@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from honed.errors import ConfigError, DataError
+from honed.evaluate import families
 from honed.evaluate.config import EvaluateConfig
 from honed.evaluate.stats import SMALLEST
 from honed.jobs import job as jobs
@@ -88,18 +89,27 @@ def resolved(
 
 
 def _check_measured(dataset: Artifact, objective: str, evaluation: EvaluateConfig) -> None:
-    """Raise ``ConfigError`` if too few held-out rows are measured, ``DataError`` if too few of these can be judged."""
+    """Raise ``ConfigError`` if too few held-out rows are measured, ``DataError`` if these show too little.
+
+    Rows of one family are one piece of evidence (``families``); those of a pass rate need a verifier.
+    """
     held_out = int(dataset.manifest.facts["heldout"])
     measured = min(evaluation.rows or held_out, held_out)
     if measured < SMALLEST:
         raise ConfigError(f"evaluate.rows {measured}: fewer than {SMALLEST} rows show nothing", "Leave it out.")
-    if KINDS[objective].likelihood or evaluation.scorer:
-        return
+    by_pass = not KINDS[objective].likelihood and not evaluation.scorer
     wanted = datasets.sampled(dataset, "heldout", measured, evaluation.seed)  # those that the evaluation will choose
-    judged = sum(row.check is not None for row in datasets.read(dataset, "heldout", wanted))
-    if judged < SMALLEST:
-        what = f"of {measured} held-out rows that are measured {judged or 'none'} have a verifier"
+    rows = [row for row in datasets.read(dataset, "heldout", wanted) if row.check or not by_pass]
+    if by_pass and len(rows) < SMALLEST:
+        what = f"of {measured} held-out rows that are measured {len(rows) or 'none'} have a verifier"
         raise DataError(
             f"{dataset.ref}: {objective} is judged by the pass rate, and {what}",
             "Hold out rows with one (field check), measure more (evaluate.rows), or train sft or orpo.",
+        )
+    kinds = len({families.family(row.tags, row.prompt) for row in rows})
+    if kinds < SMALLEST:
+        what = f"the {len(rows)} held-out rows that are measured are of {kinds} families (tag family or template)"
+        raise DataError(
+            f"{dataset.ref}: {what}, and fewer than {SMALLEST} show nothing",
+            "Hold out rows of more of them, or measure more (evaluate.rows).",
         )

@@ -150,6 +150,9 @@ def whole(reply: Reply, *, cut: bool = True) -> str:
     text = reply.text.strip()
     if reply.finish == "filter":
         raise RejectedError("filtered", "the endpoint's filter cut the answer", text)
+    if not text and reply.finish == "length":
+        where = "inside its reasoning" if reply.reasoning else "before its text"
+        raise RejectedError("cut", f"the reply ended {where}: raise max_tokens", reply.reasoning[-200:])
     if not text:
         raise RejectedError("empty", "the reply is empty", "")
     if cut and reply.finish == "length":
