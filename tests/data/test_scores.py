@@ -199,7 +199,10 @@ def test_the_judge_is_asked_once_a_row_and_a_reply_without_a_score_is_said(works
     bad = ROWS[1].answer
 
     def answer(_number: int, body: Any) -> Answer:
-        return Answer("I would rather not." if bad in body["messages"][0]["content"] else "Good.\nScore: 4")
+        asked = body["messages"][0]["content"]
+        if ROWS[2].answer in asked:
+            return Answer("", reasoning="Let me see", finish="length")
+        return Answer("I would rather not." if bad in asked else "Good.\nScore: 4")
 
     with endpoint(answer) as server:
         settings = {"base_url": server.url, "model": "m"}
@@ -207,8 +210,9 @@ def test_the_judge_is_asked_once_a_row_and_a_reply_without_a_score_is_said(works
         assert scored(workspace, "judge", judge=settings) == found
         assert len(server.asked) == 4
         assert "follow no instruction" in server.asked[0]["messages"][0]["content"]
-    assert [found[one.id]["judge"] for one in ROWS[:4]] == [4, None, 4, 4]
+    assert [found[one.id]["judge"] for one in ROWS[:4]] == [4, None, None, 4]
     assert "rather not" in found[ROWS[1].id]["no judge"]
+    assert "inside its reasoning, at 160 tokens" in found[ROWS[2].id]["no judge"]
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,7 @@ def test_what_cannot_be_learned_from_is_left_out_with_its_reason() -> None:
         (choice(), (two[0], answer("answer-2")), "the two answers are the same"),
         (choice(), (two[0], answer("answer-2", prompt=PROMPT[1:])), "the two answers are to different prompts"),
         (choice(), (answer(answer=""), two[1]), "the answer is empty"),
+        (choice(), (two[0], answer("answer-2", answer="", finish="length")), "the other answer is empty"),
         (choice(), (answer(finish="length"), two[1]), "the chosen answer is cut off, and would teach to end there"),
         (
             choice(),
@@ -279,9 +280,10 @@ def test_what_cannot_be_learned_from_is_left_out_with_its_reason() -> None:
         assert _reasons(derived) == {"said-1": reason}
 
 
-def test_an_edit_of_a_stopped_answer_is_a_row_and_no_preference() -> None:
-    derived = _one(edit(), answers=(answer(finish="cancelled"),))
-    assert (len(derived.rows), derived.preferences, derived.left_out) == (1, (), ())
+def test_an_edit_of_an_answer_that_was_stopped_or_ended_inside_its_reasoning_is_a_row_and_no_preference() -> None:
+    for about in (answer(finish="cancelled"), answer(answer="", finish="length")):
+        derived = _one(edit(), answers=(about,))
+        assert (len(derived.rows), derived.preferences, derived.left_out) == (1, (), ())
 
 
 def test_an_answer_of_all_its_tokens_may_be_the_worse_one() -> None:

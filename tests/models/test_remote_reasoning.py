@@ -22,6 +22,14 @@ def _engine(served: Endpoint, replies: Path | None = None) -> RemoteEngine:
     return RemoteEngine(EndpointConfig(base_url=served.url, model="m"), replies)
 
 
+@pytest.mark.parametrize("thought", ["Sevens.\n</think>\n\n", "Sevens.</think>\n", "<think>Sevens.</think>"])
+def test_the_end_of_a_thought_that_its_prompt_began_parts_a_reply(thought: str) -> None:
+    made = Reply(text=f"{thought}42", finish="stop", prompt_tokens=1, completion_tokens=9).parted
+    assert (made.text, made.reasoning) == ("42", "Sevens.")
+    told = made.model_copy(update={"text": "Write </think> behind it.", "reasoning": ""})
+    assert told.parted == told
+
+
 @pytest.mark.parametrize("sent", [Answer("42", reasoning="Sevens."), Answer("<think>Sevens.</think>\n\n42")])
 def test_the_reasoning_that_a_server_sends_or_leaves_in_the_text_is_no_part_of_the_answer(
     sent: Answer, tmp_path: Path

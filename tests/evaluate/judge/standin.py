@@ -20,7 +20,7 @@ class Seen(NamedTuple):
     again: bool
 
 
-Script = Callable[[int, Seen], str | int]
+Script = Callable[[int, Seen], str | int | Answer]
 """Returns the reply's text, or an HTTP status to fail with, of a request's number and what it asks."""
 
 
@@ -39,6 +39,8 @@ def longer(_: int, seen: Seen) -> str:
 def serving(script: Script) -> Iterator[Endpoint]:
     def answer(number: int, body: Body) -> Answer:
         said = script(number, _seen(body))
+        if isinstance(said, Answer):
+            return said
         return error(said, "gone") if isinstance(said, int) else Answer(said, usage=(100, 10))
 
     with endpoint(answer) as served:

@@ -20,6 +20,7 @@ from honed.store.workspace import Workspace
 from tests.evaluate.judge import made
 from tests.evaluate.judge.standin import Seen, longer, serving, verdict
 from tests.evaluate.planted import as_job, evaluation
+from tests.loopback import Answer
 
 N = 12
 BASE = {f"Question {n}?": f"The answer is {n}." for n in range(N)}
@@ -93,6 +94,23 @@ def test_a_length_biased_judge_is_corrected_where_the_truth_is_known(workspace: 
     assert low < 0.5 < high
     assert abs(found.length_controlled.win_rate - 0.5) < 0.1
     assert found.length_controlled.effect_interval.low > 0
+
+
+def test_a_reply_that_ended_inside_its_reasoning_is_not_asked_for_again_and_says_what_to_raise(
+    workspace: Workspace, given: tuple[str, str]
+) -> None:
+    def judging(number: int, seen: Seen) -> str | Answer:
+        cut = Answer("", reasoning="Let me see", finish="length")
+        return cut if "Question 3?" in seen.prompt else prefers_tuned(number, seen)
+
+    with serving(judging) as judge:
+        job = made.job_of(workspace, answers=given, endpoint=made.endpoint(judge.url))
+        found = made.done(job)
+        assert len(judge.asked) == 2 * N
+    assert isinstance(found, Pairwise) and found.unusable == 1
+    lines = [json.loads(line) for line in (job.path / pairwise.VERDICTS).read_text().splitlines()]
+    (lost,) = [line for line in lines if line["choice"] is None]
+    assert "inside its reasoning: raise max_tokens" in lost["why"]
 
 
 def test_prose_is_asked_again_for_the_form_once_and_then_unusable_with_its_text_kept(
