@@ -38,13 +38,15 @@ TRAPS: Mapping[str, tuple[str, ...]] = {
     "7 the prompt is no prefix": (
         "numerics.test_masking:test_a_row_whose_template_rewrites_earlier_turns_is_reported",
         "numerics.test_masking:"
-        "test_a_row_whose_answer_begins_with_half_of_a_token_that_its_header_ends_with_is_named_and_counted",
+        "test_an_answer_that_begins_with_half_of_a_token_that_its_header_ends_with_is_learned_behind_what_a_server_feeds",
     ),
     "8 the mask is lost": ("numerics.test_masking:test_decoded_supervised_text_is_the_assistants_text_and_stop",),
     "9 labels off by one": (
         "numerics.test_batches:test_first_target_is_the_first_answer_token_and_is_predicted_from_the_header",
     ),
-    "10 truncation removes the answer": ("numerics.test_masking:test_an_over_long_row_is_named_and_never_cut",),
+    "10 truncation removes the answer": (
+        "numerics.test_masking:test_an_over_long_row_is_named_and_counted_and_never_cut",
+    ),
     "11 truncation cuts the header": (
         "numerics.test_masking:test_tokens_before_the_first_label_are_what_a_server_feeds",
     ),
