@@ -240,13 +240,23 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray isn't here: pip install 'honed[ray]'")
-def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_two(
+def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_two_though_their_driver_is_killed(
     home: Workspace, cluster: str
 ) -> None:
     here = start(home, name="near", ranks=2, **LORA)
     expected = finish(here)  # before the other is started: Ray gives up on its door for clients after 30 s
     there = start(home, name="far", ranks=2, on=cluster, **LORA)
+    until(there, 3)
+    outlive = list(there.path.glob(".alive-*"))
+    os.kill(there.status().pid, signal.SIGKILL)
+    list(launch.follow(there))
+    for _ in range(3):
+        launch.resume(there)
+        list(launch.follow(there))
+        if not there.status().message.startswith("Ray ended the training: "):  # as above, where cores are few
+            break
     result = finish(there)
+    assert len(outlive) == 2 and not list(there.path.glob(".alive-*"))
     assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
     assert (result["ran"]["on"], result["ran"]["ranks"]) == (cluster, 2)
 
