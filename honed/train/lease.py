@@ -77,10 +77,12 @@ def living(job: Job, token: str) -> Iterator[None]:
                 return
             before, seen = seen, _seen(job)
             still = still + 1 if seen in (before, None) else 0
-        mine.unlink(missing_ok=True)
-        sys.stderr.write(f"rank {job.rank} ends: the process that had it started is gone, or another has taken over\n")
-        sys.stderr.flush()
-        os._exit(1)
+        try:
+            mine.unlink(missing_ok=True)
+            sys.stderr.write(f"rank {job.rank} ends: its driver is gone, or another has taken over\n")
+            sys.stderr.flush()
+        finally:
+            os._exit(1)  # whatever a disk that is full or gone says to that
 
     write_whole(mine, json.dumps({"pid": os.getpid(), "pid_space": pid_space()}))
     watcher = threading.Thread(target=watch, daemon=True)

@@ -45,8 +45,17 @@ def test_a_rank_ends_when_another_driver_has_taken_over(tmp_path: Path) -> None:
     with rank(tmp_path, "first") as one:
         (tmp_path / ".beat").write_text("second")
         assert one.wait(timeout=20) == 1
-        assert one.stderr and "rank 1 ends: the process that had it started is gone" in one.stderr.read()
+        assert one.stderr and "rank 1 ends: its driver is gone" in one.stderr.read()
     assert not lease.begun(Job(tmp_path), "first", ranks=2)
+
+
+def test_a_rank_without_its_driver_ends_though_its_log_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / ".beat").write_text("first")
+    with rank(tmp_path, "first") as one:
+        assert one.stderr
+        one.stderr.close()  # a broken pipe for the rank, as a full disk would be
+        (tmp_path / ".beat").write_text("second")
+        assert one.wait(timeout=20) == 1
 
 
 def test_a_rank_lives_as_long_as_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
