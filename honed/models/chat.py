@@ -40,10 +40,6 @@ def _answered(said: str) -> tuple[Message, ...]:
 _PROBE, _OTHER = map(_answered, "bc")
 """Two conversations that differ in their answers: what is the same behind these is how the template ends a turn."""
 
-_OTHER_TEMPLATE = (
-    "Another chat template may do: --set template=NAME, of those that honed ships (chatml, llama3, plain)."
-)
-
 _TODAY = re.compile(r"""\bstrftime_now\(\s*(?P<mark>['"])(?P<format>[^'"]*)(?P=mark)\s*\)""")
 """How a template writes today's date."""
 
@@ -212,7 +208,7 @@ class ChatFormat:
                 ids = self._spelling.ids(asked + SEAM + said, whole)
         weights = turn_weights(ids, len(prompt), turns[-1].weight, self.stop_ids)
         if not any(weights):
-            raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", _OTHER_TEMPLATE)
+            raise Unusable("stop", f"turn {len(turns)}: no stop id ends it", _another())
         return Encoded(tuple(ids), tuple(weights))
 
     def _said(self, turns: Sequence[Message], asked: str, written: str) -> str:
@@ -235,7 +231,7 @@ class ChatFormat:
         before, mark, opened = head.rpartition(opening)
         if not mark or opened.replace(closing, "").strip() or not pair.startswith(before):
             what = f"turn {len(turns)}: its prompt's text is not the beginning of the row's"
-            raise Unusable("prefix", what, f"The chat template rewrites what comes before an answer. {_OTHER_TEMPLATE}")
+            raise Unusable("prefix", what, f"The chat template rewrites what comes before an answer. {_another()}")
         said, thought = pair[len(before) :], turns[-1].content
         if closing in opened:
             return said
@@ -323,8 +319,7 @@ def _ending(draft: ChatFormat) -> tuple[int, str]:
     mend = "Choose a shipped chat template: " + ", ".join(shipped_templates())
     try:
         prompt = draft.prompt_ids(_ASKED)
-        one, behind = _told_apart(draft, ())
-        next_one, next_behind = _told_apart(draft, (Message(role="user", content="a"),))
+        one, behind = _told_apart(draft)
     except Unusable as error:
         raise ModelError(error.message, mend) from error
     if behind < 0:
@@ -332,8 +327,7 @@ def _ending(draft: ChatFormat) -> tuple[int, str]:
     special = {key for key, token in draft.tokenizer.added_tokens_decoder.items() if token.special}
     ending = next((token for token in one[behind:] if token in special | draft.stop_ids), None)
     closing = ""
-    if ending is None and 0 <= next_behind < len(next_one) and next_one[next_behind] in draft.stop_ids:
-        ending = next_one[next_behind]
+    if ending is None and (ending := _next_mark(draft)) is not None:
         closing = draft.decode([ending], special=True)
     if ending is None:
         raise ModelError(
@@ -351,7 +345,16 @@ def _ending(draft: ChatFormat) -> tuple[int, str]:
     return ending, closing
 
 
-def _told_apart(draft: ChatFormat, behind: tuple[Message, ...]) -> tuple[list[int], int]:
+def _next_mark(draft: ChatFormat) -> int | None:
+    """Return the stop id that a next turn brings behind an answer; None if it brings none, or there may be no next."""
+    try:
+        ids, behind = _told_apart(draft, _ASKED)
+    except Unusable:
+        return None
+    return ids[behind] if 0 <= behind < len(ids) and ids[behind] in draft.stop_ids else None
+
+
+def _told_apart(draft: ChatFormat, behind: tuple[Message, ...] = ()) -> tuple[list[int], int]:
     """Return the ids of a conversation whose answer has ``behind`` behind it, and where they go on; -1: no answer."""
     one, other = (draft._spelling.ids(draft.render((*turns, *behind), generation=False)) for turns in (_PROBE, _OTHER))
     if one == other:
@@ -362,6 +365,10 @@ def _told_apart(draft: ChatFormat, behind: tuple[Message, ...]) -> tuple[list[in
 def shipped_templates() -> list[str]:
     """Return the names of the chat templates that come with honed."""
     return sorted(path.name.removesuffix(".jinja") for path in _templates().iterdir() if path.name.endswith(".jinja"))
+
+
+def _another() -> str:
+    return f"Another chat template may do: --set template=NAME, of {', '.join(shipped_templates())}."
 
 
 def shipped_template(name: str) -> str:

@@ -170,6 +170,12 @@ def test_an_answer_ended_by_the_next_turns_mark_is_ended_by_the_mark_of_whatever
         from_tokenizer(tokenizer)
 
 
+def test_a_template_that_takes_one_turn_only_is_loaded_and_learned() -> None:
+    single = "{% if messages|length > 2 %}{{ raise_exception('one turn only') }}{% endif %}" + TEMPLATE
+    format_ = from_tokenizer(tiny_tokenizer(single))
+    assert said(format_, conversation("q", "a")) == [f"a{END}"]
+
+
 def test_a_template_that_rewrites_what_comes_before_an_answer_is_refused_with_a_way_out() -> None:
     renaming = (
         "{% for m in messages %}<|im_start|>{{ m.role }}{{ '!' if m.role == 'assistant' }}\n{{ m.content }}<|im_end|>\n"
