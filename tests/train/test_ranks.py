@@ -209,6 +209,7 @@ def test_two_ranks_on_a_local_ray_stop_resume_and_give_the_weights_of_torchruns_
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """The address of a Ray that runs already, as one of several machines would: a head with a door for clients."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "300")  # 30 s are too few for two busy cores
     ports = [_free_port() for _ in range(2)]
     command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
     command += [f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", "--num-cpus=2"]
@@ -244,17 +245,14 @@ def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_tw
     home: Workspace, cluster: str
 ) -> None:
     here = start(home, name="near", ranks=2, **LORA)
-    expected = finish(here)  # before the other is started: Ray gives up on its door for clients after 30 s
+    expected = finish(here)  # before the other is started: two cores have enough to do with Ray
     there = start(home, name="far", ranks=2, on=cluster, **LORA)
     until(there, 3)
+    assert there.status().state == "running", (there.path / "log.txt").read_text()
     outlive = list(there.path.glob(".alive-*"))
     os.kill(there.status().pid, signal.SIGKILL)
     list(launch.follow(there))
-    for _ in range(3):
-        launch.resume(there)
-        list(launch.follow(there))
-        if not there.status().message.startswith("Ray ended the training: "):  # as above, where cores are few
-            break
+    launch.resume(there)
     result = finish(there)
     assert len(outlive) == 2 and not list(there.path.glob(".alive-*"))
     assert equal(home, result["model"], expected["model"]) and losses(there) == losses(here)
