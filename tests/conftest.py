@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,9 @@ os.environ.setdefault("HONED_TESTS_ZYGOTE", str(Path(tempfile.gettempdir()) / f"
 os.environ.pop("HONED_WORKSPACE", None)
 # Where it is set, as in some containers, each of the many processes would compile all that it imports anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Each request of httpx, which has a client to itself, would read all certificates there are anew.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

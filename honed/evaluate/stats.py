@@ -17,6 +17,7 @@ from scipy.special import bdtr, ndtr, ndtri  # the whole of scipy.stats takes a 
 LEVEL = 0.95
 RESAMPLES = 10_000
 _DRAWS_AT_ONCE = 4_000_000  # indices drawn together: 32 MB, whatever the number of rows
+_ROWS_A_KIND = 6  # that are drawn one by one in the time in which the number of all of a kind is: 13 and 80 ns
 
 MARGIN = 0.05
 """A fall that people would mind, as a fraction, where nobody says what they would."""
@@ -170,14 +171,24 @@ def bootstrap(
     # Equal rows are drawn as one kind: the same distribution, and differences of verdicts have but three kinds.
     kinds, shares = np.unique(np.stack([tops, bottoms]), axis=1, return_counts=True)
     random = np.random.default_rng(seed)
-    chunk = max(1, _DRAWS_AT_ONCE // len(shares))
+    chunk = max(1, _DRAWS_AT_ONCE // len(tops))
     means: list[NDArray[np.float64]] = []
     for start in range(0, resamples, chunk):
-        drawn = random.multinomial(len(tops), shares / len(tops), size=min(chunk, resamples - start))
+        drawn = _drawn(shares, min(chunk, resamples - start), random)
         means.append((drawn @ kinds[0]) / (drawn @ kinds[1]))
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def _drawn(shares: NDArray[np.intp], times: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """How often each kind comes, of which there are ``shares`` rows, when as many rows are drawn (times, kinds)."""
+    rows, kinds = int(shares.sum()), len(shares)
+    if kinds * _ROWS_A_KIND < rows:
+        return random.multinomial(rows, shares / rows, size=times)
+    kind = np.repeat(np.arange(kinds), shares)[random.integers(0, rows, size=(times, rows), dtype=np.int32)]
+    kind += kinds * np.arange(times)[:, None]
+    return np.bincount(kind.ravel(), minlength=kinds * times).reshape(times, kinds)
 
 
 def randomisation(differences: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> float:

@@ -48,9 +48,12 @@ def answers(job: Job) -> dict[str, str]:
 
 
 def test_kill_9_of_one_of_two_processes_loses_no_answer_and_a_resume_gives_those_of_one_process(
-    start: Callable[..., Job],
+    start: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, two = start(), start(ranks=2)
+    alone = start()
+    with monkeypatch.context() as cold:
+        cold.setenv("HONED_TESTS_COLD", "1")  # tests/warm: the processes are torchrun's own
+        two = start(ranks=2)
     for event in launch.follow(two):
         if isinstance(event, Step) and event.stage == "answers" and event.step >= 3:
             break

@@ -74,7 +74,6 @@ def test_greedy_answers_are_those_of_the_model_without_cache_or_padding(loaded: 
     assert {completion.finish for completion in completions} == {"stop", "length"}
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8, 64])
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -85,10 +84,11 @@ def test_greedy_answers_are_those_of_the_model_without_cache_or_padding(loaded: 
     ],
     ids=["greedy", "sampled", "nucleus", "stop text"],
 )
-def test_an_answer_does_not_depend_on_the_rows_beside_it(loaded: LoadedModel, batch: int, sampling: Sampling) -> None:
+def test_an_answer_does_not_depend_on_the_rows_beside_it(loaded: LoadedModel, sampling: Sampling) -> None:
     prompts = unequal(20)
     expected = one_by_one(loaded, prompts, sampling)
-    assert LocalEngine(loaded, batch).generate(prompts, sampling) == expected
+    for batch in (1, 3, 8, 64):
+        assert LocalEngine(loaded, batch).generate(prompts, sampling) == expected, batch
     assert len({completion.tokens for completion in expected}) > 5  # rows ended at many different steps
 
 
@@ -105,8 +105,9 @@ def test_equal_prompts_are_answered_equally(loaded: LoadedModel) -> None:
 
 def test_answers_longer_than_the_spare_columns_are_whole(loaded: LoadedModel) -> None:
     prompts, sampling = unequal(5), Sampling(max_tokens=300, temperature=2.0)
-    assert LocalEngine(loaded, 2).generate(prompts, sampling) == one_by_one(loaded, prompts, sampling)
-    assert max(completion.tokens for completion in one_by_one(loaded, prompts, sampling)) > 200
+    expected = one_by_one(loaded, prompts, sampling)
+    assert LocalEngine(loaded, 2).generate(prompts, sampling) == expected
+    assert max(completion.tokens for completion in expected) > 200
 
 
 def test_a_sliding_window_sees_what_it_would_see_without_padding() -> None:
@@ -200,15 +201,13 @@ def test_the_stop_token_is_not_part_of_the_text(loaded: LoadedModel) -> None:
 def test_the_real_model_answers_a_batch_as_it_answers_one_by_one(embedded_model: LoadedModel) -> None:
     prompts = [
         ask("What is the capital of France?"),
-        ask("Name three colours."),
         ask("Write one sentence about the sea, and then one about the mountains, for a child of six years."),
         ask("Translate to German: good morning", system="You are a translator. Answer with the translation only."),
         ask("Reply with an emoji."),
-        ask("List the planets of the solar system, one per line."),
     ]
-    sampling = Sampling(max_tokens=12)
-    engine = LocalEngine(embedded_model, 4)
+    sampling = Sampling(max_tokens=8)
+    engine = LocalEngine(embedded_model, 3)
     completions = engine.generate(prompts, sampling)
     assert completions == one_by_one(embedded_model, prompts, sampling)
     assert "Paris" in completions[0].text
-    assert "".join(engine.stream(prompts[4], sampling)) == completions[4].text
+    assert "".join(engine.stream(prompts[3], sampling)) == completions[3].text

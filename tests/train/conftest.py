@@ -19,10 +19,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = workspace.init(path / "ws")
     rng = random.Random(0)
     rows: list[tuple[Conversation, Split]] = []
-    for number in range(60):
+    for number in range(30):
         answer = f"{number} is {'even' if number % 2 == 0 else 'odd'}" * rng.choice([1, 1, 3])
         turns = (Message(role="user", content=f"what is {number}?"), Message(role="assistant", content=answer))
-        rows.append((Conversation(messages=turns), "heldout" if number % 6 == 0 else "train"))
+        rows.append((Conversation(messages=turns), "heldout" if number % 5 == 0 else "train"))
     datasets.write(made, "numbers", rows, config={}, facts={})
     long = (Message(role="user", content="x" * 600), Message(role="assistant", content="y"))
     datasets.write(made, "long", [(Conversation(messages=long), "train")], config={}, facts={})

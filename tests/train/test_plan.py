@@ -77,7 +77,7 @@ def test_a_plan_counts_what_the_run_then_counts_and_leaves_nothing_behind(
     job = start(home, **given)
     ran = finish(job)
     measured = sum(isinstance(event, Metric) and event.name == "heldout_loss" for event in job.events())
-    assert planned["heldout"] == {"rows": 4, "of": 10, "measured": measured}
+    assert planned["heldout"] == {"rows": 4, "of": 6, "measured": measured}
     assert ran["heldout_loss"] < ran["heldout_loss_before"]
     assert not any("held-out" in reason for reason in planned["reasons"])
     for fact in ("rows", "left_out", "steps", "dataset_tokens", "computed_tokens", "supervised_tokens", "epochs"):
@@ -100,7 +100,7 @@ def test_a_run_that_does_not_fit_is_counted_not_timed_and_told_what_to_change(
 ) -> None:
     monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)  # the weights would fit
     planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
-    assert planned["fits"] is False and planned["time"] is None and planned["rows"] == 50
+    assert planned["fits"] is False and planned["time"] is None and planned["rows"] == 24
     assert planned["memory"]["total"] > planned["memory"]["free"] == 10_000_000
     assert "or use a machine with" in planned["advice"][-1]
 

@@ -6,6 +6,7 @@ it. It never computes anything and has one thread, so that a fork is as good as 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -24,8 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-WARM = re.compile(r"honed\..*\.(worker|planner)|tests\.rounds\..*|torch\.distributed\.run")
-"""The modules that are run this way. Ranks are not: they watch their parent, which must be torchrun."""
+WARM = re.compile(r"honed\..*\.(worker|planner)|tests\.rounds\..*|tests\.numerics\.trained|torch\.distributed\.run")
+"""The modules that are run this way, unless ``HONED_TESTS_COLD`` is set: ranks then have torchrun for their parent."""
 
 LOADED = (
     "honed.evaluate.answers",
@@ -39,13 +40,20 @@ LOADED = (
     "transformers.models.llama.modeling_llama",
 )
 
-_READ_AT_IMPORT = ("CUDA", "GOMP_CPU", "HF_", "MKL", "OMP_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "XDG_")
+_READ_AT_IMPORT = ("CUDA", "GOMP_CPU", "HF_", "MKL", "OMP_", "TOKENIZERS_", "TORCH_", "TRANSFORMERS_", "XDG_")
+_READ_LATER = ("TORCH_ELASTIC_", "TORCH_NCCL_")
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _WAIT_SECONDS = 120.0
 
 
 def wanted(argv: Sequence[str]) -> bool:
     """Whether ``argv`` (``sys.orig_argv``) starts a worker in the way that honed does."""
-    return list(argv[1:3]) == ["-P", "-m"] and len(argv) > 3 and bool(WARM.fullmatch(argv[3]))
+    started = list(argv[1:3]) == ["-P", "-m"] or _is_rank(argv)
+    return started and len(argv) > 3 and bool(WARM.fullmatch(argv[3])) and "HONED_TESTS_COLD" not in os.environ
+
+
+def _is_rank(argv: Sequence[str]) -> bool:
+    return list(argv[1:3]) == ["-u", "-m"]  # by torchrun
 
 
 def hand_over(path: str) -> None:
@@ -55,7 +63,10 @@ def hand_over(path: str) -> None:
     """
     with socket.socket(socket.AF_UNIX) as there:
         _connect(there, path)
-        program = {"argv": sys.orig_argv[3:], "folder": str(Path.cwd()), "environment": dict(os.environ)}
+        bound = _is_rank(sys.orig_argv)
+        if bound:
+            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # it ends with torchrun, and what it stands for too
+        program = {"argv": sys.orig_argv[3:], "folder": str(Path.cwd()), "environment": dict(os.environ), "bound": bound}
         message = json.dumps(program).encode()
         socket.send_fds(there, [len(message).to_bytes(4, "big")], [0, 1, 2])
         there.sendall(message)
@@ -105,6 +116,7 @@ def serve(path: str, owner: int) -> None:
         importlib.import_module(module)
     gc.freeze()  # no collection touches, and so copies, what all share
     waiting: dict[int, socket.socket] = {}
+    bound: set[int] = set()
     with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as selector:
         door.bind(f"{path}.new")
         door.listen(64)
@@ -128,7 +140,10 @@ def serve(path: str, owner: int) -> None:
                     os.close(stream)
                 one.sendall(pid.to_bytes(4, "big"))
                 waiting[pid] = one
+                if program["bound"]:
+                    bound.add(pid)
             _tell_ended(waiting)
+            _end_orphans({pid: waiting[pid] for pid in bound & waiting.keys()})
     for left in (path, f"{path}.lock", f"{path}.log"):
         Path(left).unlink(missing_ok=True)
     sys.exit()
@@ -150,7 +165,11 @@ def _asked(one: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
 
 def _relevant(environment: Any) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_IMPORT)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_READ_AT_IMPORT) and not name.startswith(_READ_LATER)
+    }
 
 
 def _become(program: dict[str, Any], streams: Sequence[int]) -> None:
@@ -171,6 +190,18 @@ def _tell_ended(waiting: dict[int, socket.socket]) -> None:
             with suppress(OSError):  # who asked may have been killed
                 one.sendall(os.waitstatus_to_exitcode(ended[1]).to_bytes(4, "big", signed=True))
             one.close()
+
+
+def _end_orphans(bound: dict[int, socket.socket]) -> None:
+    for pid, one in bound.items():
+        try:
+            gone = not one.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            continue
+        except ConnectionError:
+            gone = True
+        if gone:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _alive(pid: int) -> bool:
