@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, default=300, help="how many of the file's rows, the held-out tenth included"
     )
-    parser.add_argument("--data", type=Path, help="Alpaca rows")
+    parser.add_argument("--data", type=Path, help="rows in the shape of Alpaca's; by default those of Dolly")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--weights", choices=["full", "lora"], default="full", help="TRL's; honed's is a setting")
     parser.add_argument("--max-length", type=int, default=peer.LENGTH, help="longer rows are left out on both sides")

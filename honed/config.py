@@ -160,8 +160,12 @@ def _values(annotation: Any) -> list[str]:
 
 def save(config: Config, path: Path) -> None:
     """Write the resolved settings as YAML, in the order of the model's fields."""
-    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text(config), encoding="utf-8")
+
+
+def text(config: Config) -> str:
+    """Return what ``save`` writes."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read(model: type[C], path: Path) -> C:

@@ -83,7 +83,8 @@ def command(
     """Fine-tune a base model on a dataset of the workspace.
 
     What you leave open is chosen from the model, the data and this machine, and the reason is said. Ctrl-C leaves
-    a job that `honed jobs resume` continues, with the same weights in the end.
+    a job that `honed jobs resume` continues, with the same weights in the end
+    (on a GPU up to rounding).
 
     \b
     honed train --base smollm2-135m --data helpdesk

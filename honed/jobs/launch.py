@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from honed.errors import JobError
 from honed.jobs import events, last_words, limits
 from honed.jobs.job import Job, State, Status, pid_space
 from honed.jobs.trackers import reader
-from honed.store.workspace import writing
+from honed.store.workspace import write_whole, writing
 
 WORKER = "honed.{stage}.worker"
 """The module that does a stage's work."""
@@ -171,7 +172,7 @@ def resume(job: Job, settings: Config | None = None) -> None:
         raise JobError(f"job {job.id} can't be resumed: it is {state}", "See: honed jobs list")
     if settings:
         with writing(job.path):
-            config.save(settings, job.path / "config.yaml")
+            write_whole(job.path / "config.yaml", config.text(settings))
     start(job)
 
 
@@ -183,7 +184,11 @@ def _command(job: Job, stage: str) -> list[str]:
     if on:
         return [*python, RAY.format(stage=stage), str(job.path)]
     if ranks > 1:
-        python += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"]
+        # They meet in a file that only this user can open: torchrun's port would listen to the whole network, and what
+        # stands there is unpickled. The ranks find one another without a name service.
+        python += ["torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
+        python += ["--rdzv-id", secrets.token_hex(8), "--local-addr", "127.0.0.1"]
+        python += ["--nproc-per-node", str(ranks), "-m"]
     return [*python, WORKER.format(stage=stage), str(job.path)]
 
 

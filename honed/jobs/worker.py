@@ -31,11 +31,11 @@ _LISTEN_SECONDS = 1.0
 _GRACE_SECONDS = 15.0
 """How long rank 0 may take to lose touch with a rank that left its words; torchrun kills it 30 s after that one."""
 
-_LESS = (
-    "Train anew with a lower pack_tokens, with activation_checkpointing, or with fewer weights (--weights lora or "
-    "qlora). What a run takes is told before it by: honed plan"
-)
-MORE_MEMORY = {"train": _LESS, "plan": _LESS}
+_LESS = "with a lower pack_tokens, with activation_checkpointing, or with fewer weights (--weights lora or qlora)."
+MORE_MEMORY = {
+    "train": f"Train anew {_LESS} What a run takes is told before it by: honed plan",
+    "plan": f"Plan again {_LESS}",
+}
 """What to do about a lack of memory, by the job's stage."""
 
 Work = Callable[[Job, Callable[[], bool]], dict[str, Any]]

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from honed.errors import StoreError
 from honed.models.engine import Completion, Engine, Reasoning, Sampling
 from honed.models.thought import rule
 from honed.records import Message, digest
@@ -34,7 +35,10 @@ def opened(file: Path, table: str) -> sqlite3.Connection:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _connected(file, table)
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):  # busy, say: it is well
+            hint = "Try again; what it keeps can be made again, so it may be deleted where nothing else runs."
+            raise StoreError(f"{file}: can't be opened: {error}", hint) from error
         file.unlink()
         return _connected(file, table)
 

@@ -128,7 +128,7 @@ class ChatFormat:
                 add_generation_prompt=generation,
             )
         except TemplateError as error:
-            raise Unusable("template", f"the chat template refuses this conversation: {error}") from error
+            raise Unusable("template", f"the chat template refuses this conversation: {error}", _another()) from error
         return str(text)
 
     @cached_property

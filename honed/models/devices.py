@@ -128,6 +128,17 @@ def choose_device(wish: str) -> str:
     return wish
 
 
+def choose_for_training(wish: str) -> tuple[str, str]:
+    """As ``choose_device``, and what is to be said of it: ``auto`` leaves a Mac's mps alone."""
+    device = choose_device(wish)
+    if device != "mps":
+        return device, ""
+    fault = "torch's matrix products on mps can be wrong without a word (github.com/pytorch/pytorch/issues/193487)"
+    if wish == "auto":
+        return "cpu", f"device cpu: {fault}; device: mps takes it all the same"
+    return device, f"device mps, as it was set: {fault}; compare its losses with a run on the CPU"
+
+
 def peak() -> int:
     """Return the most bytes that tensors of this process have held so far on its CUDA GPU."""
     import torch

@@ -19,6 +19,9 @@ from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 from honed.train.run import check_name
 
+_SECRET = {"password", "sslpassword", "passfile"}
+"""What a PostgreSQL URL may say behind its question mark that nobody else should read."""
+
 
 def run(workspace: Workspace, config: RoundConfig) -> Job:
     """Check what can be checked at once, fix every version, write the job's folder and start its worker.
@@ -93,7 +96,8 @@ def _check_database(config: RoundConfig) -> None:
     if (url := database_url(config)) is None:
         return
     try:
-        password = make_url(url).password
+        told = make_url(url)
+        password = told.password or _SECRET & {key.lower() for key in told.query}
     except (ArgumentError, ValueError) as error:
         raise ConfigError(f"{where}: not a URL", "Write postgresql://USER@HOST/NAME or sqlite:///PATH.") from error
     if password and url == config.database:

@@ -7,6 +7,7 @@ place: a folder that is there is whole, and a crash or a full disk leaves nothin
 from __future__ import annotations
 
 import difflib
+import fcntl
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +24,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from honed.errors import StoreError
-from honed.store.workspace import Workspace, writing
+from honed.store.workspace import Workspace, sync_file, writing
 from honed.version import __version__
 
 Kind = Literal["datasets", "models", "rounds"]
 MANIFEST = "manifest.json"
 _DECLARED = ("licences", "use", "licence_conflicts")
 """Facts that people declare. They aren't in the files, so that the hash doesn't tell when they change."""
+_TRIES = 1000
+"""How often a draft's folder is made: another draft of the name may take it away as it ends."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -77,14 +81,52 @@ def draft(workspace: Workspace, kind: Kind, name: str) -> Iterator[Path]:
     check_name(kind, name)
     home = getattr(workspace, kind) / name
     with writing(home):
-        home.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+        scratch, held = _scratch(home)
         try:
             yield scratch
         finally:
+            os.close(held)
             shutil.rmtree(scratch, ignore_errors=True)
-            if not any(home.iterdir()):
+            with suppress(OSError):  # it isn't empty, or another process was faster
                 home.rmdir()
+
+
+def _scratch(home: Path) -> tuple[Path, int]:
+    """Make a draft's folder and hold it; remove those of processes that were killed, which nobody holds."""
+    with suppress(FileNotFoundError):
+        for left in home.glob(".draft-*"):
+            if (unheld := _hold(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(unheld)
+    for more in reversed(range(_TRIES)):
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+            held = os.open(scratch, os.O_RDONLY)
+        except (FileNotFoundError, FileExistsError):  # a draft that has just ended took the folder away
+            if not more:
+                raise
+            continue
+        with suppress(OSError):  # a disk without locks on folders keeps what is left of the killed
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if scratch.exists():  # nobody took it for one that was left
+            return scratch, held
+        os.close(held)
+    raise AssertionError(f"{home}: others take every draft away")
+
+
+def _hold(folder: Path) -> int | None:
+    """Return the open folder, held, or None if another process holds it or locks aren't to be had."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def publish(
@@ -122,7 +164,7 @@ def publish(
             if not (home / f"v{version}").exists():
                 raise
             continue  # another process took this version
-        _sync(home)
+        sync_file(home)
         return Artifact(home / f"v{version}", manifest)
     raise AssertionError(f"no free version below {home}")
 
@@ -134,7 +176,7 @@ def resolve(workspace: Workspace, kind: Kind, ref: str) -> Artifact:
     """
     name, at, version = ref.partition("@")
     home: Path = getattr(workspace, kind)
-    versions = _versions(home / name)
+    versions = _versions(home / name) if _NAME.fullmatch(name) else ()  # a path would lead to another workspace
     if not versions:
         known = [path.name for path in home.iterdir() if _versions(path)] if home.exists() else []
         near = difflib.get_close_matches(name, known, n=1)
@@ -187,8 +229,8 @@ def content_hash(folder: Path) -> str:
 def sync_tree(folder: Path) -> None:
     """Flush every file below ``folder`` and the folder itself to the disk, so that a rename means a whole copy."""
     for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
+        sync_file(path)
+    sync_file(folder)
 
 
 def _versions(home: Path) -> Sequence[int]:
@@ -198,13 +240,5 @@ def _versions(home: Path) -> Sequence[int]:
 
 
 def _write_synced(path: Path, text: str) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     sync_tree(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +57,10 @@ def init(path: Path | str) -> Workspace:
     if (path / MARKER).exists():
         return open_at(path)
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)  # what people write to a model is in there
         for folder in ("datasets", "models", "jobs"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+            (path / folder).mkdir(exist_ok=True)
         write_whole(path / MARKER, json.dumps({"format": FORMAT}) + "\n")
     return Workspace(path.resolve())
 
@@ -80,9 +84,17 @@ def open_at(path: Path | str) -> Workspace:
 
 
 def find(start: Path) -> Workspace:
-    """Open the workspace at ``start`` or in the nearest folder above it."""
+    """Open the workspace at ``start`` or in the nearest folder above it.
+
+    Raises ``StoreError`` if there is none, or if it lies above and is another user's: settings there can name programs.
+    """
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / MARKER).exists():
+            if folder != start.resolve() and (folder / MARKER).stat().st_uid not in (os.getuid(), start.stat().st_uid):
+                raise StoreError(
+                    f"{folder}: a workspace of another user, above {start.resolve()}",
+                    f"If you trust it, name it: --workspace {folder}; else make one here: honed init",
+                )
             return open_at(folder)
     raise StoreError(f"{start.resolve()}: no workspace here or above", "Make one: honed init")
 
@@ -104,12 +116,29 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Replace ``path`` with ``content`` so that a reader, or a crash, sees the old file or the new one, never half."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # containers have equal numbers
     try:
-        with scratch.open("wb") as file:
+        with scratch.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file, or what a folder lists, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    if hasattr(fcntl, "F_FULLFSYNC"):  # of macOS, whose fsync leaves it to the drive
+        with suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)

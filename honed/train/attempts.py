@@ -124,7 +124,7 @@ def _check_name(job: Job, name: str | None) -> None:
     """Raise ``HonedError`` if no model can have the name that the job's file has now."""
     if name is None:
         raise JobError(f"job {job.id} has no name for its model now", f"Write one into {job.path / 'config.yaml'}.")
-    check_name(job.workspace, name)
+    check_name(job.workspace, name, f"Write another into {job.path / 'config.yaml'}.")
 
 
 def _other(first: Any, now: Any) -> bool:

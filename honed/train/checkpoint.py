@@ -142,7 +142,7 @@ def _drop(path: Path) -> None:
 def _write(final: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any], ranks: Ranks, shares: bool) -> None:
     """Write under a temporary name, sync, rename. ``shares``: each rank writes its part, else rank 0 all of it."""
     if ranks.first:
-        for left in final.parent.glob(".*"):  # by an attempt that was killed
+        for left in (*final.parent.glob(".step-*"), *final.parent.glob(".best-*")):  # by an attempt that was killed
             shutil.rmtree(left, ignore_errors=True)
     scratch = final.with_name(f".{final.name}.{ranks.agreed(os.getpid())}")
     name = f"state-{ranks.number + 1:05d}-of-{ranks.size:05d}.safetensors" if shares else "state.safetensors"

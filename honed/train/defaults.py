@@ -234,7 +234,7 @@ def _pack_tokens(batch: int, facts: Facts) -> int:
     A batch that nearly fits isn't cut: a small rest would read all weights once more. In 16 bits what a pass keeps is
     half as much, and what each pass costs once (weights laid out, gradients summed) weighs more beside its products.
     """
-    if facts.device != "cpu":
+    if facts.device == "cuda":
         return min(batch, 8192)
     if facts.precision == "bf16":
         return min(batch, 2048)

@@ -38,10 +38,10 @@ def of_checkpoint(trained: int, *, average: bool) -> int:
 def disk(path: Path, *, model: int, trained: int, keep: int, best: bool, average: bool) -> Disk:
     """Return what a run needs whose model has ``model`` bytes and ``trained`` weights that learn.
 
-    ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights;
-    ``average``: the mean is in each.
+    ``keep`` checkpoints stay, and one more until the newest has proved good; ``best``: and the best weights, twice
+    while others take their place; ``average``: the mean is in each.
     """
-    checkpoints = (keep + 1) * of_checkpoint(trained, average=average) + (trained * _OF_THE_BEST if best else 0)
+    checkpoints = (keep + 1) * of_checkpoint(trained, average=average) + (2 * trained * _OF_THE_BEST if best else 0)
     return Disk(model, checkpoints, shutil.disk_usage(path).free)
 
 

@@ -281,7 +281,7 @@ def _attention(
         manner = own_attention.manner(model, _longest(examples))  # the first step's rows may all be within a window
         name, why = attention_cuda.fastest(text, segments, model.dtype, manner, shared=shared)
     else:
-        return ""
+        return "attention by plain torch, which keeps the scores of all pairs"
     model.set_attn_implementation(name)
     return why
 

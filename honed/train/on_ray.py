@@ -118,7 +118,8 @@ def _ray(config: TrainConfig) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     if config.on == "ray":
         several = max(cores(), config.ranks)  # of a machine's own CPUs ranks may have less than one each
-        ray.init(address="local", num_cpus=several, include_dashboard=False, log_to_driver=False)
+        local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}  # else its doors are open to the network
+        ray.init(address="local", num_cpus=several, log_to_driver=False, **local)
     else:
         ray.init(address=config.on, log_to_driver=False)
     signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the training in order
@@ -185,6 +186,8 @@ def check_room(job: Job, config: TrainConfig, cpus: int, gpus: int) -> None:
 
     Ray would wait for them without a word.
     """
+    if gpus and not _on_gpus(config, gpus) and config.device == "auto":
+        job.log.note(f"on CPUs: ranks {config.ranks}, and Ray has {gpus} GPUs; device: cuda waits for more")
     have, what = (gpus, "GPUs") if _on_gpus(config, gpus) else (cpus, "CPUs")
     if have >= config.ranks:
         return

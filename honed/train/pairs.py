@@ -52,5 +52,5 @@ def encode(preference: Preference, chat: ChatFormat, limit: Limit) -> Pair:
             raise Unusable(error.kind, f"the {side} answer: {error.message}", error.hint) from error
     chosen, rejected = sides
     if chosen.ids == rejected.ids:
-        raise Unusable("same", "both answers are the same, so neither can be preferred")
+        raise Unusable("same", "both answers are the same, so neither can be preferred", "Mend one, or take it out.")
     return Pair(chosen, rejected)

@@ -47,7 +47,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     heap.keep_freed_memory()
     heap.keep_few_kernels()
     config = settings_file.read(TrainConfig, job.path / "config.yaml")
-    device = devices.choose_device(config.device)
+    device = devices.choose_for_training(config.device)[0]
     if config.ranks > 1:
         # As the run would, which is refused at its start; on Ray, ``auto`` takes the CPU where GPUs are too few.
         ranks.check(device, 1 if config.on and config.device == "auto" else config.ranks_here)

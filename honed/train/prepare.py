@@ -72,9 +72,11 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     config = read(job)
     dataset = artifacts.resolve(job.workspace, "datasets", config.data)
     ranks.together(lambda: check_data(job, dataset) if ranks.first else None)
-    device = devices.choose_device(config.device)
+    device, why_device = devices.choose_for_training(config.device)
     sharded = config.shard == "fsdp"
     if ranks.first:
+        if why_device:
+            job.log.note(why_device)
         models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
     host = ranks.agreed(_free_memory(config))
@@ -254,10 +256,12 @@ def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Li
     wanted = datasets.sampled(dataset, "heldout", config.eval_rows, _HELD_OUT_SEED)
     heldout = encode(reading.over(datasets.read(dataset, "heldout", wanted), wanted), chat, limit)
     if config.keep_best and not heldout.encoded:
-        raise ConfigError(
-            f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured",
-            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
-        )
+        lacks = f"keep_best needs a held-out loss, and {dataset.ref} has no held-out row that can be measured"
+        more = "import the data again with more held out: honed data import FILE --as NAME --heldout 0.2"
+        if heldout.left_out:
+            first = heldout.left_out[0]
+            lacks, more = f"{lacks}: {first['message']}", first["hint"] or more
+        raise ConfigError(lacks, f"Leave out keep_best. Or: {more}")
     return heldout
 
 

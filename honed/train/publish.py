@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import platform
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -67,7 +67,8 @@ def _copy_processors(run: Prepared, folder: Path) -> None:
     """Copy what no server takes pictures or sound without; not from a base that has gone since it was read."""
     with suppress(ModelError), writing(folder):
         for path in models.locate(run.config.base, run.job.workspace).folder.glob("*processor_config.json"):
-            shutil.copyfile(path, folder / path.name)
+            with suppress(ValueError):  # written anew: a link of a downloaded folder may lead to a secret
+                (folder / path.name).write_text(json.dumps(json.loads(path.read_bytes()), indent=2), encoding="utf-8")
 
 
 def source(run: Prepared, steps: int, seen: Mapping[str, int]) -> dict[str, Any]:

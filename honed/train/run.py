@@ -68,12 +68,12 @@ def ranks_of(asked: int, on: str | None) -> int:
     return asked or max(1, devices.gpus())
 
 
-def check_name(workspace: Workspace, name: str) -> None:
-    """Raise ``StoreError`` if no model can have the name, or another thing has it already."""
+def check_name(workspace: Workspace, name: str, hint: str = "Choose another --name.") -> None:
+    """Raise ``StoreError``, with ``hint``, if no model can have the name, or another thing has it already."""
     artifacts.check_name("models", name)
     if name == embedded.NAME or aliases.target(workspace, name):
         what = "the model that honed brings" if name == embedded.NAME else "an alias of this workspace"
-        raise StoreError(f"{name!r} can't be a name of models: it is that of {what}", "Choose another --name.")
+        raise StoreError(f"{name!r} can't be a name of models: it is that of {what}", hint)
 
 
 def _check_data(dataset: Artifact, config: TrainConfig) -> None:
@@ -82,7 +82,8 @@ def _check_data(dataset: Artifact, config: TrainConfig) -> None:
     if config.keep_best and facts.get("heldout") == 0:
         raise DataError(
             f"keep_best needs a held-out loss, and {dataset.ref} holds out no rows",
-            "Leave out keep_best, or hold out rows: honed data import --heldout 0.1",
+            "Leave out keep_best, or import the data again with more held out: honed data import FILE --as NAME "
+            "--heldout 0.2",
         )
     learns = KINDS[objective].learns
     rows = facts.get("train") != 0

@@ -25,7 +25,7 @@ _WORDS: Mapping[str, str] = {
     "weights": "adapter finetuning_type tuning peft",
     "weights: full": "full_finetuning full_finetune",
     "weights: lora": "use_lora use_peft",
-    "weights: qlora": "load_in_4bit load_in_8bit quantization quantization_bit quantization_config",
+    "weights: qlora": "load_in_4bit quantization quantization_bit quantization_config",
     "lora": "lora_config peft_config",
     "lora.rank": "r rank lora_r lora_rank",
     "lora.alpha": "alpha lora_alpha",
@@ -66,7 +66,7 @@ _WORDS: Mapping[str, str] = {
     "keep_best": "load_best_model_at_end",
     "honed train --track NAME": "report_to log_with logger wandb trackers tracker track",
     "honed jobs resume ID": "resume resume_from_checkpoint",
-    "honed data import --heldout SHARE": "val_size test_size val_set_size validation_split",
+    "honed data import FILE --as NAME --heldout SHARE": "val_size test_size val_set_size validation_split",
 }
 
 SYNONYMS: Mapping[str, str] = {word: ours for ours, words in _WORDS.items() for word in words.split()}

@@ -50,9 +50,9 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
 
 
 def _device(job: Job, wish: str) -> str:
-    """As ``choose_device``; of one that the first attempt chose, which isn't here now, that is said."""
+    """As ``choose_for_training``; of one that the first attempt chose, which isn't here now, that is said."""
     try:
-        return devices.choose_device(wish)
+        return devices.choose_for_training(wish)[0]
     except ModelError as error:
         if chosen(job).get("device") != wish:
             raise

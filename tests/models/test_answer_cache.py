@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from honed.errors import StoreError
+from honed.models import answer_cache
 from honed.models.answer_cache import AnswerCache, CachedEngine
 from honed.models.engine import Completion, Sampling
 from honed.records import Message
@@ -120,3 +124,20 @@ def test_a_damaged_file_is_begun_anew(home: Workspace) -> None:
     cache = AnswerCache(home, "m", "t", "fp32")
     cache.keep(ask("a"), GREEDY, answer())
     assert cache.get(ask("a"), GREEDY) == answer()
+
+
+def test_a_file_that_is_merely_busy_is_said_and_kept_and_one_that_is_damaged_is_begun_anew(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = workspace.cache / "answers.sqlite"
+    AnswerCache(workspace, "one").keep(ask("a"), GREEDY, answer())
+    monkeypatch.setattr(answer_cache, "_WAIT_SECONDS", 0.01)
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("DROP INDEX answers_by_use")  # so that opening has to write
+        other.commit()
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="database is locked"):
+            AnswerCache(workspace, "two")
+    assert AnswerCache(workspace, "one").holds(ask("a"), GREEDY)
+    file.write_bytes(b"no database at all" * 100)
+    assert not AnswerCache(workspace, "one").holds(ask("a"), GREEDY)

@@ -110,3 +110,18 @@ def test_the_faster_precision_is_measured_and_says_so() -> None:
 def test_bf16_is_taken_only_if_it_is_clearly_faster(bf16: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_rate", lambda _, dtype: bf16 if dtype == torch.bfloat16 else 1.0e11)
     assert devices.faster_precision("cpu")[0] == chosen
+
+
+def test_a_macs_gpu_is_trained_on_only_where_that_was_asked_for_and_why_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for wish, device, said in (
+        ("auto", "cpu", "can be wrong"),
+        ("mps", "mps", "compare"),
+        ("cpu", "cpu", ""),
+    ):
+        found, why = devices.choose_for_training(wish)
+        assert found == device and said in why and bool(said) == bool(why)
+    assert devices.choose_device("auto") == "mps"  # to answer

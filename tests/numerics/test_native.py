@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +194,33 @@ def test_a_kernel_is_compared_with_the_heads_of_every_layer_that_it_takes(
         num_hidden_layers=2, layer_types=kinds, head_dim=16, global_head_dim=512 if wrong == 512 else 32
     )
     assert attention_native.choose(config, torch.float32)[0] == path
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("fault", ["cut short", "open to all", "another's", "read-only"])
+def test_a_cache_that_cannot_be_trusted_or_written_is_not_loaded_from(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not native.why_not()
+    (made,) = (tmp_path / "cache" / "kernels").iterdir()
+    there = tmp_path / "other" / "kernels" / made.name  # elsewhere: this process has the first one open
+    there.parent.mkdir(parents=True)
+    shutil.copy(made, there)
+    monkeypatch.setenv("HONED_CACHE", str(tmp_path / "other"))
+    if fault == "cut short":
+        there.write_bytes(b"")
+    elif fault == "open to all":
+        there.chmod(0o777)
+    elif fault == "another's":
+        here = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: here + 1)
+    else:
+        monkeypatch.setenv("HONED_CACHE", "/proc/no-place-for-a-cache")
+    for found in (native.library, native.why_not):
+        found.cache_clear()
+    ran: list[list[str]] = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **more: ran.append(command) or run(command, **more))
+    assert not native.why_not()
+    assert [command[-1] for command in ran] == ["--version", "-lm"]  # compiled again
+    assert there.stat().st_size and (there.stat().st_mode & 0o777 == 0o700 or fault == "another's")

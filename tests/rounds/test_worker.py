@@ -242,6 +242,7 @@ def test_a_model_that_went_live_meanwhile_holds_the_round(quick: Workspace) -> N
         ({"suites": [{"data": "bils"}]}, StoreError, "there is no dataset 'bils'", "'bills'"),
         ({"suites": [{"data": "bills"}, {"data": "bills@v1"}]}, ConfigError, "'bills' is there twice", "once"),
         ({"database": "postgresql://me:secret@host/db"}, ConfigError, "no password may stand there", "database: $NAME"),
+        ({"database": "postgresql://me@host/db?password=secret"}, ConfigError, "no password may stand there", "$NAME"),
         ({"database": "zebra"}, ConfigError, "database: not a URL", "postgresql://"),
         ({"database": "$NO_SUCH_NAME"}, ConfigError, "database: NO_SUCH_NAME isn't set", "Set NO_SUCH_NAME"),
     ],

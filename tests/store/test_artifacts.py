@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 
@@ -12,6 +13,7 @@ import pytest
 from honed import __version__
 from honed.errors import StoreError
 from honed.store import artifacts
+from honed.store import workspace as workspaces
 from honed.store.workspace import Workspace
 from tests.store.rows import publish
 
@@ -192,3 +194,32 @@ def test_the_content_hash_sees_names_and_bytes_but_not_the_manifest(tmp_path: Pa
     (tmp_path / "b" / "weights").write_text("1")
     (tmp_path / "b" / "weights").rename(tmp_path / "b" / "other")
     assert artifacts.content_hash(tmp_path / "b") != first
+
+
+def test_what_a_killed_process_left_of_a_draft_goes_with_the_next_and_no_living_ones_does(workspace: Workspace) -> None:
+    left = workspace.models / "desk" / ".draft-dead"
+    left.mkdir(parents=True)
+    with artifacts.draft(workspace, "models", "desk") as one:
+        assert not left.exists()
+        with artifacts.draft(workspace, "models", "desk") as other:
+            assert one.exists() and other.exists() and one != other
+
+
+def test_drafts_of_one_name_that_end_all_the_time_do_not_take_the_folder_from_one_another(workspace: Workspace) -> None:
+    def write(number: int) -> None:
+        with suppress(RuntimeError), artifacts.draft(workspace, "models", "desk") as scratch:
+            (scratch / "weights").write_text(str(number))
+            raise RuntimeError
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(300)))
+    assert not list(workspace.models.glob("desk/*"))
+
+
+@pytest.mark.parametrize("ref", ["../../other/models/desk", "{other}/models/desk", "../models/desk@v1"])
+def test_a_name_is_never_a_path_into_another_workspace(workspace: Workspace, tmp_path: Path, ref: str) -> None:
+    other = workspaces.init(tmp_path / "other")
+    for one in (other, workspace):
+        publish(one, "desk", "weights")
+    with pytest.raises(StoreError, match="there is no model"):
+        artifacts.resolve(workspace, "models", ref.format(other=other.path))

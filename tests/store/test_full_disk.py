@@ -10,6 +10,7 @@ import pytest
 
 from honed.errors import StoreError
 from honed.jobs import job as jobs
+from honed.jobs import launch
 from honed.jobs.job import Status
 from honed.store import artifacts, datasets
 from honed.store import workspace as workspaces
@@ -74,3 +75,18 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_version_and_no_scratch
     assert artifacts.listing(workspace, "models") == [old]
     assert _hidden(workspace.path) == []
     assert publish(workspace, "desk", "new").ref == "desk@v2"
+
+
+def test_a_job_whose_resume_with_other_settings_meets_a_full_disk_keeps_its_settings(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.create(workspace, "counting", CountConfig(steps=7))
+    job.set_status(Status(stage="counting", state="failed"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken, pytest.raises(StoreError, match="no space left on device"):
+        broken.setattr("os.fsync", full)
+        launch.resume(job, CountConfig(steps=3))
+    assert job.settings()["steps"] == 7

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,29 @@ def test_writing_whole_leaves_the_old_content_or_the_new_never_half(
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
     workspaces.write_whole(path, "new")
     assert path.read_text() == "new"
+
+
+def test_threads_that_write_one_file_at_once_all_write_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: workspaces.write_whole(path, str(number) * 5000), [n % 10 for n in range(100)]))
+    assert len(set(path.read_text())) == 1 and len(path.read_text()) == 5000
+    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_what_people_write_to_a_model_is_for_the_workspaces_user_alone(tmp_path: Path) -> None:
+    made = workspaces.init(tmp_path / "below" / "ws")
+    assert made.path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_workspace_that_another_user_put_above_is_taken_only_by_its_name(tmp_path: Path) -> None:
+    above = workspaces.init(tmp_path)
+    (tmp_path / "mine").mkdir()
+    os.chown(tmp_path / workspaces.MARKER, 12345, -1)
+    with pytest.raises(StoreError, match="of another user") as error:
+        workspaces.find(tmp_path / "mine")
+    assert f"--workspace {above.path}" in error.value.hint
+    assert workspaces.find(tmp_path) == above  # the user went there
+    os.chown(tmp_path / "mine", 12345, -1)  # a container's root in a user's own tree
+    assert workspaces.find(tmp_path / "mine") == above

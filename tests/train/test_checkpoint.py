@@ -79,3 +79,11 @@ def test_a_checkpoint_is_written_tensor_by_tensor_as_safetensors_reads_it(tmp_pa
     assert all(read[name].dtype == one.dtype and read[name].equal(one) for name, one in kept.items())
     with safe_open(path, "pt") as file:  # as a resume does
         assert file.get_slice("turned")[1:3].equal(kept["turned"][1:3])
+
+
+def test_a_checkpoint_removes_what_a_killed_attempt_left_of_others_and_nothing_else(tmp_path: Path) -> None:
+    optimizer = Optimizer([("w", torch.nn.Parameter(torch.randn(4)))], weight_decay=0.0)
+    for name in (".step-00000002.77", ".best-00000002", ".ssh"):  # somebody may have linked the folder to another
+        (tmp_path / name).mkdir()
+    checkpoint.save(tmp_path, 3, optimizer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ssh", "step-00000003"]

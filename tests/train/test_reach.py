@@ -77,6 +77,9 @@ def with_pictures(folder: Path) -> PreTrainedModel:
     model.save_pretrained(folder)
     for name in ("preprocessor_config.json", "processor_config.json"):
         (folder / name).write_text('{"image_size": 28}')
+    (folder.parent / "secret").write_text("token")
+    (folder / "x_processor_config.json").unlink(missing_ok=True)
+    (folder / "x_processor_config.json").symlink_to(folder.parent / "secret")  # as a downloaded folder may have it
     return model
 
 
@@ -129,6 +132,7 @@ def test_what_sees_pictures_stays_as_it_is_and_the_published_model_can_be_served
     result = finish(start(home, name=name, base=str(folder), weights=weights, epochs=0.5, learning_rate=3e-2))
     published, made = load(result["model"], home).model, home.models / name / "v1"
     assert (made / "preprocessor_config.json").read_text() == (made / "processor_config.json").read_text()
+    assert not (made / "x_processor_config.json").exists()
     before, seen, text = dict(base.named_parameters()), 0, 0
     for at, weight in published.named_parameters():
         seen += "language_model" not in at

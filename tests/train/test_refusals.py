@@ -234,7 +234,7 @@ def test_a_disk_that_may_become_full_is_told_of_and_one_without_room_for_the_mod
     job = jobs.create(home, "train", settings(home))
     monkeypatch.setattr(folder.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
     found = folder.disk(job.path, model=1000, trained=100_000, keep=2, best=True, average=True)
-    assert found.most == 1000 + 100_000 * (16 * 3 + 4)
+    assert found.most == 1000 + 100_000 * (16 * 3 + 2 * 4)
     if ends == "refused":
         with pytest.raises(StoreError, match="the model will take"):
             folder.check(job, found)

@@ -66,7 +66,8 @@ def hand_over(path: str) -> None:
         bound = _is_rank(sys.orig_argv)
         if bound:
             ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # it ends with torchrun, and what it stands for too
-        program = {"argv": sys.orig_argv[3:], "folder": str(Path.cwd()), "environment": dict(os.environ), "bound": bound}
+        environment = dict(os.environ)
+        program = {"argv": sys.orig_argv[3:], "folder": str(Path.cwd()), "environment": environment, "bound": bound}
         message = json.dumps(program).encode()
         socket.send_fds(there, [len(message).to_bytes(4, "big")], [0, 1, 2])
         there.sendall(message)

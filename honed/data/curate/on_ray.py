@@ -33,7 +33,8 @@ def spreading(on: str) -> Iterator[Spread]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if on == "ray":
-            ray.init(address="local", include_dashboard=False, log_to_driver=False)
+            local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}  # else it is open to the network
+            ray.init(address="local", log_to_driver=False, **local)
         else:
             ray.init(address=on, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
