@@ -27,6 +27,10 @@ from honed.train import folder, lease
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
 
+_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""What makes a Ray of one machine listen to that machine alone: its doors are open to the network else. It is read as
+Ray is imported (2.60: ``ray._private.ray_constants``)."""
+
 _POLL_SECONDS = 0.2
 
 _SEEN_SECONDS = 90.0
@@ -112,14 +116,15 @@ def _left(path: Path) -> dict[str, Any] | None:
 def _ray(config: TrainConfig) -> Iterator[None]:
     """Ray itself: started on this machine, or reached at its address. It is told to send no statistics of its use."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if config.on == "ray":
+        os.environ.setdefault(*_LOOPBACK)
     check_installed(config.weights, config.on)  # again: a job may be resumed where Ray is missing
     import ray
 
     before = signal.getsignal(signal.SIGTERM)
     if config.on == "ray":
         several = max(cores(), config.ranks)  # of a machine's own CPUs ranks may have less than one each
-        local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}  # else its doors are open to the network
-        ray.init(address="local", num_cpus=several, log_to_driver=False, **local)
+        ray.init(address="local", num_cpus=several, include_dashboard=False, log_to_driver=False)
     else:
         ray.init(address=config.on, log_to_driver=False)
     signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the training in order

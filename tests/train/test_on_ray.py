@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -63,15 +64,17 @@ def test_ranks_that_ray_cannot_all_run_are_refused_here_and_told_of_on_a_cluster
         assert told == ([f"{lacks} now: it waits for more"] if lacks and on != "ray" else [])
 
 
-def test_a_ray_that_is_started_here_runs_more_ranks_than_there_are_cores(
+def test_a_ray_that_is_started_here_runs_more_ranks_than_there_are_cores_and_listens_to_this_machine_alone(
     home: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
     ray = SimpleNamespace(init=lambda **how: given.update(how), shutdown=lambda: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(on_ray, "check_installed", lambda *_: None)
+    monkeypatch.setattr(os, "environ", {})
     with on_ray._ray(settings(home, name="there", ranks=999, on="ray")):
         assert given["num_cpus"] == 999
+        assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
 
 
 def _job_on_ray(home: Workspace) -> Job:

@@ -25,6 +25,8 @@ def spreading(on: str) -> Iterator[Spread]:
     Ray is told to send no statistics of its use. Raises ``ConfigError`` if Ray isn't installed or not reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if on == "ray":
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen to this machine alone
     try:
         import ray
         from ray.data import DataContext
@@ -33,8 +35,7 @@ def spreading(on: str) -> Iterator[Spread]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if on == "ray":
-            local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}  # else it is open to the network
-            ray.init(address="local", log_to_driver=False, **local)
+            ray.init(address="local", include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=on, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
