@@ -22,6 +22,7 @@ MOST = 100_000
 """Answers that are kept; those that were asked for the longest ago go first."""
 
 _WAIT_SECONDS = 30.0
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, max_tokens INTEGER NOT NULL, answer TEXT NOT NULL,
     used REAL NOT NULL);
@@ -36,7 +37,7 @@ def opened(file: Path, table: str) -> sqlite3.Connection:
     try:
         return _connected(file, table)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):  # busy, say: it is well
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:  # it is busy, say
             hint = "Try again; what it keeps can be made again, so it may be deleted where nothing else runs."
             raise StoreError(f"{file}: can't be opened: {error}", hint) from error
         file.unlink()

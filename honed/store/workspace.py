@@ -88,15 +88,22 @@ def find(start: Path) -> Workspace:
 
     Raises ``StoreError`` if there is none, or if it lies above and is another user's: settings there can name programs.
     """
-    for folder in (start.resolve(), *start.resolve().parents):
+    here = start.resolve()
+    for folder in (here, *here.parents):
         if (folder / MARKER).exists():
-            if folder != start.resolve() and (folder / MARKER).stat().st_uid not in (os.getuid(), start.stat().st_uid):
+            if folder != here and not _own(folder / MARKER, here):
                 raise StoreError(
-                    f"{folder}: a workspace of another user, above {start.resolve()}",
+                    f"{folder}: a workspace of another user, above {here}",
                     f"If you trust it, name it: --workspace {folder}; else make one here: honed init",
                 )
             return open_at(folder)
-    raise StoreError(f"{start.resolve()}: no workspace here or above", "Make one: honed init")
+    raise StoreError(f"{here}: no workspace here or above", "Make one: honed init")
+
+
+def _own(marker: Path, here: Path) -> bool:
+    """Whether this user made it, or who made the folder that the user is in, as where a container's root works."""
+    owner = marker.stat().st_uid
+    return owner == os.getuid() or (here.exists() and owner == here.stat().st_uid)
 
 
 @contextmanager
