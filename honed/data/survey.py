@@ -116,6 +116,6 @@ def surveying(source: str, wanted: Wanted, meter: Meter, processes: int | None =
 
 def _processes(source: str, container: Container) -> int:
     if hub.is_ref(source):
-        return limits.cores()
+        return limits.processes()
     size = Path(source).stat().st_size * (1 if not container.packing and container.kind != "Parquet" else 4)
-    return limits.cores() if size >= _LARGE else 1
+    return limits.processes() if size >= _LARGE else 1

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from honed import config
 from honed.errors import JobError
 from honed.jobs import events
-from honed.store.workspace import Workspace, write_whole, writing
+from honed.store.workspace import Workspace, lock, write_whole, writing
 
 STEPS = "steps.json"
 """Where a job of several steps keeps, in its folder, which jobs did them."""
@@ -177,7 +177,7 @@ class Job:
         """Hold the job for the life of its worker, so that no second worker runs it and its death shows."""
         with self._opened(_LOCK) as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise JobError(f"job {self.id} is running", f"Watch it: honed jobs follow {self.id}") from error
             yield
@@ -190,7 +190,7 @@ class Job:
         """
         scratch = self.path / f"{_STARTING}.{os.getpid()}"
         with self._opened(scratch.name) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, fcntl.LOCK_EX)
             with writing(self.path):
                 scratch.replace(self.path / _STARTING)
             yield file.fileno()
@@ -207,7 +207,7 @@ class Job:
         """Whether a process holds a lock. Lookers-on, who may only read, share theirs: none takes another for it."""
         try:
             with (self.path / name).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 NO_LIMIT = 2**63
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -33,9 +35,19 @@ _MEMORY = (
 )
 
 
+_OF_A_PROCESS = 300_000_000
+"""Bytes that a process that reads rows may take, pieces of rows included; without any it takes 90 MB."""
+
+
 def cores() -> int:
     """Return how many cores this process may use: those it may run on, and no more than its groups' quotas pay for."""
     return max(1, min([runs_on(), *_quotas()]))
+
+
+def processes() -> int:
+    """Return how many processes of a job work beside one another: one a core, as far as there is memory for them."""
+    free = min(psutil.virtual_memory().available, memory()[1])
+    return max(1, min(cores(), free // _OF_A_PROCESS))
 
 
 def runs_on() -> int:

@@ -219,7 +219,7 @@ class _Round:
         parents = {f"{kind}/{ref}": _hash(self.job, kind, ref) for kind, ref in refs if ref}
         with artifacts.draft(workspace, "rounds", config.name) as scratch:
             text = found.model_dump_json(indent=2, exclude={"ref", "created"})
-            (scratch / outcome.FILE).write_text(text)
+            (scratch / outcome.FILE).write_text(text, encoding="utf-8")
             return artifacts.publish(
                 scratch,
                 "rounds",

@@ -18,7 +18,7 @@ from honed.errors import StoreError
 from honed.records import Record
 from honed.store import artifacts
 from honed.store.artifacts import Artifact
-from honed.store.workspace import Workspace, writing
+from honed.store.workspace import Workspace, lock, writing
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -117,7 +117,7 @@ def _append(workspace: Workspace, name: str, step: Move, left: str | None) -> No
     with writing(folder):
         folder.mkdir(exist_ok=True)
         with (folder / f"{name}.jsonl").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, fcntl.LOCK_EX)
             if left is not None and (now := target(workspace, name)) != left:
                 raise StoreError(f"{name!r} names {now} by now, no longer {left}", "See: honed models list")
             line = step.model_dump_json().encode() + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from honed.errors import StoreError
 
@@ -149,3 +151,16 @@ def _sync(handle: int) -> None:
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
             return
     os.fsync(handle)
+
+
+def lock(file: IO[Any], how: int) -> None:
+    """``fcntl.flock``, which waits or raises ``BlockingIOError``; ``StoreError`` where a disk has no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        raise StoreError(
+            f"{file.name}: this disk has no locks, by which two processes keep out of each other's way",
+            "Have it mounted with them (NFS: lockd; Lustre: -o flock), or take another: --workspace, HONED_CACHE.",
+        ) from error

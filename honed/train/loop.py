@@ -347,7 +347,7 @@ class Training(Generic[E, B]):
         path = self.job.path / NOT_FINITE
         if self.placed.ranks.first:
             with suppress(OSError):  # a full disk is the lesser fault
-                path.write_text("".join(f"{row}\n" for row in rows))
+                path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
         where = f" (all in {path})" if path.exists() else ""
         listed = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more{where}" if len(rows) > 8 else "")
         raise HonedError(

@@ -168,7 +168,7 @@ def _asked(record: Conversation | Preference | Rating) -> str:
 
 def report_left_out(job: Job, rows: Rows[E], dataset: Artifact) -> None:
     """List the rows that were set aside in ``left_out.jsonl`` and say so; ``DataError`` if no row remains."""
-    left_out_list(job).write_text(listing(rows))
+    left_out_list(job).write_text(listing(rows), encoding="utf-8")
     if not rows.encoded:
         raise none_usable(job, dataset, len(rows.left_out), rows.left_out[:1], rows.unit)
     note_left_out(job, Counter(one["kind"] for one in rows.left_out), rows.unit)

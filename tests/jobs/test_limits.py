@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,3 +124,11 @@ def test_a_worker_starts_no_more_threads_than_its_quota_pays_for(
     assert launch._environment(job, "counting")["OMP_NUM_THREADS"] == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "12")  # what the user said
     assert launch._environment(job, "counting")["OMP_NUM_THREADS"] == "12"
+
+
+def test_where_memory_is_short_fewer_processes_run_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "cores", lambda: 128)
+    for left, processes in ((8 * 10**9, 26), (10**8, 1), (limits.NO_LIMIT, 128)):
+        monkeypatch.setattr(limits, "memory", lambda left=left: (left, left))
+        monkeypatch.setattr(limits.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**12))
+        assert limits.processes() == processes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -98,3 +100,20 @@ def test_a_workspace_that_another_user_put_above_is_taken_only_by_its_name(tmp_p
     assert workspaces.find(tmp_path) == above  # the user went there
     os.chown(tmp_path / "mine", 12345, -1)  # a container's root in a user's own tree
     assert workspaces.find(tmp_path / "mine") == above
+
+
+def test_a_disk_without_locks_is_said_and_a_lock_that_another_holds_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "lock").open("w") as one, (tmp_path / "lock").open("w") as other:
+        workspaces.lock(one, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            workspaces.lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        def lacks(*_: object) -> None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+        monkeypatch.setattr(fcntl, "flock", lacks)
+        with pytest.raises(StoreError, match="this disk has no locks") as error:
+            workspaces.lock(one, fcntl.LOCK_EX)
+    assert "-o flock" in error.value.hint

@@ -74,7 +74,7 @@ class Spread(Protocol):
 def here(function: Callable[[Piece], R], pieces: Sequence[Piece]) -> Iterator[R]:
     """Work on one piece after another on this machine, in all of its cores if there are many rows."""
     many = sum(piece.count for piece in pieces) >= _MANY
-    return pool.ordered(function, pieces, limits.cores() if many else 1)
+    return pool.ordered(function, pieces, limits.processes() if many else 1)
 
 
 def of_rows(function: Callable[[Iterator[Row]], R]) -> Callable[[Piece], R]:

@@ -27,7 +27,7 @@ from honed.jobs.job import Job, State
 from honed.jobs.trackers import tracker as trackers
 from honed.jobs.trackers.tracker import Tracker
 from honed.records import digest
-from honed.store.workspace import write_whole, writing
+from honed.store.workspace import lock, write_whole, writing
 
 FOLDER = "trackers"
 _POLL_SECONDS = 1.0
@@ -259,7 +259,7 @@ def _alone(job: Job, name: str, wait: bool) -> Iterator[None]:
         path.parent.mkdir(exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            lock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             what = f"job {job.id} is being sent to {name} by another process"
             raise JobError(what, f"Watch the job: honed jobs follow {job.id}") from error
