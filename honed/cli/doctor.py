@@ -103,7 +103,7 @@ def _torch() -> Iterator[Finding]:
         return  # named among the missing libraries
     yield Finding("torch", "ok", f"{torch.version}, {torch.threads} threads")
     yield from _gpus(torch)
-    device = devices.choose_device("auto")
+    device, _ = devices.choose_for_training("auto")
     precision, reason = devices.faster_precision(device)
     yield Finding("precision", "ok", f"{precision} trains faster ({reason})")
 

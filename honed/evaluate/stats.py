@@ -174,15 +174,15 @@ def bootstrap(
     chunk = max(1, _DRAWS_AT_ONCE // len(tops))
     means: list[NDArray[np.float64]] = []
     for start in range(0, resamples, chunk):
-        drawn = _drawn(shares, min(chunk, resamples - start), random)
-        means.append((drawn @ kinds[0]) / (drawn @ kinds[1]))
+        often = _drawn(shares, min(chunk, resamples - start), random)
+        means.append((often @ kinds[0]) / (often @ kinds[1]))
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 
 def _drawn(shares: NDArray[np.intp], times: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """How often each kind comes, of which there are ``shares`` rows, when as many rows are drawn (times, kinds)."""
+    """Return how often each kind comes, of which there are ``shares`` rows, when as many are drawn: (times, kinds)."""
     rows, kinds = int(shares.sum()), len(shares)
     if kinds * _ROWS_A_KIND < rows:
         return random.multinomial(rows, shares / rows, size=times)

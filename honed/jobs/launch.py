@@ -48,6 +48,9 @@ _OTHERS = {
 }
 """The modules of jobs that aren't a stage's own, each done by one process whatever its settings say of ranks."""
 
+_MEETING = ".meeting-"
+"""Begins the name of the file in a job's folder by which torchrun's agent and the ranks meet."""
+
 _OF_RANKS = re.compile(r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(TORCHELASTIC|PET)_.*)$")
 """What torchrun tells its ranks, and is told by ``PET_*``: around honed, as in a Kubeflow pod, it is of another run."""
 
@@ -74,6 +77,8 @@ def start(job: Job) -> None:
     command, environment = _command(job, status.stage), _environment(job, status.stage)
     with writing(job.path):
         last_words.forget(job)
+        for left in job.path.glob(f"{_MEETING}*"):  # torchrun leaves its file
+            left.unlink(missing_ok=True)
     with job.starting() as held:
         job.set_status(status.model_copy(update={"state": "queued"}))  # so that nobody probes the lock the worker wants
         with writing(job.path), (job.path / "log.txt").open("ab") as log:
@@ -187,7 +192,8 @@ def _command(job: Job, stage: str) -> list[str]:
         # They meet in a file that only this user can open: torchrun's port would listen to the whole network, and what
         # stands there is unpickled. The ranks find one another without a name service.
         python += ["torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
-        python += ["--rdzv-id", secrets.token_hex(8), "--local-addr", "127.0.0.1"]
+        met = secrets.token_hex(8)
+        python += ["--rdzv-endpoint", str(job.path / f"{_MEETING}{met}"), "--rdzv-id", met, "--local-addr", "127.0.0.1"]
         python += ["--nproc-per-node", str(ranks), "-m"]
     return [*python, WORKER.format(stage=stage), str(job.path)]
 

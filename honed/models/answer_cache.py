@@ -22,7 +22,17 @@ MOST = 100_000
 """Answers that are kept; those that were asked for the longest ago go first."""
 
 _WAIT_SECONDS = 30.0
-_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_WHOLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+)
+"""Faults of the machine and not of the file, which may be open elsewhere."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, max_tokens INTEGER NOT NULL, answer TEXT NOT NULL,
     used REAL NOT NULL);
@@ -37,8 +47,8 @@ def opened(file: Path, table: str) -> sqlite3.Connection:
     try:
         return _connected(file, table)
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:  # it is busy, say
-            hint = "Try again; what it keeps can be made again, so it may be deleted where nothing else runs."
+        if error.sqlite_errorcode & 0xFF in _WHOLE:
+            hint = "Mend that, or do without what it keeps: move the file away where nothing else runs."
             raise StoreError(f"{file}: can't be opened: {error}", hint) from error
         file.unlink()
         return _connected(file, table)

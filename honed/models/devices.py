@@ -136,7 +136,7 @@ def choose_for_training(wish: str) -> tuple[str, str]:
     fault = "torch's matrix products on mps can be wrong without a word (github.com/pytorch/pytorch/issues/193487)"
     if wish == "auto":
         return "cpu", f"device cpu: {fault}; device: mps takes it all the same"
-    return device, f"device mps, as it was set: {fault}; compare its losses with a run on the CPU"
+    return device, f"device mps, as it was set or chosen at first: {fault}; compare its losses with a run on the CPU"
 
 
 def peak() -> int:

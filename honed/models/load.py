@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from honed.errors import ModelError, StoreError
-from honed.models import cache, embedded, gguf, hub, quantised
+from honed.models import cache, embedded, gguf, hub, named, quantised
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
 from honed.store import aliases, artifacts
@@ -299,35 +299,8 @@ def _checked(folder: Path) -> Path:
                 "Convert it to safetensors, or fetch a safetensors version of the model.",
             )
         raise ModelError(f"{folder}: no weights: there is no .safetensors file", "Copy or fetch the model again.")
-    if (folder / "adapter_config.json").is_file():  # with PEFT there transformers would load both, and train neither
-        raise ModelError(
-            f"{folder}: a model and an adapter in one folder",
-            "Merge it into the model first; if it is merged already, copy the folder without adapter_config.json.",
-        )
-    for name in _named_weights(folder):
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(
-                f"{folder}: its weights are said to be in {name!r}, which isn't a .safetensors file of that folder",
-                "Fetch the model again; only safetensors beside its config.json are read.",
-            )
+    named.check(folder)
     return folder
-
-
-def _named_weights(folder: Path) -> Iterator[str]:
-    """The files that the index and the settings of a model name: transformers would open whatever they say."""
-    if isinstance(shards := _said(folder / "model.safetensors.index.json").get("weight_map"), dict):
-        yield from map(str, shards.values())
-    if named := _said(folder / "config.json").get("transformers_weights"):
-        yield str(named)
-
-
-def _said(file: Path) -> dict[str, Any]:
-    """What stands in a JSON file; nothing if it is damaged, which is said where the model is read."""
-    try:
-        said = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def chat_in(folder: Path, template: str | None = None) -> ChatFormat:

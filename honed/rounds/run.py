@@ -19,7 +19,7 @@ from honed.store import aliases, artifacts
 from honed.store.workspace import Workspace
 from honed.train.run import check_name
 
-_SECRET = {"password", "sslpassword", "passfile"}
+_SECRET = {"password", "sslpassword"}
 """What a PostgreSQL URL may say behind its question mark that nobody else should read."""
 
 

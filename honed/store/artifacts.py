@@ -7,13 +7,12 @@ place: a folder that is there is whole, and a crash or a full disk leaves nothin
 from __future__ import annotations
 
 import difflib
-import fcntl
 import hashlib
-import os
 import re
 import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ Kind = Literal["datasets", "models", "rounds"]
 MANIFEST = "manifest.json"
 _DECLARED = ("licences", "use", "licence_conflicts")
 """Facts that people declare. They aren't in the files, so that the hash doesn't tell when they change."""
+_LEFT_SECONDS = 86_400.0
 _TRIES = 1000
 """How often a draft's folder is made: another draft of the name may take it away as it ends."""
 
@@ -81,52 +81,29 @@ def draft(workspace: Workspace, kind: Kind, name: str) -> Iterator[Path]:
     check_name(kind, name)
     home = getattr(workspace, kind) / name
     with writing(home):
-        scratch, held = _scratch(home)
+        scratch = _scratch(home)
         try:
             yield scratch
         finally:
-            os.close(held)
             shutil.rmtree(scratch, ignore_errors=True)
             with suppress(OSError):  # it isn't empty, or another process was faster
                 home.rmdir()
 
 
-def _scratch(home: Path) -> tuple[Path, int]:
-    """Make a draft's folder and hold it; remove those of processes that were killed, which nobody holds."""
-    with suppress(FileNotFoundError):
+def _scratch(home: Path) -> Path:
+    """Make a draft's folder, and remove those of processes that were killed: nothing in them has changed for a day."""
+    with suppress(OSError):
         for left in home.glob(".draft-*"):
-            if (unheld := _hold(left)) is not None:
+            if time.time() - max(path.stat().st_mtime for path in (left, *left.rglob("*"))) > _LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-                os.close(unheld)
     for more in reversed(range(_TRIES)):
         try:
             home.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
-            held = os.open(scratch, os.O_RDONLY)
+            return Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
         except (FileNotFoundError, FileExistsError):  # a draft that has just ended took the folder away
             if not more:
                 raise
-            continue
-        with suppress(OSError):  # a disk without locks on folders keeps what is left of the killed
-            fcntl.flock(held, fcntl.LOCK_EX)
-        if scratch.exists():  # nobody took it for one that was left
-            return scratch, held
-        os.close(held)
-    raise AssertionError(f"{home}: others take every draft away")
-
-
-def _hold(folder: Path) -> int | None:
-    """Return the open folder, held, or None if another process holds it or locks aren't to be had."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+    raise AssertionError("the last try returns or raises")
 
 
 def publish(

@@ -59,10 +59,8 @@ def init(path: Path | str) -> Workspace:
     if (path / MARKER).exists():
         return open_at(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)  # what people write to a model is in there
         for folder in ("datasets", "models", "jobs"):
-            (path / folder).mkdir(exist_ok=True)
+            (path / folder).mkdir(parents=True, exist_ok=True)
         write_whole(path / MARKER, json.dumps({"format": FORMAT}) + "\n")
     return Workspace(path.resolve())
 
@@ -104,7 +102,7 @@ def find(start: Path) -> Workspace:
 
 def _own(marker: Path, here: Path) -> bool:
     """Whether this user made it, or who made the folder that the user is in, as where a container's root works."""
-    owner = marker.stat().st_uid
+    owner = marker.lstat().st_uid  # of a link, who made it
     return owner == os.getuid() or (here.exists() and owner == here.stat().st_uid)
 
 

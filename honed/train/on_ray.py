@@ -192,7 +192,8 @@ def check_room(job: Job, config: TrainConfig, cpus: int, gpus: int) -> None:
     Ray would wait for them without a word.
     """
     if gpus and not _on_gpus(config, gpus) and config.device == "auto":
-        job.log.note(f"on CPUs: ranks {config.ranks}, and Ray has {gpus} GPUs; device: cuda waits for more")
+        more = f"set ranks {gpus} to train on them" if config.on == "ray" else "device: cuda waits for more"
+        job.log.note(f"on CPUs: ranks {config.ranks}, and Ray has {gpus} GPUs; {more}")
     have, what = (gpus, "GPUs") if _on_gpus(config, gpus) else (cpus, "CPUs")
     if have >= config.ranks:
         return

@@ -66,8 +66,12 @@ def publish(run: Prepared) -> Artifact:
 def _copy_processors(run: Prepared, folder: Path) -> None:
     """Copy what no server takes pictures or sound without; not from a base that has gone since it was read."""
     with suppress(ModelError), writing(folder):
-        for path in models.locate(run.config.base, run.job.workspace).folder.glob("*processor_config.json"):
-            with suppress(ValueError):  # written anew: a link of a downloaded folder may lead to a secret
+        base = models.locate(run.config.base, run.job.workspace).folder
+        own = (base.resolve(), base.resolve().parents[1] / "blobs")  # a hub's snapshot links to these
+        for path in base.glob("*processor_config.json"):
+            if not any(map(path.resolve().is_relative_to, own)):  # a link to somebody's secret
+                continue
+            with suppress(ValueError):
                 (folder / path.name).write_text(json.dumps(json.loads(path.read_bytes()), indent=2), encoding="utf-8")
 
 

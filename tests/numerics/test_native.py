@@ -152,13 +152,13 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     assert native.why_not() == f"the C compiler ({compiler}) failed: no OpenMP here"
-    assert not list((tmp_path / "cache" / "kernels").iterdir())
+    assert not list((tmp_path / "cache" / f"kernels-{os.getuid()}").iterdir())
 
 
 @pytest.mark.usefixtures("forgotten")
 def test_a_kernel_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not native.why_not()
-    compiled = list((tmp_path / "cache" / "kernels").iterdir())
+    compiled = list((tmp_path / "cache" / f"kernels-{os.getuid()}").iterdir())
     assert [path.suffix for path in compiled] == [".so"]
     native.library.cache_clear()
     ran: list[list[str]] = []
@@ -202,9 +202,9 @@ def test_a_cache_that_cannot_be_trusted_or_written_is_not_loaded_from(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not native.why_not()
-    (made,) = (tmp_path / "cache" / "kernels").iterdir()
-    there = tmp_path / "other" / "kernels" / made.name  # elsewhere: this process has the first one open
-    there.parent.mkdir(parents=True)
+    (made,) = (tmp_path / "cache" / f"kernels-{os.getuid()}").iterdir()
+    there = tmp_path / "other" / f"kernels-{os.getuid()}" / made.name  # elsewhere: this process has the first one open
+    there.parent.mkdir(parents=True, mode=0o700)
     shutil.copy(made, there)
     monkeypatch.setenv("HONED_CACHE", str(tmp_path / "other"))
     if fault == "cut short":

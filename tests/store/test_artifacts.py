@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -196,11 +198,16 @@ def test_the_content_hash_sees_names_and_bytes_but_not_the_manifest(tmp_path: Pa
     assert artifacts.content_hash(tmp_path / "b") != first
 
 
-def test_what_a_killed_process_left_of_a_draft_goes_with_the_next_and_no_living_ones_does(workspace: Workspace) -> None:
-    left = workspace.models / "desk" / ".draft-dead"
-    left.mkdir(parents=True)
+def test_what_a_killed_process_left_of_a_draft_goes_after_a_day_and_no_living_one_does(workspace: Workspace) -> None:
+    old = time.time() - 90_000
+    left, alive = (workspace.models / "desk" / f".draft-{name}" for name in ("dead", "alive"))
+    for folder in (left, alive):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("half")
+        os.utime(folder, (old, old))
+    os.utime(left / "weights", (old, old))
     with artifacts.draft(workspace, "models", "desk") as one:
-        assert not left.exists()
+        assert not left.exists() and alive.exists()
         with artifacts.draft(workspace, "models", "desk") as other:
             assert one.exists() and other.exists() and one != other
 

@@ -84,11 +84,6 @@ def test_threads_that_write_one_file_at_once_all_write_it_whole(tmp_path: Path) 
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
 
 
-def test_what_people_write_to_a_model_is_for_the_workspaces_user_alone(tmp_path: Path) -> None:
-    made = workspaces.init(tmp_path / "below" / "ws")
-    assert made.path.stat().st_mode & 0o777 == 0o700
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
 def test_a_workspace_that_another_user_put_above_is_taken_only_by_its_name(tmp_path: Path) -> None:
     above = workspaces.init(tmp_path)
@@ -98,6 +93,12 @@ def test_a_workspace_that_another_user_put_above_is_taken_only_by_its_name(tmp_p
         workspaces.find(tmp_path / "mine")
     assert f"--workspace {above.path}" in error.value.hint
     assert workspaces.find(tmp_path) == above  # the user went there
+    own = workspaces.init(tmp_path / "own")
+    (tmp_path / workspaces.MARKER).unlink()
+    (tmp_path / workspaces.MARKER).symlink_to(own.path / workspaces.MARKER)
+    os.chown(tmp_path / workspaces.MARKER, 12345, -1, follow_symlinks=False)
+    with pytest.raises(StoreError, match="of another user"):
+        workspaces.find(tmp_path / "mine")
     os.chown(tmp_path / "mine", 12345, -1)  # a container's root in a user's own tree
     assert workspaces.find(tmp_path / "mine") == above
 

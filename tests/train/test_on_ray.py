@@ -60,7 +60,8 @@ def test_ranks_that_ray_cannot_all_run_are_refused_here_and_told_of_on_a_cluster
             on_ray.check_room(job, config, cpus, gpus)
         told = [event.text for event in job.events() if isinstance(event, Note)]
         if device == "auto" and 0 < gpus < ranks:
-            assert told.pop(0) == "on CPUs: ranks 8, and Ray has 4 GPUs; device: cuda waits for more"
+            more = "set ranks 4 to train on them" if on == "ray" else "device: cuda waits for more"
+            assert told.pop(0) == f"on CPUs: ranks 8, and Ray has 4 GPUs; {more}"
         assert told == ([f"{lacks} now: it waits for more"] if lacks and on != "ray" else [])
 
 

@@ -109,8 +109,8 @@ def test_kill_9_of_a_rank_in_epoch_2_ends_all_and_a_resume_gives_the_same_weight
 
 
 def test_two_sharded_ranks_stop_at_one_step_and_are_resumed_by_one(home: Workspace) -> None:
-    alone = start(home, name="alone", epochs=2, keep_best=True)
-    job = start(home, name="sharded", epochs=2, keep_best=True, ranks=2, shard="fsdp", checkpoint_every=1000)
+    alone = start(home, name="alone", epochs=4, keep_best=True)
+    job = start(home, name="sharded", epochs=4, keep_best=True, ranks=2, shard="fsdp", checkpoint_every=1000)
     expected = finish(alone)
     until(job, 3)
     first = psutil.Process(job.status().pid)
@@ -248,9 +248,9 @@ def _listens(port: int) -> bool:
 def test_two_ranks_on_a_ray_that_runs_elsewhere_give_the_weights_of_torchruns_two_though_their_driver_is_killed(
     home: Workspace, cluster: str
 ) -> None:
-    here = start(home, name="near", ranks=2, **LORA)
+    here = start(home, name="near", ranks=2, epochs=6, **LORA)
     expected = finish(here)  # before the other is started: two cores have enough to do with Ray
-    there = start(home, name="far", ranks=2, on=cluster, **LORA)
+    there = start(home, name="far", ranks=2, on=cluster, epochs=6, **LORA)
     until(there, 3)
     assert there.status().state == "running", (there.path / "log.txt").read_text()
     outlive = list(there.path.glob(".alive-*"))

@@ -77,7 +77,7 @@ def with_pictures(folder: Path) -> PreTrainedModel:
     model.save_pretrained(folder)
     for name in ("preprocessor_config.json", "processor_config.json"):
         (folder / name).write_text('{"image_size": 28}')
-    (folder.parent / "secret").write_text("token")
+    (folder.parent / "secret").write_text('{"token": 1}')
     (folder / "x_processor_config.json").unlink(missing_ok=True)
     (folder / "x_processor_config.json").symlink_to(folder.parent / "secret")  # as a downloaded folder may have it
     return model

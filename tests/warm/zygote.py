@@ -73,6 +73,8 @@ def hand_over(path: str) -> None:
         there.sendall(message)
         pid = _number(there)
         if not pid:
+            if bound:
+                ctypes.CDLL(None).prctl(_DEATH_SIGNAL, 0)
             return
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: os.kill(pid, number))
@@ -144,7 +146,8 @@ def serve(path: str, owner: int) -> None:
                 if program["bound"]:
                     bound.add(pid)
             _tell_ended(waiting)
-            _end_orphans({pid: waiting[pid] for pid in bound & waiting.keys()})
+            bound &= waiting.keys()
+            _end_orphans({pid: waiting[pid] for pid in bound})
     for left in (path, f"{path}.lock", f"{path}.log"):
         Path(left).unlink(missing_ok=True)
     sys.exit()

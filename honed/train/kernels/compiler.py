@@ -29,20 +29,18 @@ class UnavailableError(Exception):
 def load(source: Path) -> ctypes.CDLL:
     """Return a compiled source, from the cache of this user or made now. Raises ``UnavailableError``."""
     command, name = _wanted(source)
-    with suppress(OSError, RuntimeError):  # no home, a disk that is read-only or runs nothing, a damaged library
-        folder = folders.home() / "kernels"
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.lstat().st_uid == os.getuid():
-            folder.chmod(0o700)
+    with suppress(OSError, RuntimeError, UnavailableError):  # no home, a disk that is full, read-only or runs nothing
+        folder = folders.home() / f"kernels-{os.getuid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _ours(folder):
             if not _ours(folder / name) or not (found := _opened(folder / name)):
                 found = ctypes.CDLL(str(_made(command, source, folder / name)))
             return found
-    with tempfile.TemporaryDirectory(prefix="honed-") as own:  # what is loaded may go
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="honed-", ignore_cleanup_errors=True) as own:  # what is loaded may go
             return ctypes.CDLL(str(_made(command, source, Path(own) / name)))
-        except OSError as error:
-            raise UnavailableError(f"the compiled kernel can't be written or loaded: {error}") from error
+    except OSError as error:
+        raise UnavailableError(f"the compiled kernel can't be written or loaded: {error}") from error
 
 
 def _ours(path: Path) -> bool:
