@@ -1,4 +1,4 @@
-"""Which weight files a model's folder names. transformers would open whatever they are, pickles and others' files too."""
+"""Which weight files a model's folder names: transformers would open whatever they are, pickles and others' too."""
 
 from __future__ import annotations
 
