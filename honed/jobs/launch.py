@@ -189,7 +189,7 @@ def _command(job: Job, stage: str) -> list[str]:
     if on:
         return [*python, RAY.format(stage=stage), str(job.path)]
     if ranks > 1:
-        # They meet in a file that only this user can open: torchrun's port would listen to the whole network, and what
+        # They meet in a file that only this user can write: torchrun's port would listen to the whole network, and what
         # stands there is unpickled. The ranks find one another without a name service.
         python += ["torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
         met = secrets.token_hex(8)

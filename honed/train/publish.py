@@ -67,7 +67,7 @@ def _copy_processors(run: Prepared, folder: Path) -> None:
     """Copy what no server takes pictures or sound without; not from a base that has gone since it was read."""
     with suppress(ModelError), writing(folder):
         base = models.locate(run.config.base, run.job.workspace).folder
-        own = (base.resolve(), base.resolve().parents[1] / "blobs")  # a hub's snapshot links to these
+        own = (base.resolve(), base.resolve().parent.parent / "blobs")  # a hub's snapshot links to these
         for path in base.glob("*processor_config.json"):
             if not any(map(path.resolve().is_relative_to, own)):  # a link to somebody's secret
                 continue
