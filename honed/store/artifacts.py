@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 _DECLARED = ("licences", "use", "licence_conflicts")
 """Facts that people declare. They aren't in the files, so that the hash doesn't tell when they change."""
 _LEFT_SECONDS = 86_400.0
+"""How long nothing in a draft has changed whose process must be gone, on a shared disk's clock too."""
 _TRIES = 1000
 """How often a draft's folder is made: another draft of the name may take it away as it ends."""
 

@@ -53,7 +53,7 @@ def wanted(argv: Sequence[str]) -> bool:
 
 
 def _is_rank(argv: Sequence[str]) -> bool:
-    return list(argv[1:3]) == ["-u", "-m"]  # by torchrun
+    return list(argv[1:3]) == ["-u", "-m"] and sys.platform == "linux"  # by torchrun; elsewhere there is no prctl
 
 
 def hand_over(path: str) -> None:
