@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from honed.errors import ConfigError
+from honed.jobs import cluster
 from honed.train.config import TrainConfig
 
 BYTES_PER_WEIGHT = 16
@@ -261,5 +262,5 @@ def check_installed(weights: str, on: str | None = None) -> None:
     """Raise ``ConfigError`` if what these two settings need isn't installed: bitsandbytes for qlora, Ray for ``on``."""
     if weights == "qlora" and find_spec("bitsandbytes") is None:
         raise ConfigError("qlora needs bitsandbytes, which isn't installed", "Install it: pip install 'honed[qlora]'")
-    if on and find_spec("ray") is None:
-        raise ConfigError("on ray: Ray isn't installed here", "Install it: pip install 'honed[ray]'")
+    if on:
+        cluster.check_installed()

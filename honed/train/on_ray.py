@@ -7,18 +7,16 @@ writes events, checkpoints and the model into the job's folder, which all machin
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
 from honed import config as settings_file
 from honed.errors import ConfigError, JobError
-from honed.jobs import last_words, worker
+from honed.jobs import cluster, last_words, worker
 from honed.jobs.job import Job
 from honed.jobs.limits import cores
 from honed.jobs.worker import Stopped
@@ -26,10 +24,6 @@ from honed.store.workspace import write_whole
 from honed.train import folder, lease
 from honed.train.config import TrainConfig
 from honed.train.defaults import check_installed
-
-_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-"""What makes a Ray of one machine listen to that machine alone: its doors are open to the network else. It is read as
-Ray is imported (2.60: ``ray._private.ray_constants``)."""
 
 _POLL_SECONDS = 0.2
 
@@ -112,26 +106,10 @@ def _left(path: Path) -> dict[str, Any] | None:
     return found
 
 
-@contextmanager
-def _ray(config: TrainConfig) -> Iterator[None]:
-    """Ray itself: started on this machine, or reached at its address. It is told to send no statistics of its use."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if config.on == "ray":
-        os.environ.setdefault(*_LOOPBACK)
-    check_installed(config.weights, config.on)  # again: a job may be resumed where Ray is missing
-    import ray
-
-    before = signal.getsignal(signal.SIGTERM)
-    if config.on == "ray":
-        several = max(cores(), config.ranks)  # of a machine's own CPUs ranks may have less than one each
-        ray.init(address="local", num_cpus=several, include_dashboard=False, log_to_driver=False)
-    else:
-        ray.init(address=config.on, log_to_driver=False)
-    signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the training in order
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def _ray(config: TrainConfig) -> AbstractContextManager[None]:
+    """Ray itself. Of this machine's own CPUs ranks may have less than one each."""
+    check_installed(config.weights, config.on)  # again: a job may be resumed where something is missing
+    return cluster.ray(config.on or "ray", max(cores(), config.ranks))
 
 
 def _fitted(job: Job, config: TrainConfig, token: str, stopping: Callable[[], bool]) -> None:

@@ -77,7 +77,7 @@ def test_curation_on_two_ray_workers_is_that_here(workspace: Workspace, monkeypa
     ray = pytest.importorskip("ray", reason="the extra ray isn't installed")
     pytest.importorskip("ray.data", reason="the extra ray isn't installed")
     started = ray.init
-    monkeypatch.setattr(ray, "init", lambda **given: started(num_cpus=2, **given))
+    monkeypatch.setattr(ray, "init", lambda **given: started(**given | {"num_cpus": 2}))
     many(workspace, 4)
     assert done(workspace, "ray", "there") == done(workspace, None, "here")
 

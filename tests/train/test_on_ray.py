@@ -18,7 +18,7 @@ import pytest
 
 from honed.errors import ConfigError, JobError
 from honed.jobs import job as jobs
-from honed.jobs import last_words
+from honed.jobs import cluster, last_words
 from honed.jobs.events import Note
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped
@@ -71,7 +71,7 @@ def test_a_ray_that_is_started_here_runs_more_ranks_than_there_are_cores_and_lis
     given: dict[str, Any] = {}
     ray = SimpleNamespace(init=lambda **how: given.update(how), shutdown=lambda: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
-    monkeypatch.setattr(on_ray, "check_installed", lambda *_: None)
+    monkeypatch.setattr(cluster, "check_installed", lambda: None)
     monkeypatch.setattr(os, "environ", {})
     with on_ray._ray(settings(home, name="there", ranks=999, on="ray")):
         assert given["num_cpus"] == 999

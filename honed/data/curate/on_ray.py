@@ -6,14 +6,13 @@ by all machines at the same path.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from honed.data.curate.pieces import Piece, Spread
 from honed.errors import ConfigError
+from honed.jobs import cluster
 
 R = TypeVar("R")
 
@@ -22,32 +21,19 @@ R = TypeVar("R")
 def spreading(on: str) -> Iterator[Spread]:
     """Yield a way to work on pieces: on Ray, started on this machine ("ray") or reached at its address.
 
-    Ray is told to send no statistics of its use. Raises ``ConfigError`` if Ray isn't installed or not reached.
+    Raises ``ConfigError`` if Ray isn't installed or not reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if on == "ray":
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen to this machine alone
-    try:
-        import ray
-        from ray.data import DataContext
-    except ImportError as error:
-        raise ConfigError("on ray: Ray isn't installed here", "Install it: pip install 'honed[ray]'") from error
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        if on == "ray":
-            ray.init(address="local", include_dashboard=False, log_to_driver=False)
-        else:
-            ray.init(address=on, log_to_driver=False)
-    except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"on {on}: no Ray cluster answers there", "Start one: ray start --head") from error
-    signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the curation in order
-    try:
+    with cluster.ray(on):
+        try:
+            from ray.data import DataContext
+        except ImportError as error:  # a Ray of another's install may lack this part, or what it needs
+            raise ConfigError(
+                f"on ray: Ray Data isn't here: {error}", "Install it: pip install 'honed[ray]'"
+            ) from error
         context = DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         yield spread
-    finally:
-        ray.shutdown()
 
 
 def spread(function: Callable[[Piece], R], pieces: Sequence[Piece]) -> Iterator[R]:
