@@ -14,7 +14,7 @@ from honed.evaluate.compare import Comparison, Evaluation, LossChange
 from honed.evaluate.power import Power
 from honed.evaluate.rates import Rate, Worst
 from honed.evaluate.segment import Segment
-from honed.evaluate.stats import LEVEL, RESAMPLES, SMALLEST, Interval, Verdict
+from honed.evaluate.stats import LEVEL, SMALLEST, Interval, Verdict
 from honed.records import Record, Split
 
 MOST = len(SIDES)
@@ -188,10 +188,8 @@ def _ranks(evaluations: Sequence[Evaluation]) -> tuple[list[int], list[Interval]
     values, weights = _measured(evaluations)
     if not len(values):
         return [1] * len(evaluations), [Interval(1, len(evaluations))] * len(evaluations)
-    kinds, shares = np.unique(np.column_stack([values, weights]), axis=0, return_counts=True)
-    random = np.random.default_rng(0)
-    drawn = random.multinomial(len(values), shares / len(values), size=RESAMPLES)
-    scores = (drawn @ kinds[:, :-1]) / (drawn @ kinds[:, -1:])
+    sums = stats.redrawn(np.column_stack([values, weights]))
+    scores = sums[:, :-1] / sums[:, -1:]
     seen = _ranked(values.sum(axis=0)[None] / weights.sum())[0]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(_ranked(scores), [tail, 1 - tail], axis=0, method="nearest")

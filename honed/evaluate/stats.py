@@ -168,17 +168,21 @@ def bootstrap(
     tops = np.asarray(values, dtype=np.float64)
     bottoms = np.ones_like(tops) if weights is None else np.asarray(weights, dtype=np.float64)
     assert len(tops) == len(bottoms) > 0, "one weight a row, and at least one row"
-    # Equal rows are drawn as one kind: the same distribution, and differences of verdicts have but three kinds.
-    kinds, shares = np.unique(np.stack([tops, bottoms]), axis=1, return_counts=True)
-    random = np.random.default_rng(seed)
-    chunk = max(1, _DRAWS_AT_ONCE // len(tops))
-    means: list[NDArray[np.float64]] = []
-    for start in range(0, resamples, chunk):
-        often = _drawn(shares, min(chunk, resamples - start), random)
-        means.append((often @ kinds[0]) / (often @ kinds[1]))
+    sums = redrawn(np.column_stack([tops, bottoms]), seed=seed, resamples=resamples)
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def redrawn(rows: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """Return the sums of ``rows`` (n, columns) when n whole rows are drawn again, so often: (resamples, columns)."""
+    # Equal rows are drawn as one kind: the same distribution, and differences of verdicts have but three kinds.
+    kinds, shares = np.unique(rows, axis=0, return_counts=True)
+    random = np.random.default_rng(seed)
+    chunk = max(1, _DRAWS_AT_ONCE // len(rows))
+    return np.concatenate(
+        [_drawn(shares, min(chunk, resamples - start), random) @ kinds for start in range(0, resamples, chunk)]
+    )
 
 
 def _drawn(shares: NDArray[np.intp], times: int, random: np.random.Generator) -> NDArray[np.intp]:

@@ -19,7 +19,7 @@ def check_installed() -> None:
 
 @contextmanager
 def ray(on: str, cpus: int | None = None) -> Iterator[None]:
-    """Have Ray: one of this machine alone for ``"ray"``, with so many ``cpus`` (all, if None), else that at its address.
+    """Have Ray: for ``"ray"`` one of this machine alone, with so many ``cpus`` (None: all), else that at its address.
 
     It is told to send no statistics of its use. Raises ``ConfigError`` if Ray isn't installed or not reached.
     """
