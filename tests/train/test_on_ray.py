@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from honed.errors import ConfigError, JobError
-from honed.jobs import job as jobs
 from honed.jobs import cluster, last_words
+from honed.jobs import job as jobs
 from honed.jobs.events import Note
 from honed.jobs.job import Job
 from honed.jobs.worker import Stopped

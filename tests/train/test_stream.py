@@ -98,8 +98,8 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
 
 def test_a_stream_trains_on_the_same_rows_and_tokens_as_memory_and_result_says_which_it_was(many: Workspace) -> None:
     streamed, held = (
-        finish(start(many, name=f"stream-{stream}".lower(), **{**STREAM, "stream": stream, "weights": "full"}))
-        for stream in (True, False)
+        finish(start(many, name=f"stream-{stream}".lower(), **{**STREAM, "weights": "full"} | how))
+        for stream, how in ((True, {}), (False, {"stream": False, "stream_rows": None}))
     )
     same = ("rows", "left_out", "dataset_tokens", "supervised_tokens")
     assert {key: streamed[key] for key in same} == {key: held[key] for key in same}
