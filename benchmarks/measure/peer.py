@@ -95,6 +95,9 @@ def sft_ways(lengths: Sequence[int], batch_tokens: int) -> dict[str, dict[str, A
             "batch": max(1, batch_tokens // short),
             "packing": True,
         }
+        if batch_tokens >= 4 * short:
+            passes = {"batch": 2, "accumulate": batch_tokens // (2 * short)}
+            ways["packed, two short packs a pass"] = {**ways["packed, as short as rows allow"], **passes}
     return ways
 
 

@@ -109,6 +109,29 @@ def test_the_speed_document_has_what_is_read_from_it(tiny: str, monkeypatch: pyt
     assert document["peer"] is None and document["ratio"] is None and document["peer_missing"] == "not asked for"
 
 
+def test_of_the_peers_ways_the_fastest_counts_and_ratios_are_honeds_over_its(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemm, "SECONDS", 0.01)
+    monkeypatch.setattr(gemm, "SQUARE", {"cpu": 64})
+    monkeypatch.setattr(peer, "interpreter", lambda _: "python")
+
+    def took(folder: Path, *given: Any) -> dict[str, Any]:
+        seconds = 10.0 if given[2].get("packing") else 20.0
+        return {"seconds": seconds, "peak_bytes": 5e9, "way": given[2], "versions": {"trl": "1"}}
+
+    monkeypatch.setattr(train_speed, "_peer", took)
+    found = train_speed.measure(_options(tiny, case="sft", no_peer=False, no_plain=True, set=["precision=fp32"]))
+    padded, packed, ours = found["peers"]["padded, fp32"], found["peer"], found["honed"]
+    assert packed["name"].startswith("TRL 1, packed") and packed["seconds"] == 10 and padded["seconds"] == 20
+    assert packed["tokens_per_second"] == 2 * padded["tokens_per_second"] == found["dataset_tokens"] / 10
+    assert ours["tokens_per_second"] == pytest.approx(found["dataset_tokens"] / ours["seconds"])
+    assert found["ratio"] == pytest.approx(10 / ours["seconds"])
+    assert found["peak_ratio"] == ours["peak_bytes"] / 5e9
+    ceiling = max(one["fp32"]["square"] for one in found["gemm"].values())
+    assert found["gemm_share"] == pytest.approx(found["flop"]["computed_tokens"] / ours["seconds"] / ceiling)
+
+
 @pytest.mark.parametrize("case", ["sft", "prefix", "dpo"])
 def test_a_case_has_its_rows(tiny: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "find", lambda *_: None)
@@ -136,6 +159,12 @@ def test_rows_of_a_size_have_about_that_size(tiny: str) -> None:
 def test_no_way_of_the_peer_cuts_a_row() -> None:
     ways = {**peer.sft_ways([10, 1500], 2048), **peer.dpo_ways([10, 1500])}
     assert all(way["length"] >= 1500 for way in ways.values())
+
+
+def test_packs_of_a_large_step_can_be_as_short_as_rows_allow_and_go_two_a_pass() -> None:
+    ways = peer.sft_ways([300, 797], 8192)
+    assert ways["packed, two short packs a pass"] == {"length": 832, "batch": 2, "packing": True, "accumulate": 4}
+    assert "packed, two short packs a pass" not in peer.sft_ways([300, 797], 2048)
 
 
 def test_bf16_is_tried_where_it_has_a_chance_and_else_said_to_be_left_out() -> None:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,11 +212,15 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, artifact
     return home, datasets.write(home, "large", made(), config={}, facts={})
 
 
-def _peak(dataset: artifacts.Artifact, listing: Path, count: int | None) -> tuple[int, int]:
-    """Rows that are streamed, and the most bytes that Python held for it."""
+def _peak(dataset: artifacts.Artifact, listing: Path, count: int | None) -> tuple[int, int, int]:
+    """Rows that are streamed, the most bytes that Python held for it, and the most that Arrow did."""
+    before, arrow = pa.total_allocated_bytes(), [0]
 
     def read(wanted: Sequence[Shard]) -> Rows[Encoded]:
-        here = list(datasets.read(dataset, "train", wanted))
+        here = []
+        for row in datasets.read(dataset, "train", wanted):
+            arrow[0] = max(arrow[0], pa.total_allocated_bytes() - before)
+            here.append(row)
         return Rows(tuple(Encoded((1,) * 20, (0.0,) + (1.0,) * 19) for _ in here), tuple(r.answer for r in here), ())
 
     tracemalloc.start()
@@ -223,14 +229,16 @@ def _peak(dataset: artifacts.Artifact, listing: Path, count: int | None) -> tupl
     seen = sum(len(step.row_names) for step in made.after(0, {}))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return seen, peak
+    return seen, peak, arrow[0]
 
 
 def test_memory_does_not_grow_with_the_rows(large: tuple[Workspace, artifacts.Artifact], tmp_path: Path) -> None:
-    some, little = _peak(large[1], tmp_path / "list", 3_000)
-    every, much = _peak(large[1], tmp_path / "list", None)
+    some, little, by_arrow = _peak(large[1], tmp_path / "list", 3_000)
+    every, much, more_by_arrow = _peak(large[1], tmp_path / "list", None)
     assert (some, every) == (3_000, 18_000)
     assert much < 2 * little  # of six times the rows; how far the reading thread is ahead differs
+    whole = pq.read_table(large[1].path / "rows.parquet").nbytes
+    assert 0 < by_arrow <= more_by_arrow < whole / 3  # a row group, of five
 
 
 def test_a_file_in_other_row_groups_streams_the_same_rows(large: tuple[Workspace, artifacts.Artifact]) -> None:
