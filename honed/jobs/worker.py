@@ -31,7 +31,10 @@ _LISTEN_SECONDS = 1.0
 _GRACE_SECONDS = 15.0
 """How long rank 0 may take to lose touch with a rank that left its words; torchrun kills it 30 s after that one."""
 
-_LESS = "with a lower pack_tokens, with activation_checkpointing, or with fewer weights (--weights lora or qlora)."
+_LESS = (
+    "with a lower pack_tokens, without the longest rows (max_length), with activation_checkpointing, or with fewer "
+    "weights (--weights lora or qlora)."
+)
 MORE_MEMORY = {
     "train": f"Train anew {_LESS} What a run takes is told before it by: honed plan",
     "plan": f"Plan again {_LESS}",

@@ -305,7 +305,8 @@ def from_tokenizer(
     stops = {int(stop) for stop in stop_ids}
     if tokenizer.eos_token_id is not None:
         stops.add(int(tokenizer.eos_token_id))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops, default=0)
+    ends = (tokenizer.pad_token_id, tokenizer.eos_token_id)  # what is published has more stops, and must give this pad
+    pad = next((end for end in ends if end is not None), min(stops, default=0))
     draft = ChatFormat(tokenizer, source, frozenset(stops), int(pad))
     ending, closing = _ending(draft)
     return replace(draft, stop_ids=draft.stop_ids | {ending}, closing=closing)

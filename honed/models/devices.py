@@ -129,8 +129,10 @@ def choose_device(wish: str) -> str:
 
 
 def choose_for_training(wish: str) -> tuple[str, str]:
-    """As ``choose_device``, and what is to be said of it: ``auto`` leaves a Mac's mps alone."""
+    """As ``choose_device``, and what is to be said of it: ``auto`` leaves a Mac's mps alone, and a GPU unseen."""
     device = choose_device(wish)
+    if device == "cpu" and wish == "auto" and gpus():
+        return device, "device cpu: there is a GPU here (nvidia-smi lists it), and torch can't use it: see honed doctor"
     if device != "mps":
         return device, ""
     fault = "torch's matrix products on mps can be wrong without a word (github.com/pytorch/pytorch/issues/193487)"

@@ -101,7 +101,13 @@ def locate(spec: str, workspace: Workspace | None, *, say: Callable[[str], None]
         folder, sha256 = gguf.dequantized(path.resolve(), say)
         return Located(str(path.resolve()), folder, sha256, "gguf")
     if hub.is_id(spec):
-        folder = _checked(hub.fetch(spec, say))
+        fetched = hub.fetch(spec, say)
+        if not any(fetched.glob("*.safetensors")):  # no pickle is fetched, which might be all that there is
+            raise ModelError(
+                f"{spec}: the repository has no .safetensors file, and honed reads no pickles",
+                "Convert it where you trust it (transformers: from_pretrained, save_pretrained), and name that folder.",
+            )
+        folder = _checked(fetched)
         return Located(spec, folder, cache.folder_hash(folder), f"hub {spec}")
     raise _unknown(spec, workspace)
 
@@ -279,6 +285,11 @@ def _unknown(spec: str, workspace: Workspace | None) -> ModelError:
     names = [*(_names(workspace) if workspace else []), embedded.NAME]
     near = difflib.get_close_matches(spec.partition("@")[0], names, n=1)
     where = f" in {workspace.path}" if workspace else " (there is no workspace here)"
+    if "@" in spec and hub.is_id(spec.partition("@")[0]):
+        return ModelError(
+            f"{spec!r}: honed takes no revision of a hub's model",
+            "Fetch it (hf download ORG/NAME --revision REVISION --local-dir FOLDER), and name the folder.",
+        )
     return ModelError(
         f"there is no model {spec!r}{where}, and no such folder or file",
         f"Did you mean {near[0]!r}?" if near else f"Models: {', '.join(names)}; or a folder, a .gguf file, org/name.",

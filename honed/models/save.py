@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from honed.errors import ModelError
 from honed.models.chat import ChatFormat
@@ -40,21 +41,56 @@ def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
             tokenizer.save_pretrained(folder, save_jinja_files="\r" not in chat.template)
     finally:
         model.generation_config = stated
+    _for_older(folder)
     _keep(chat, folder)
+
+
+def _for_older(folder: Path) -> None:
+    """Say also in the words of transformers 4, and of what is built on it, where positions turn and what reads tokens.
+
+    It doesn't know ``rope_parameters`` and would take its own base for positions, without a word; nor would it find the
+    general tokenizer under its new name. transformers 5 reads either.
+    """
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    rope = settings.get("rope_parameters") or {}
+    if "rope_theta" in rope:  # else one for each type of layer, which 4 has other words for
+        said = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+        if rope.get("rope_type", "default") != "default":
+            said["rope_scaling"] = {key: value for key, value in rope.items() if key not in said}
+        _write(path, {**said, **settings})
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text())
+    if stated.get("tokenizer_class") == "TokenizersBackend":
+        _write(path, stated | {"tokenizer_class": _GENERAL})
+
+
+_GENERAL = "PreTrainedTokenizerFast"
+"""The tokenizer that takes tokenizer.json as it is, by the name that transformers 4 knows as well."""
+
+
+def _write(path: Path, settings: dict[str, Any]) -> None:
+    with writing(path.parent):
+        write_whole(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+
+def copy_chat(folder: Path, beside: Path) -> None:
+    """Copy the tokenizer and the template of a model that was saved in ``folder``, for who takes ``beside`` alone."""
+    with writing(beside):
+        for path in (*folder.glob("tokenizer*"), *folder.glob("chat_template*")):
+            shutil.copyfile(path, beside / path.name)
 
 
 def _keep(chat: ChatFormat, folder: Path) -> None:
     """Have ``folder`` give the chat format that was trained with, or raise ``ModelError``.
 
     Some classes of tokenizers make theirs from settings which they don't all write (Llama's ``legacy``), whatever
-    tokenizer.json says. The general one takes that file as it is; by this name transformers 4 knows it, too.
+    tokenizer.json says.
     """
     if chat_in(folder).hash == chat.hash:
         return
     path = folder / "tokenizer_config.json"
-    stated = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
-    with writing(folder):
-        write_whole(path, json.dumps(stated, indent=2, ensure_ascii=False) + "\n")
+    _write(path, json.loads(path.read_text()) | {"tokenizer_class": _GENERAL})
     if (now := chat_in(folder).hash) != chat.hash:
         raise ModelError(
             f"the base's tokenizer, saved and read again, gives another chat format ({now}) than before ({chat.hash})",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from honed.config import Config
 
@@ -34,6 +34,12 @@ class LoraConfig(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapters' input")
     rslora: bool = Field(default=False, description="scale alpha / sqrt(rank): large ranks learn as fast as small ones")
     dora: bool = Field(default=False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _all_is_the_default(cls, value: Any) -> Any:
+        """What PEFT and LLaMA-Factory call all linear layers."""
+        return None if value in ("all-linear", "all", ["all-linear"], ["all"]) else value
 
     @property
     def named(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -17,12 +18,12 @@ from honed.train.source import Stream
 
 def of_data(run: Prepared) -> tuple[str, ...]:
     """Return what is to be said of the rows, as they are read and measured."""
-    return (*_of_stream(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
+    return (*_of_stream(run), *_of_longest(run), *_of_heldout(run), *_of_best(run), *_of_ratings(run))
 
 
 def of_model(run: Prepared) -> tuple[str, ...]:
     """Return what of the base isn't trained, or isn't published."""
-    return (*_of_part(run), *_of_experts(run), *_of_layers(run))
+    return (*_of_part(run), *_of_experts(run), *_of_layers(run), *_of_marks(run), *_of_sampling(run), *_of_gpus(run))
 
 
 def of_ranks(layout: Layout, ranks: int, *, resumed: bool) -> tuple[str, ...]:
@@ -52,6 +53,22 @@ def _of_stream(run: Prepared) -> list[str]:
     if window * stream.tokens < batch * stream.rows:
         said.append(f"steps are smaller than batch_tokens {batch}: {window} rows (stream_rows) hold fewer tokens")
     return said
+
+
+_LONG = 4
+"""A row of so many passes' tokens decides the peak by itself, and may come late: the order is random."""
+
+
+def _of_longest(run: Prepared) -> list[str]:
+    """Which row takes the most memory, where it is far larger than the passes of all others."""
+    sample = run.train.sample if isinstance(run.train, Stream) else run.train
+    longest = max((len(row.ids) for example in sample.encoded for row in example.rows), default=0)
+    if longest <= _LONG * run.settings.pack_tokens:
+        return []
+    return [
+        f"the longest row has {longest} tokens, and a pass usually {run.settings.pack_tokens} at most: it decides how "
+        "much memory is needed (max_length leaves longer rows out, and lists them)"
+    ]
 
 
 def _of_heldout(run: Prepared) -> tuple[str, ...]:
@@ -158,6 +175,42 @@ def _of_layers(run: Prepared) -> list[str]:
             "lora.targets can name them, for the merged model alone"
         )
     return said
+
+
+def _of_marks(run: Prepared) -> tuple[str, ...]:
+    """Marks of a template of ours that the base may not know: adapters leave embeddings and head as they are."""
+    chat, stated = run.base.chat, getattr(run.base.model.generation_config, "eos_token_id", None)
+    known = {chat.tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
+    new = sorted(chat.stop_ids - known)
+    if run.adapters is None or run.config.template is None or not new:
+        return ()
+    marks = ", ".join(chat.decode([one], special=True) for one in new)
+    return (
+        f"weights {run.settings.weights}: template {run.config.template} ends answers with {marks}, and adapters can't "
+        "teach a token that the base never learned: a model that doesn't stop needs weights: full, or template: plain",
+    )
+
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+def _of_sampling(run: Prepared) -> tuple[str, ...]:
+    """Which of the base's defaults for sampling the model that is made doesn't have."""
+    stated = run.base.model.generation_config
+    given = {name: getattr(stated, name, None) for name in _SAMPLING} if stated is not None else {}
+    said = ", ".join(f"{name} {value:g}" for name, value in given.items() if value is not None)
+    if not said:
+        return ()
+    return (
+        f"the base's settings for sampling ({said}) aren't published: they weren't measured on the model that is made, "
+        "and a server's own defaults apply where a request gives none",
+    )
+
+
+def _of_gpus(run: Prepared) -> tuple[str, ...]:
+    """That one GPU of several is used."""
+    count = torch.cuda.device_count() if run.settings.device == "cuda" and run.config.ranks == 1 else 1
+    return (f"{count} GPUs are here, and one is used: ranks 0 takes all of them",) if count > 1 else ()
 
 
 def _layers(names: Sequence[str]) -> str:

@@ -95,7 +95,8 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     )
     reach.freeze_beside_text(base.model)
     check_base(job, config.base, ranks)
-    limit = _limit(config, base, _compared(base.model, ranks))
+    known = base.model.get_input_embeddings().weight.shape[0]
+    limit = replace(_limit(config, base, _compared(base.model, ranks)), known=known)
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)

@@ -45,6 +45,8 @@ def publish(run: Prepared) -> Artifact:
             adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
+        if run.adapters:
+            saving.copy_chat(scratch, scratch / "adapter")
         if not base.text_part:
             _copy_processors(run, scratch)
         made = artifacts.publish(

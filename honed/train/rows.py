@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,12 +85,16 @@ def _cut(row: Encoded, tokens: int) -> list[Encoded]:
 
 @dataclass(frozen=True)
 class Limit:
-    """The most ``tokens`` that a row may have; what is said of a longer one: its ``kind``, ``why``, and what to do."""
+    """The most ``tokens`` that a row may have; what is said of a longer one: its ``kind``, ``why``, and what to do.
+
+    ``known`` is how many ids the model has embeddings for: a token that was only added to the tokenizer has none.
+    """
 
     tokens: int
     kind: str = "too long"
     why: str = "fit"
     hint: str = "Raise max_length, up to the model's context, or shorten the row."
+    known: int = sys.maxsize
 
 
 _ASKED = 8
@@ -137,6 +142,11 @@ def encode_row(row: Conversation, chat: ChatFormat, limit: Limit) -> Encoded:
     longest = max(len(one.ids) for one in encoded.rows)
     if longest > limit.tokens:
         raise Unusable(limit.kind, f"{longest} tokens, and at most {limit.tokens} {limit.why}", limit.hint)
+    largest = max(max(one.ids) for one in encoded.rows)
+    if largest >= limit.known:
+        token = chat.decode([largest], special=True)
+        what = f"{token!r} is token {largest} of the tokenizer, and the model has embeddings for {limit.known}"
+        raise Unusable("unknown token", what, "Choose another template, or a base whose embeddings fit its tokenizer.")
     return encoded
 
 

@@ -12,7 +12,7 @@ from transformers import LlamaTokenizer
 from honed.errors import ModelError
 from honed.models import load
 from honed.models import save as saving
-from tests.tiny import END, START, TEMPLATE, tiny_folder, tiny_model, tiny_tokenizer
+from tests.tiny import END, PAD, START, TEMPLATE, tiny_folder, tiny_model, tiny_tokenizer
 
 
 def of_old_llama(folder: Path) -> None:
@@ -49,3 +49,26 @@ def test_a_chat_format_that_can_not_be_kept_is_an_error(tmp_path: Path, monkeypa
     monkeypatch.setattr(saving, "chat_in", lambda _: other)
     with pytest.raises(ModelError, match=f"another chat format .{other.hash}. than before .{chat.hash}."):
         saving.save(tiny_model(), chat, tmp_path)
+
+
+def test_positions_and_tokenizer_are_said_in_the_words_of_transformers_4_too(tmp_path: Path) -> None:
+    model, chat = tiny_model(), load.from_tokenizer(tiny_tokenizer())
+    far = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+    for name, rope in (("near", {"rope_type": "default"}), ("far", far)):
+        model.config.rope_parameters = {"rope_theta": 5e5, **rope}
+        saving.save(model, chat, tmp_path / name)
+        said = json.loads((tmp_path / name / "config.json").read_text())
+        assert said["rope_theta"] == 5e5 and said.get("rope_scaling") == (far if name == "far" else None)
+        read = load.load(str(tmp_path / name), None).model.config
+        assert read.rope_parameters == model.config.rope_parameters
+    told = json.loads((tmp_path / "near" / "tokenizer_config.json").read_text())
+    assert told["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_without_a_pad_token_the_end_of_text_pads_whatever_else_ends_an_answer(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token, tokenizer.eos_token = None, PAD  # 258; answers end with 257
+    chat = load.from_tokenizer(tokenizer)
+    assert (chat.pad_id, chat.stop_ids) == (258, {257, 258})
+    saving.save(tiny_model(), chat, tmp_path)
+    assert load.load_chat(str(tmp_path), None).hash == chat.hash

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
 import torch
-from transformers import BitsAndBytesConfig, LlamaConfig, MixtralConfig, MixtralForCausalLM
+from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, MixtralConfig, MixtralForCausalLM
 
 from honed.errors import ConfigError
 from honed.jobs import launch
@@ -51,6 +52,14 @@ def test_peft_finds_the_base_of_a_published_adapter_and_gives_the_published_mode
         base = load(first, home).model(row).logits
         torch.testing.assert_close(found, merged(row).logits, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(found, base, atol=1e-2)
+    alone = AutoTokenizer.from_pretrained(adapter)  # for who takes the adapter without the model
+    assert alone.chat_template == load(made, home).chat.template and alone.eos_token == "<|im_end|>"
+
+
+@pytest.mark.parametrize("word", ["all-linear", ["all-linear"], "all"])
+def test_all_linear_layers_in_the_words_of_peft_and_llama_factory_are_the_default(home: Workspace, word: Any) -> None:
+    asked = settings(home, weights="auto", lora={"targets": word}).lora
+    assert asked.targets is None and asked.named
 
 
 def test_other_tools_find_a_hub_model_by_its_id_and_any_other_by_its_whole_path(
