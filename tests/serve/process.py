@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.serve.site import WAIT
 
 ROOT = Path(__file__).parents[2]
-_ENTRY = "from honed.cli.main import main; main()"
 
 
 class Server:
@@ -36,7 +35,7 @@ class Server:
 def honed_serve(*args: object, **env: str) -> Iterator[Server]:
     """Start ``honed serve ARGS`` on a free port and wait until it is ready; kill it if it is still there after."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _ENTRY, "serve", *map(str, args), "--port", "0", "--json"],
+        [sys.executable, "-P", "-m", "tests.serve.served", "serve", *map(str, args), "--port", "0", "--json"],
         cwd=ROOT,
         env={**os.environ, **env},
         stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import os
 import sys
 
 if "HONED_TESTS_ZYGOTE" in os.environ:
-    import zygote
+    import stand_in
 
-    if zygote.wanted(sys.orig_argv):
-        zygote.hand_over(os.environ["HONED_TESTS_ZYGOTE"])  # returns only if a cold start is needed
+    if stand_in.wanted(sys.orig_argv):
+        stand_in.hand_over(os.environ["HONED_TESTS_ZYGOTE"])  # returns only if a cold start is needed

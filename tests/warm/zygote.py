@@ -6,117 +6,53 @@ it. It never computes anything and has one thread, so that a fork is as good as 
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
+import atexit
 import gc
 import importlib
 import json
 import os
-import re
 import runpy
 import selectors
 import signal
 import socket
-import subprocess
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-WARM = re.compile(r"honed\..*\.(worker|planner)|tests\.rounds\..*|tests\.numerics\.trained|torch\.distributed\.run")
-"""The modules that are run this way, unless ``HONED_TESTS_COLD`` is set: ranks then have torchrun for their parent."""
-
 LOADED = (
     "honed.evaluate.answers",
     "honed.evaluate.loss",
+    "honed.models.live",
     "honed.models.local",
+    "honed.serve.opened",
+    "honed.store.interactions",
     "honed.train.loop",
     "honed.train.prepare",
     "honed.train.publish",
     "honed.train.setup",
+    "honed.web.app",
+    "scipy.optimize",
     "torch.distributed.launcher",
+    "transformers.convert_slow_tokenizer",
+    "transformers.integrations.mistral",
+    "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
+    "transformers.tokenization_utils_tokenizers",
 )
 
 _READ_AT_IMPORT = ("CUDA", "GOMP_CPU", "HF_", "MKL", "OMP_", "TOKENIZERS_", "TORCH_", "TRANSFORMERS_", "XDG_")
 _READ_LATER = ("TORCH_ELASTIC_", "TORCH_NCCL_")
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
-_WAIT_SECONDS = 120.0
-
-
-def wanted(argv: Sequence[str]) -> bool:
-    """Whether ``argv`` (``sys.orig_argv``) starts a worker in the way that honed does."""
-    started = list(argv[1:3]) == ["-P", "-m"] or _is_rank(argv)
-    return started and len(argv) > 3 and bool(WARM.fullmatch(argv[3])) and "HONED_TESTS_COLD" not in os.environ
-
-
-def _is_rank(argv: Sequence[str]) -> bool:
-    return list(argv[1:3]) == ["-u", "-m"] and sys.platform == "linux"  # by torchrun; elsewhere there is no prctl
-
-
-def hand_over(path: str) -> None:
-    """Have the zygote run this process's program, pass signals on, and end as it ends.
-
-    Returns at once if the environment differs in something that libraries read when they are imported.
-    """
-    with socket.socket(socket.AF_UNIX) as there:
-        _connect(there, path)
-        bound = _is_rank(sys.orig_argv)
-        if bound:
-            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # it ends with torchrun, and what it stands for too
-        environment = dict(os.environ)
-        program = {"argv": sys.orig_argv[3:], "folder": str(Path.cwd()), "environment": environment, "bound": bound}
-        message = json.dumps(program).encode()
-        socket.send_fds(there, [len(message).to_bytes(4, "big")], [0, 1, 2])
-        there.sendall(message)
-        pid = _number(there)
-        if not pid:
-            if bound:
-                ctypes.CDLL(None).prctl(_DEATH_SIGNAL, 0)
-            return
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _: os.kill(pid, number))
-        _end(_number(there))
-
-
-def _end(code: int) -> NoReturn:
-    if code < 0:  # killed: this process ends in the same way
-        if code not in (-signal.SIGKILL, -signal.SIGSTOP):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
-
-
-def _connect(there: socket.socket, path: str) -> None:
-    with Path(f"{path}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not Path(path).exists():
-            _start(path)
-    there.connect(path)
-
-
-def _start(path: str) -> None:
-    owner = path.rpartition("-")[2]
-    with Path(f"{path}.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, path, owner],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not Path(path).exists():
-        assert process.poll() is None and time.monotonic() < deadline, Path(f"{path}.log").read_text()
-        time.sleep(0.05)
 
 
 def serve(path: str, owner: int) -> None:
     """Load everything, then fork for each that asks; return in every child, which is then to run its program."""
     for module in LOADED:
         importlib.import_module(module)
+    with suppress(ImportError):  # what every load of a model builds first: some 900 patterns
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
     gc.freeze()  # no collection touches, and so copies, what all share
     waiting: dict[int, socket.socket] = {}
     bound: set[int] = set()
@@ -216,10 +152,23 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _number(there: socket.socket) -> int:
-    got = there.recv(4, socket.MSG_WAITALL)
-    assert len(got) == 4, "the zygote is gone"
-    return int.from_bytes(got, "big", signed=True)
+def _run(module: str) -> NoReturn:
+    """Run a module as ``python -m`` does, and end without taking the interpreter down, which would touch all it shares.
+
+    What a program leaves to be done at its end is done: threads that are waited for, ``atexit``, streams.
+    """
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)  # noqa: T201 - as Python does
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
@@ -227,4 +176,4 @@ if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]  # a program that is run with -P finds no modules beside this one
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    _run(sys.argv[0])
