@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,14 @@ from safetensors.torch import load_file, save_file
 from honed.errors import HonedError
 from honed.jobs.events import Note, Step
 from honed.jobs.job import Job
-from honed.train import checkpoint, loop
+from honed.train import attention, attention_native, checkpoint, loop
+from honed.train.kernels import native
 from honed.train.loop import NOT_FINITE
 from honed.train.optim import learning_rate
 from honed.train.ranks import ALONE
+from tests.needs import missing
+from tests.numerics import trained
+from tests.numerics.rows import packed_model
 from tests.numerics.trained import LONGER, Case, Killed, kill_at, train
 
 CASES = {
@@ -83,6 +87,34 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_is_the_uninterrupted_one_t
     again = [event.step for event in Job(tmp_path).events() if isinstance(event, Step)]
     saved = (step - 1) // 2 * 2
     assert again == [*range(1, step), *range(saved + 1, 6)]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """As most users have at least; tests have one otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [(Case(), attention_native.NATIVE), (Case(weights="lora", dropout=0.1), attention.FUSED)],
+    ids=["all", "lora"],
+)
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads_a_killed_run_of_wide_layers_is_the_uninterrupted_one_to_the_bit(
+    case: Case, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide enough for torch and our kernels to divide their work among threads."""
+    if path == attention_native.NATIVE and native.why_not():
+        missing("a C compiler with OpenMP", "gcc libc6-dev")
+    monkeypatch.setattr(trained, "packed_model", lambda: packed_model(path=path, hidden=192))
+    train(case, tmp_path / "straight", ALONE, steps=LONGER)
+    kill_at(4, case, tmp_path / "killed", ALONE)
+    train(case, tmp_path / "killed", ALONE, steps=LONGER)
+    assert_same_to_the_bit(tmp_path / "straight", tmp_path / "killed")
 
 
 def _half_a_file(tensors: Any, path: Path) -> None:

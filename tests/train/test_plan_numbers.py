@@ -285,3 +285,20 @@ def test_what_a_plan_advises_saves_about_what_is_said(
         then = planned(**_changed(way))[0]
         fell = _parts(memory, way) - _parts(then, way)
         assert saved == pytest.approx(fell, rel=0.2), way
+
+
+@pytest.mark.parametrize(
+    ("how", "apart"),
+    [({}, False), ({"weights": "lora"}, False), ({"objective": "orpo", "data": "liked"}, True)],
+)
+def test_the_planned_logits_are_a_passs_up_to_a_chunk_and_a_heads_gradient_where_it_is_summed_apart(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], apart: bool
+) -> None:
+    run, ready = _made(home, **how)
+    passes = expected.expect(run, ready)
+    head = 4 * 259 * 32 * apart
+    for chunk in (planner.loss_sweeps.CHUNK_BYTES, 5000):
+        monkeypatch.setattr(planner.loss_sweeps, "CHUNK_BYTES", chunk)
+        memory, _ = planner._memory(run, ready, passes, 0)
+        assert memory.logits == min(4 * 259 * passes.spread(2)[0].tokens, chunk) + head
+        assert memory.holes == pytest.approx((planner.heap.GROWN - 1) * (memory.total - memory.holes), abs=2)

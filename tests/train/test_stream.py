@@ -223,3 +223,15 @@ def test_streamed_preferences_are_trained_on_as_those_in_memory(many: Workspace,
     assert {key: streamed[key] for key in same} == {key: held[key] for key in same}
     assert streamed["left_out"] == 2 and streamed["ran"]["stream"] is True and held["ran"]["stream"] is False
     assert streamed["margin"] == pytest.approx(held["margin"], rel=0.2)
+
+
+def test_what_rows_of_a_stream_begin_with_is_computed_once(home: Workspace) -> None:
+    rules = Message(role="system", content="Answer in one word, and never promise a date.")
+    turns = (
+        (rules, Message(role="user", content=f"{n}?" * 30), Message(role="assistant", content="yes")) for n in range(12)
+    )
+    datasets.write(home, "ruled-stream", ((Conversation(messages=one), "train") for one in turns), config={}, facts={})
+    how = {"stream": True, "stream_rows": 64, "batch_tokens": 600, "pack_tokens": 600, "epochs": 1}
+    result = finish(start(home, name="ruled-stream", data="ruled-stream", **how))
+    assert result["ran"]["stream"] is True and result["ran"]["sharing"] is True
+    assert result["computed_tokens"] < 0.8 * result["dataset_tokens"]
