@@ -35,7 +35,6 @@ SCHEMAS: Mapping[Part, pa.Schema] = {
 }
 """Columns of each file. Tags, checks, tools, calls and ``declared`` are JSON texts, null where there are none."""
 
-_SORTED = orjson.OPT_SORT_KEYS
 _OWN: Mapping[Part, tuple[str, ...]] = {
     "rows": (),
     "preferences": ("chosen", "rejected"),
@@ -52,9 +51,9 @@ def table(
     """
     columns: dict[str, Any] = {
         "id": ids if ids is not None else [record.id for record in records],
-        "tags": [_json(record.tags) or "{}" for record in records],
+        "tags": [_sorted(record.tags) or "{}" for record in records],
         "events": [record.events for record in records],
-        "declared": [_json(record.declared) for record in records],
+        "declared": [_sorted(record.declared) for record in records],
     }
     if part == "rows":
         columns["split"] = splits if splits is not None else [None] * len(records)
@@ -130,8 +129,8 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def _json(value: Any) -> str | None:
-    return orjson.dumps(value, option=_SORTED).decode() if value else None
+def _sorted(value: Any) -> str | None:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else None
 
 
 def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
@@ -148,7 +147,7 @@ def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
         [_calls(turn) if turn.tool_calls else None for turn in flat],
         [turn.tool_call_id or None for turn in flat],
         [turn.name or None for turn in flat],
-        [_json(turn.tools) for turn in flat],
+        [_tools(turn) if turn.tools else None for turn in flat],
     ]
     arrays = [pa.array(values, kind) for values, (_, kind) in zip(columns, _TURN, strict=True)]
     inner = pa.StructArray.from_arrays(arrays, fields=list(_TURNS.value_type))
@@ -157,6 +156,11 @@ def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
 
 def _calls(turn: Message) -> str:
     return orjson.dumps([call.model_dump() for call in turn.tool_calls]).decode()
+
+
+def _tools(turn: Message) -> str:
+    """Return tools with their keys in the order given: a server writes them into its prompt as they come, too."""
+    return orjson.dumps(turn.tools).decode()
 
 
 def _messages(turns: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
