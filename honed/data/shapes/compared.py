@@ -44,9 +44,9 @@ def preference(reading: Reading) -> None:
     tags, tools = reading.tags(), reading.tools() or _nested_tools(reading)
     if reading.problems:
         return
-    prompt = [*reading.system(), *(apart or chosen[:-1])] if not _has_system(apart or chosen) else apart or chosen[:-1]
+    prompt = _whole(reading, apart, chosen[:-1])
     _judge(reading, prompt, (chosen, rejected), keys)
-    if not reading.problems:
+    if prompt and not reading.problems:
         prompt = equipped(prompt, tools)
         reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
         reading.records = [
@@ -153,21 +153,45 @@ def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:
     if not found and not reading.problems:
         reading.wrong((key,), "wrong type", f"an answer is needed here, not {kind_of(value)}", "Write a text.")
     size = len(apart)
-    if size and len(found) == size + 1 and all(_same(*both) for both in zip(found, apart, strict=False)):
+    if size and len(found) == size + 1 and _alike(found[:size], apart):
         return found[size:]
     return found
 
 
-def _judge(reading: Reading, prompt: list[Turn], sides: tuple[list[Turn], list[Turn]], keys: tuple[str, str]) -> None:
+def _whole(reading: Reading, apart: list[Turn], before: list[Turn]) -> list[Turn] | None:
+    """Return the prompt: what is written apart, with what stands ``before`` the answers; None if these contradict.
+
+    Conversations are also written whole in both answers, with only their first question apart.
+    """
+    if not apart or not before:
+        prompt = apart or before
+        return prompt if _has_system(prompt) else [*reading.system(), *prompt]
+    (system, asked), (own, said) = _systems_apart(apart), _systems_apart(before)
+    system = system or reading.system()
+    if system and own and not _alike(system, own):
+        return None
+    if len(said) > len(asked) and _alike(said[: len(asked)], asked):
+        return [*(system or own), *said]
+    return [*(system or own), *asked] if _alike(said, asked[len(asked) - len(said) :]) else None
+
+
+def _systems_apart(said: list[Turn]) -> tuple[list[Turn], list[Turn]]:
+    return (said[:1], said[1:]) if _has_system(said) else ([], said)
+
+
+def _judge(
+    reading: Reading, prompt: list[Turn] | None, sides: tuple[list[Turn], list[Turn]], keys: tuple[str, str]
+) -> None:
     chosen, rejected = sides
-    if len(chosen) != len(rejected) or not all(_same(*both) for both in zip(chosen[:-1], rejected[:-1], strict=False)):
+    if not _alike(chosen[:-1], rejected[:-1]):
         what = f"{keys[0]!r} and {keys[1]!r} don't begin with the same prompt"
         reading.wrong((keys[1],), "two prompts", what, _TWO)
         return
+    if prompt is None:
+        reading.wrong((keys[0],), "two prompts", f"{keys[0]!r} holds turns that aren't the prompt's", _TWO)
+        return
     if not prompt:
         reading.wrong((keys[0],), "empty prompt", "there is no prompt", "Add it as 'prompt', or before both answers.")
-    elif len(chosen) > 1 and not all(_same(*both) for both in zip(chosen, prompt[-len(chosen) + 1 :], strict=False)):
-        reading.wrong((keys[0],), "two prompts", f"{keys[0]!r} holds turns that aren't the prompt's", _TWO)
     elif chosen[-1].tool_calls or rejected[-1].tool_calls:
         reading.wrong((keys[0],), "tool calls", "an answer calls tools, which can't be compared", "Remove the row.")
     for side in sides:
@@ -186,8 +210,8 @@ def _spoken(text: str, path: tuple[str, ...]) -> list[Turn]:
     ]
 
 
-def _same(one: Turn, other: Turn) -> bool:
-    return (one.role, one.content) == (other.role, other.content)
+def _alike(some: list[Turn], others: list[Turn]) -> bool:
+    return [(turn.role, turn.content) for turn in some] == [(turn.role, turn.content) for turn in others]
 
 
 def _has_system(said: list[Turn]) -> bool:
