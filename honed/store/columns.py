@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from honed.records import Check, Conversation, Message, Preference, Rating, ToolCall
 
@@ -100,6 +101,24 @@ def ordered(tables: Sequence[pa.Table], order: Any) -> pa.Table:
     """Return the rows of several tables in an order of their places in all of them together."""
     one = pa.concat_tables(tables)
     return one if (order == np.arange(len(order))).all() else one.take(pa.array(order)).combine_chunks()
+
+
+def weighed(table: pa.Table, weights: Mapping[str, Sequence[float]]) -> pa.Table:
+    """Return rows with turns that weigh as much at least as ``weights`` says of some of them, by their ids."""
+    found = [(at, id_) for at, id_ in enumerate(table["id"].to_pylist()) if id_ in weights]
+    if not found:
+        return table
+    lists = table["messages"].combine_chunks()
+    turns, ends = lists.flatten(), np.cumsum([0, *pc.list_value_length(lists).to_pylist()])
+    fields = dict(zip([field.name for field in turns.type], turns.flatten(), strict=True))
+    weight = fields["weight"].to_numpy(zero_copy_only=False).copy()
+    for at, id_ in found:
+        here = slice(ends[at], ends[at + 1])
+        weight[here] = np.maximum(weight[here], np.array(weights[id_], np.float32))
+    fields["weight"] = pa.array(weight)
+    inner = pa.StructArray.from_arrays(list(fields.values()), fields=list(_TURNS.value_type))
+    column = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), inner)
+    return table.set_column(table.schema.get_field_index("messages"), table.schema.field("messages"), column)
 
 
 def record(part: Part, plain: Mapping[str, Any]) -> Record:
