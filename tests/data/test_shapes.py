@@ -289,6 +289,16 @@ def test_a_rows_weight_multiplies_those_of_its_answers(row: dict[str, Any], shap
     assert only(shapes.read({**row, "loss_weight": None}, shape)) == plain
 
 
+def test_answers_within_a_prompt_are_context_unless_they_say_their_weight() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "look", "arguments": {}}]}
+    asked = [TURN, ANSWER, TURN, {**ANSWER, "weight": 0.5}, TURN, call, {"role": "tool", "content": "3"}, ANSWER, TURN]
+    for row in ({"prompt": asked, "completion": [ANSWER]}, {"prompt": asked, "response": "a", "system": "s"}):
+        said = only(shapes.read(row, "prompt-response")).messages
+        assert [turn.weight for turn in said if turn.role == "assistant"] == [0, 0.5, 0, 0, 1]
+    (several,) = shapes.read({"prompt": "q", "completion": [ANSWER, TURN, ANSWER]}, "prompt-response").said
+    assert {turn.weight for turn in several} == {1}
+
+
 def test_a_weight_of_preferences_is_named_as_not_read() -> None:
     found = shapes.read({"prompt": "a", "chosen": "b", "rejected": "c", "loss_weight": 2}, "preference")
     assert found.ignored == ["loss_weight"]

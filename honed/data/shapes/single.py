@@ -59,6 +59,20 @@ def prompted(reading: Reading) -> list[Turn]:
     return said
 
 
+def completed(reading: Reading) -> list[Turn]:
+    """Return the turns of a prompt/response row of which the response is learned, as TRL does.
+
+    Answers within a prompt that is a list of turns are context, unless they say their weight.
+    """
+    said, key = prompted(reading), reading.fields[0]
+    prompt = reading.value.get(key)
+    if not isinstance(prompt, list):
+        return said
+    context = {place for place, entry in enumerate(prompt) if isinstance(entry, dict) and entry.get("weight") is None}
+    within = [turn.role == "assistant" and turn.path[0] == key and turn.path[1] in context for turn in said]
+    return [turn._replace(weight=0.0) if one else turn for turn, one in zip(said, within, strict=True)]
+
+
 def side(reading: Reading, key: str, role: Any) -> list[Turn]:
     """Return the turns under ``key``: a list of them, or one text of ``role``."""
     value = reading.value[key]

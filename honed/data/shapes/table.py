@@ -160,7 +160,7 @@ FORMS: Mapping[Shape, Form] = {
     "prompt-response": Form(
         "prompt/response",
         _has(single.PROMPTS, single.ANSWERS),
-        lambda reading: reading.conversations(single.prompted(reading)),
+        lambda reading: reading.conversations(single.completed(reading)),
         single.PROMPT_FIELDS,
     ),
     "oasst": Form(
