@@ -109,7 +109,11 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
             "alpaca",
             ["context", "response"],
         ),
-        ({"prompt": "p", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": "p", "context": ["c"], "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": "p", "input": "x", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": [TURN], "context": "c", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "the passage, p", "context": "passage", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "p", "instruction": "i", "input": "x", "answer": "a"}, "prompt-response", ["input", "instruction"]),
         (
             {"prompt": "p", "instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},
             "preference",
@@ -117,7 +121,7 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
         ),
         ({"instruction": "i", "context": "c", "chosen": "a", "rejected": "b", "messages": ""}, "preference", []),
         ({"messages": [TURN], "prompt": "p", "chosen": "a", "rejected": "b"}, "preference", ["prompt"]),
-        ({"prompt": "p", "context": "c", "completion": "a", "label": True}, "kto", ["context"]),
+        ({"prompt": "p", "context": {"c": 1}, "completion": "a", "label": True}, "kto", ["context"]),
         (
             {"instruction": "i", "prompt": "p", "output": "a", "label": True, "kto_tag": False},
             "kto",
@@ -141,6 +145,21 @@ def test_alpaca_and_dolly_rows_may_stand_in_one_file(tmp_path: Path) -> None:
 
 def test_the_input_that_holds_a_passage_is_read_whatever_it_is_called() -> None:
     assert messages({"instruction": "i", "input": "", "context": "passage", "output": "a"})[0] == ("user", "i\npassage")
+
+
+@pytest.mark.parametrize("answers", [{"answer": "a"}, {"chosen": "a", "rejected": "b"}, {"answer": "a", "label": True}])
+def test_a_passage_beside_a_question_follows_it_as_it_does_in_alpaca_rows(answers: dict[str, Any]) -> None:
+    for passage, asked in (
+        ({"context": "c"}, "q\nc"),
+        ({"input": "x", "context": ""}, "q\nx"),
+        ({"context": None}, "q"),
+    ):
+        row = {"question": "q", **passage, **answers}
+        shape = shapes.shape_of(row)
+        assert shape
+        found = shapes.read(row, shape)
+        assert ([turns[0].content for turns in found.said], found.ignored) == ([asked] * len(found.said), [])
+        assert found.said
 
 
 def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:

@@ -115,20 +115,21 @@ def _prompt(reading: Reading) -> list[Turn]:
         if isinstance(reading.value.get(key), list):
             reading.unread(name for name in _APART if name != key)
             return reading.turns_of(reading.value[key], (key,))
-    key = reading.first(single.PROMPTS)
-    if key or "instruction" not in reading.value:
-        reading.unread(name for name in _APART if name not in single.PROMPTS)
-    else:
+    if not (key := reading.first(single.PROMPTS)) and "instruction" in reading.value:
         reading.unread(LISTS)
-    if key and isinstance(text := reading.value[key], str) and _SPEAKER.match(text):
-        return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
-    if key:
-        return single.side(reading, key, "user")
-    if "instruction" in reading.value:
         said = single.alpaca_prompt(reading, "preference")
         reading.fields = next(pair for pair in PAIRS if pair[0] in reading.value)
         return said[1:] if said[0].role == "system" else said
-    return []
+    said = _question(reading, key) if key else []
+    reading.unread(name for name in _APART if name not in single.PROMPTS and name != reading.extra)
+    return said
+
+
+def _question(reading: Reading, key: str) -> list[Turn]:
+    text = reading.value[key]
+    if isinstance(text, str) and _SPEAKER.match(text):
+        return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
+    return single.question(reading, key)
 
 
 def _nested_tools(reading: Reading) -> Any:
