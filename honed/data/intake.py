@@ -118,7 +118,7 @@ class Intake:
         if read.problems:
             return Refused(row.written(), tuple([self.fault(row, problem, "fault") for problem in read.problems]))
         self._ignore(read.ignored)
-        odd = [one for said in read.said for one in suspect.suspicions(said)]
+        odd = [*read.doubts, *(one for said in read.said for one in suspect.suspicions(said))]
         odd += [one for said in read.said if said[0].tools for one in suspect.undeclared(said)]
         warnings = tuple([self.fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
         return Taken(row, tuple(read.records), warnings)

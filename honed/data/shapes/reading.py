@@ -61,7 +61,7 @@ class Reading:
     """What a row's fields hold.
 
     ``fields`` make its shape, ``extra`` is an optional one that it fills; ``said`` holds the turns of each record with
-    their places in the row; ``ignored`` are names of fields that nothing read.
+    their places in the row; ``ignored`` are names of fields that nothing read, ``doubts`` what of it matters.
     """
 
     value: Mapping[str, Any]
@@ -72,6 +72,7 @@ class Reading:
     extra: str = ""
     problems: list[Problem] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    doubts: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: tuple[str | int, ...], kind: str, message: str, hint: str) -> None:
         """Note a problem."""
@@ -112,9 +113,12 @@ class Reading:
         found, wrong = turns.all_of(entries, path)
         self.problems.extend(wrong)
         if isinstance(entries, list):
-            for entry in entries:
+            for place, entry in enumerate(entries):
                 if isinstance(entry, dict) and len(entry) > 2:
                     self.ignored.extend(f"{path[0]}[].{name}" for name in turns.others(entry))
+                    self.doubts = (
+                        self.doubts or list(turns.thought_beside(entry, (*path, place)))[:1]
+                    )  # one counts the row
         return found
 
     def system(self) -> list[Turn]:

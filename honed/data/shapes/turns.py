@@ -37,6 +37,8 @@ MEANT: Mapping[str, str] = {
     "question": "user",
     "answer": "assistant",
 }
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of an assistant's turn in which servers put what was thought before the answer."""
 _OF_TOOLS = frozenset({"tool_calls", "function_call", "tool_call_id", "name", "tools"})
 MOST = 3.4e38  # a dataset keeps weights in 32 bits
 _READ = frozenset({"role", "from", "content", "value", "weight"}) | _OF_TOOLS
@@ -132,6 +134,18 @@ def read(entry: object, path: Path) -> Turn:
 def others(entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of a turn that nothing reads."""
     return (str(key) for key in entry if key not in _READ)
+
+
+def thought_beside(entry: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Yield that an answer's reasoning is left out, where it stands beside its text."""
+    role = entry.get("role", entry.get("from"))
+    if not isinstance(role, str) or ROLES.get(role) != "assistant":
+        return
+    for name in REASONING:
+        if entry.get(name) not in ("", None):
+            what = "the reasoning beside the answer is not read: the answer is learned without it"
+            hint = "To have it learned, write it before the answer, between the marks of the model's chat template."
+            yield Problem((*path, name), "reasoning left out", what, hint)
 
 
 def problems(turns: Sequence[Turn]) -> Iterator[Problem]:
