@@ -318,6 +318,21 @@ def test_answers_within_a_prompt_are_context_unless_they_say_their_weight() -> N
     assert {turn.weight for turn in several} == {1}
 
 
+@pytest.mark.parametrize("name", ["train", "training"])
+def test_whether_an_answer_is_learned_is_read_as_axolotl_writes_it(name: str) -> None:
+    off, on = {"from": "gpt", "value": "a", name: False}, {"from": "gpt", "value": "a", name: True}
+    asked = {"from": "human", "value": "q", name: False}
+    call = {"from": "function_call", "value": '{"name": "look", "arguments": {}}', name: False}
+    turns = [asked, off, asked, on, asked, {**on, "weight": 0.5}, asked, call, {"from": "tool", "value": ""}, ANSWER]
+    found = shapes.read({"conversations": turns}, "sharegpt")
+    assert [turn.weight for turn in only(found).messages] == [1, 0, 1, 1, 1, 0.5, 1, 0, 1, 1]
+    assert found.ignored == []
+    other = shapes.read({"conversations": [{**asked, name: True}, {**on, name: "no"}]}, "sharegpt")
+    assert (other.ignored, only(other).messages[1].weight) == ([f"conversations[].{name}"] * 2, 1)
+    within = shapes.read({"prompt": [TURN, {**ANSWER, name: True}, TURN], "completion": "a"}, "prompt-response")
+    assert [turn.weight for turn in only(within).messages] == [1, 1, 1, 1]
+
+
 def test_a_weight_of_preferences_is_named_as_not_read() -> None:
     found = shapes.read({"prompt": "a", "chosen": "b", "rejected": "c", "loss_weight": 2}, "preference")
     assert found.ignored == ["loss_weight"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from honed.data.shapes.reading import EMPTY, Reading
-from honed.data.shapes.turns import Turn
+from honed.data.shapes.turns import Turn, says_weight
 from honed.data.sources.decode import kind_of
 
 INSTRUCTIONS = ("instruction",)
@@ -85,7 +85,7 @@ def completed(reading: Reading) -> list[Turn]:
     prompt = reading.value.get(key)
     if not isinstance(prompt, list):
         return said
-    context = {place for place, entry in enumerate(prompt) if isinstance(entry, dict) and entry.get("weight") is None}
+    context = {place for place, entry in enumerate(prompt) if isinstance(entry, dict) and not says_weight(entry)}
     within = [turn.role == "assistant" and turn.path[0] == key and turn.path[1] in context for turn in said]
     return [turn._replace(weight=0.0) if one else turn for turn, one in zip(said, within, strict=True)]
 
