@@ -202,11 +202,10 @@ def detected(manner: Manner, container: Container, counts: Counts) -> str:
     return f"{manner.file}: {container}, {FORMS[manner.shape].title}: {', '.join(told) or 'no row could be read'}"
 
 
-def unread(manner: Manner, counts: Counts) -> str:
-    """Return the fields that nothing reads, in a sentence, or ""."""
-    if not counts.ignored:
-        return ""
-    return f"{manner.file}: not read: " + ", ".join(f"{name} ({n:,})" for name, n in counts.ignored.most_common())
+def unread(file: str, ignored: Mapping[str, int]) -> str:
+    """Return the fields that nothing reads, and how often they stand there, in a sentence, or ""."""
+    named = ", ".join(f"{name} ({count:,})" for name, count in ignored.items())
+    return f"{file}: not read: {named}" if named else ""
 
 
 def facts(manner: Manner, container: Container, counts: Counts) -> dict[str, Any]:
