@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from honed.data.shapes import single, turns
-from honed.data.shapes.reading import Reading, equipped
+from honed.data.shapes.reading import Reading
 from honed.data.shapes.turns import Turn
 from honed.data.sources.decode import kind_of
 from honed.records import Message, Preference, Rating
@@ -45,9 +45,9 @@ def preference(reading: Reading) -> None:
     if reading.problems:
         return
     prompt = _whole(reading, apart, chosen[:-1])
+    prompt = prompt and reading.equipped(prompt, tools)
     _judge(reading, prompt, (chosen, rejected), keys)
     if prompt and not reading.problems:
-        prompt = equipped(prompt, tools)
         reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
         reading.records = [
             Preference(
@@ -72,13 +72,14 @@ def rating(reading: Reading) -> None:
         reading.wrong((label,), "wrong type", what, "Write true for an answer that was found good, else false.")
     said = _labelled(reading)
     reading.fields = (*(name for name in reading.fields if name), label)
-    tags, tools, reason = reading.tags(), reading.tools(), reading.text("reason", needed=False)
+    tags, reason = reading.tags(), reading.text("reason", needed=False)
+    said = reading.equipped(said, reading.tools())
     if not reading.problems:
         reading.problems.extend(turns.problems(said))
     if not reading.problems and said[-1].tool_calls:
         reading.wrong(said[-1].path, "tool calls", "the answer calls tools, which can't be rated", "Remove the row.")
     if not reading.problems:
-        reading.said = [said := equipped(said, tools)]
+        reading.said = [said]
         prompt: tuple[Message, ...] = tuple(turn.message() for turn in said[:-1])
         reading.records = [Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags)]
 

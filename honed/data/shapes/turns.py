@@ -99,7 +99,7 @@ def all_of(entries: object, path: Path) -> tuple[list[Turn], list[Problem]]:
             continue
         before = found[-1] if found else turn
         if turn.tool_calls and not turn.content and before.role == "assistant" and found and not before.tool_calls:
-            found[-1] = before._replace(tool_calls=turn.tool_calls)
+            found[-1] = before._replace(tool_calls=turn.tool_calls, tools=before.tools or turn.tools)
         else:
             found.append(turn)
     return found, wrong
@@ -110,6 +110,12 @@ def read(entry: object, path: Path) -> Turn:
     if not isinstance(entry, dict):
         hint = 'Write {"role": ..., "content": ...}.'
         raise BadTurnError(path, "wrong type", f"a turn is an object, not {kind_of(entry)}", hint)
+    turn = _said(entry, path)
+    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
+    return turn._replace(tools=tools) if tools else turn
+
+
+def _said(entry: Mapping[str, Any], path: Path) -> Turn:
     role_key, role = _either(entry, path, "role", "from")
     known = ROLES.get(role) if isinstance(role, str) else None
     if known is None:
@@ -129,9 +135,8 @@ def read(entry: object, path: Path) -> Turn:
     weight = _weight(entry, path, known)
     if known == "tool":
         return Turn("tool", _result(text, where), where, weight, (), _id(entry, "tool_call_id"), _id(entry, "name"))
-    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
     said = text if isinstance(text, str) else _content(text, where)
-    return Turn(known, said, where, weight, called, tools=tools)
+    return Turn(known, said, where, weight, called)
 
 
 def others(entry: Mapping[str, Any]) -> Iterator[str]:
