@@ -51,6 +51,9 @@ def read(row: dict[str, Any]) -> Preference | Rating:
             "rejected": {"from": "gpt", "value": "bad"},
         },
         {"messages": [Q], "chosen": GOOD, "rejected": BAD},
+        {"prompt": "q", "chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD], "score_chosen": 8.0},
+        {"chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD]},
+        {"instruction": "q", "chosen": "good", "rejected": "bad", "conversations": [Q, GOOD]},
         {"input": {"messages": [Q]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
         {"chosen": "\n\nHuman: q\n\nAssistant: good", "rejected": "\n\nHuman: q\n\nAssistant: bad"},
         {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": "good", "rejected": "bad"},
@@ -123,6 +126,14 @@ def test_each_fault_of_a_preference_is_named(row: dict[str, Any], field: tuple[s
     found = table.read(row, "preference")
     assert (field, kind) in [(problem.path, problem.kind) for problem in found.problems]
     assert found.records == []
+
+
+def test_a_dialogue_beside_a_preference_that_is_not_its_prompt_is_named_as_not_read() -> None:
+    row = {"prompt": "q", "chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD]}
+    assert table.read(row, "preference").ignored == ["messages"]
+    assert table.read({**row, "messages": [Q]}, "preference").ignored == ["prompt"]
+    alone = table.read({"chosen": "good", "rejected": "bad", "messages": [Q, GOOD]}, "preference")
+    assert {problem.kind for problem in alone.problems} == {"roles out of order"}
 
 
 def test_a_preference_without_one_side_is_a_fault() -> None:

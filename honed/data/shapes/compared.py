@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from honed.data.shapes import single, turns
-from honed.data.shapes.reading import Reading
+from honed.data.shapes.reading import EMPTY, Reading
 from honed.data.shapes.turns import Turn
 from honed.data.sources.decode import kind_of
 from honed.records import Message, Preference, Rating
@@ -113,7 +113,7 @@ def _prompt(reading: Reading) -> list[Turn]:
         reading.unread(name for name in _APART if name != "input")
         return reading.turns_of(nested.get("messages"), ("input", "messages"))
     for key in LISTS:
-        if isinstance(reading.value.get(key), list):
+        if isinstance(reading.value.get(key), list) and _asks(reading, key):
             reading.unread(name for name in _APART if name != key)
             return reading.turns_of(reading.value[key], (key,))
     if not (key := reading.first(single.PROMPTS)) and "instruction" in reading.value:
@@ -124,6 +124,19 @@ def _prompt(reading: Reading) -> list[Turn]:
     said = _question(reading, key) if key else []
     reading.unread(name for name in _APART if name not in single.PROMPTS and name != reading.extra)
     return said
+
+
+def _asks(reading: Reading, key: str) -> bool:
+    """Tell whether a list of turns is the prompt: it ends with a question, or no other field has one.
+
+    UltraFeedback writes the preferred dialogue as ``messages`` once more.
+    """
+    listed, chosen = reading.value[key], reading.value[reading.fields[0]]
+    if any(reading.value.get(name) not in EMPTY for name in (*single.PROMPTS, *single.INSTRUCTIONS)):
+        other = True
+    else:
+        other = isinstance(chosen, list) and len(chosen) > 1
+    return not other or turns.role_of(listed[-1] if listed else None) in ("user", "tool")
 
 
 def _question(reading: Reading, key: str) -> list[Turn]:

@@ -73,6 +73,12 @@ class Turn(NamedTuple):
         return Message(role=self.role, content=self.content, weight=self.weight)
 
 
+def role_of(entry: object) -> Role | None:
+    """Return who speaks in an entry of a list of turns, or None."""
+    role = entry.get("role", entry.get("from")) if isinstance(entry, dict) else None
+    return ROLES.get(role) if isinstance(role, str) else None
+
+
 def meant(role: str) -> str:
     """Return the role that a name such as " User" or "bot" plainly means, or ""."""
     name = role.strip().lower()
@@ -141,7 +147,7 @@ def _said(entry: Mapping[str, Any], path: Path) -> Turn:
 
 def others(entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of a turn that nothing reads."""
-    answers = ROLES.get(str(entry.get("role", entry.get("from")))) == "assistant"
+    answers = role_of(entry) == "assistant"
     for key, value in entry.items():
         said = key in _TRAINED and isinstance(value, bool) and (answers or not value)
         if key not in _READ and not said:
@@ -155,8 +161,7 @@ def says_weight(entry: Mapping[str, Any]) -> bool:
 
 def thought_beside(entry: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """Yield that an answer's reasoning is left out, where it stands beside its text."""
-    role = entry.get("role", entry.get("from"))
-    if not isinstance(role, str) or ROLES.get(role) != "assistant":
+    if role_of(entry) != "assistant":
         return
     for name in REASONING:
         if entry.get(name) not in ("", None):
