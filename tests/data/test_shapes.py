@@ -260,6 +260,22 @@ def test_rows_of_no_known_shape_are_named_with_their_fields(tmp_path: Path) -> N
     assert (fault.kind, "text, id" in fault.message) == ("no known shape", True)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "<s>[INST] q [/INST] a</s>", "id": 3}, "Prompt and answer have to stand apart, "),
+        ({"text": "q", "title": "t"}, "If they do: say which field is which: --map instruction=FIELD,response=FIELD."),
+        ({"title": "t"}, "Say which field is which: --map instruction=FIELD,response=FIELD."),
+        ({"question": "q", "text": "a"}, "Which field answers 'question'? Say so: --map response=FIELD."),
+        ({"messages": "[{'role': 'user'}]"}, "Write 'messages' as JSON: "),
+    ],
+)
+def test_what_is_said_of_a_row_of_no_shape_can_mend_it(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    (fault,) = taken(saved(tmp_path, "rows.jsonl", json.dumps(row)))[2]
+    assert (fault.kind, said in fault.hint) == ("no known shape", True)
+    assert ("--map" in fault.hint) == ("--map" in said)
+
+
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
 conversations = st.builds(
     lambda system, pairs, tags, check: Conversation(
