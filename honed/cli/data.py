@@ -180,6 +180,7 @@ def check(
     honed data check support.csv --fix support-mended.jsonl
     """
     from honed.data.check import Checking
+    from honed.data.intake import unread
     from honed.data.mapping import ColumnMap, parsed
     from honed.data.sources.container import Told
     from honed.data.sources.find import found
@@ -199,6 +200,8 @@ def check(
         facts = checking.facts()
         for one in facts["files"]:
             say(one["detected"])
+            if lacking := unread(one["file"], one["ignored"]):
+                say(lacking)
         _say_check(listed, facts)
     context.exit(0 if out else 1 if checking.facts()["kinds"] else 0)
 

@@ -15,6 +15,7 @@ from honed.data.shapes.plain import Plain
 from honed.data.shapes.problem import Problem
 from honed.data.shapes.reading import Paths, Record
 from honed.data.shapes.table import FORMS, Shape
+from honed.data.sources import nested
 from honed.data.sources.container import Container
 from honed.data.sources.row import Block, CutError, Row, unreadable
 from honed.data.sources.where import dotted, line_of
@@ -105,7 +106,7 @@ class Intake:
         if row.value is None:
             return Refused(row.written(), row.faults)
         manner = self.manner
-        value = manner.columns.applied(row.value) if manner.columns.fields else row.value
+        value = nested.opened(manner.columns.applied(row.value) if manner.columns.fields else row.value)
         if manner.shape is None:
             return Refused(row.written(), (self._shapeless(row, value),))
         if (plainly := plain.read(value, manner.shape)) is not None:
@@ -118,7 +119,7 @@ class Intake:
         if read.problems:
             return Refused(row.written(), tuple([self.fault(row, problem, "fault") for problem in read.problems]))
         self._ignore(read.ignored)
-        odd = [one for said in read.said for one in suspect.suspicions(said)]
+        odd = [*read.doubts, *(one for said in read.said for one in suspect.suspicions(said))]
         odd += [one for said in read.said if said[0].tools for one in suspect.undeclared(said)]
         warnings = tuple([self.fault(row, one, "warning") for one in dict.fromkeys(odd)]) if odd else ()
         return Taken(row, tuple(read.records), warnings)
@@ -156,30 +157,42 @@ class Intake:
             row=row.number,
         )
 
-    def _shapeless(self, row: Row, value: dict[str, Any]) -> Fault:
+    def _shapeless(self, row: Row, value: Mapping[str, Any]) -> Fault:
         names = ", ".join(map(str, list(value)[:6])) or "none"
-        prompt = next((name for name in (*single.PROMPTS, *single.INSTRUCTIONS) if name in value), "")
-        answer = f"Which field answers {prompt!r}? Say so: --map response=FIELD."
         return Fault(
             file=self.manner.file,
             line=row.line,
             field="row",
             kind="no known shape",
             message=f"the fields show no known shape: {names}",
-            hint=answer if prompt else "Say which field is which: --map instruction=FIELD,response=FIELD.",
+            hint=_meant(value),
             row=row.number,
         )
+
+
+def _meant(value: Mapping[str, Any]) -> str:
+    """Return what to do about a row whose fields show no shape."""
+    if written := next((name for name in nested.LISTS if isinstance(value.get(name), str) and value[name]), ""):
+        return f'Write {written!r} as JSON: [{{"role": "user", "content": ...}}, {{"role": "assistant", ...}}].'
+    if prompt := next((name for name in (*single.PROMPTS, *single.INSTRUCTIONS) if name in value), ""):
+        return f"Which field answers {prompt!r}? Say so: --map response=FIELD."
+    say = "Say which field is which: --map instruction=FIELD,response=FIELD."
+    texts = [name for name, inner in value.items() if isinstance(inner, str)]
+    if "text" not in texts:
+        return say
+    apart = "Prompt and answer have to stand apart, say as 'prompt' and 'response', for only answers are learned."
+    return apart if texts == ["text"] else f"{apart} If they do: {say[0].lower()}{say[1:]}"
 
 
 def sampled(blocks: Iterator[Block], file: str, columns: ColumnMap) -> tuple[Shape | None, Iterator[Block]]:
     """Return the commonest shape of the first rows, and all blocks."""
     first: list[Block] = []
-    values: list[dict[str, Any]] = []
+    values: list[Mapping[str, Any]] = []
     for block in blocks:
         first.append(block)
         for row in block.rows(file):
             if row.value is not None:
-                values.append(columns.applied(row.value) if columns.fields else row.value)
+                values.append(nested.opened(columns.applied(row.value) if columns.fields else row.value))
             if len(values) == _SAMPLE_ROWS:
                 break
         if len(values) == _SAMPLE_ROWS or len(first) > 8:
@@ -202,11 +215,10 @@ def detected(manner: Manner, container: Container, counts: Counts) -> str:
     return f"{manner.file}: {container}, {FORMS[manner.shape].title}: {', '.join(told) or 'no row could be read'}"
 
 
-def unread(manner: Manner, counts: Counts) -> str:
-    """Return the fields that nothing reads, in a sentence, or ""."""
-    if not counts.ignored:
-        return ""
-    return f"{manner.file}: not read: " + ", ".join(f"{name} ({n:,})" for name, n in counts.ignored.most_common())
+def unread(file: str, ignored: Mapping[str, int]) -> str:
+    """Return the fields that nothing reads, and how often they stand there, in a sentence, or ""."""
+    named = ", ".join(f"{name} ({count:,})" for name, count in ignored.items())
+    return f"{file}: not read: {named}" if named else ""
 
 
 def facts(manner: Manner, container: Container, counts: Counts) -> dict[str, Any]:

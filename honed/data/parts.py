@@ -16,6 +16,7 @@ from honed.data.intake import Counts, Intake, Manner, Refused
 from honed.data.shapes.drawn import Drawn
 from honed.data.shapes.reading import Record
 from honed.data.sources.row import Block
+from honed.data.weights import Weights, usual, weights_of
 from honed.records import Fault, Message, Preference, prompt_ids, turns_id
 from honed.store import columns
 from honed.store.columns import Part
@@ -32,7 +33,7 @@ class Keys(NamedTuple):
 
     Its part (a place in ``PARTS``), its line, its row's number where the line doesn't tell it (else 0), its id, and its
     prompt's id (0 where records weren't asked for). ``before`` has by index, of each record that answers several
-    prompts, the ids of all but the last.
+    prompts, the ids of all but the last; ``weights`` those of the turns of each row whose answers don't all weigh 1.
     """
 
     parts: NDArray[np.uint8]
@@ -41,6 +42,7 @@ class Keys(NamedTuple):
     ids: NDArray[np.uint64]
     prompts: NDArray[np.uint64]
     before: Mapping[int, tuple[int, ...]]
+    weights: Mapping[int, Weights]
 
     def places(self, source: int) -> list[int]:
         """Return where each record stands, as one number: that takes less memory than source, line and row do."""
@@ -98,6 +100,7 @@ class _Careful:
         self.warnings: list[tuple[int, Fault]] = []
         self.keys: list[tuple[int, int, int, int, list[int]]] = []
         self.places: list[int] = []
+        self.weights: dict[int, Weights] = {}
         self.records: dict[Part, list[tuple[int, Any, str]]] = {}
         self._manner = manner
 
@@ -113,6 +116,8 @@ class _Careful:
             record = attributes.declared(made_of, found.source.value or {}, self._manner)
             part, id_, prompts = _told(record)
             self.records.setdefault(part, []).append((place, record, id_))
+            if isinstance(record, Drawn) and not usual(record.messages):
+                self.weights[len(self.keys)] = weights_of(record.messages)
             self.keys.append((PARTS.index(part), row.line, row.number or 0, int(id_, 16), prompts))
             self.places.append(place)
         return intake.counts
@@ -127,7 +132,7 @@ def _keys(careful: _Careful, plainly: list[Plain]) -> Keys:
     for one in plainly:
         before |= {start + at: some for at, some in one.before.items()}
         start += len(one.places)
-    index = np.argsort(order) if before else order
+    index = np.argsort(order) if before or careful.weights else order
     return Keys(
         np.concatenate([np.array(parts, np.uint8), *[np.zeros(len(one.places), np.uint8) for one in plainly]])[order],
         np.concatenate([np.array(lines, np.int64), *[one.lines for one in plainly]])[order],
@@ -135,6 +140,7 @@ def _keys(careful: _Careful, plainly: list[Plain]) -> Keys:
         np.concatenate([np.array(ids, np.uint64), *[one.ids for one in plainly]])[order],
         np.concatenate([np.array([some[-1] for some in prompts], np.uint64), *[one.prompts for one in plainly]])[order],
         {int(index[at]): some for at, some in before.items()},
+        {int(index[at]): some for at, some in careful.weights.items()},
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from honed.data import dropped
 from honed.data.parts import PARTS, Keys, Read, standing
 from honed.data.split import Sorter, Verdict
+from honed.data.weights import Largest
 from honed.records import Conversation, Fault, Preference, Rating, Split
 from honed.store import columns
 from honed.store.columns import Part
@@ -22,6 +23,7 @@ class Placing:
 
     def __init__(self, share: float, out: BinaryIO, reasons: Counter[str]) -> None:
         self.sorter = Sorter(share)
+        self.weights = Largest()
         self._out, self._reasons = out, reasons
         self._sources: list[str] = []
 
@@ -42,8 +44,10 @@ class Placing:
         for number, verdict in enumerate(verdicts):
             if verdict == "duplicate" or verdict == "leak":
                 part, place = PARTS[keys.parts[number]], int(among[keys.parts[number]][number])
-                reason = self._reason(verdict, keys, number)
-                self._leave(reason, columns.at(part, read.tables[part], place))
+                record = columns.at(part, read.tables[part], place)
+                self._leave(self._reason(verdict, keys, number, record), record)
+            elif number in keys.weights:
+                self.weights.keep(int(keys.ids[number]), keys.weights[number])
         for part, table in read.tables.items():
             mine = np.flatnonzero(keys.parts == PARTS.index(part)).tolist()
             judged = [verdicts[number] for number in mine] if len(mine) < len(verdicts) else verdicts
@@ -70,13 +74,15 @@ class Placing:
                 what = "its prompt is held out, and an answer found bad is no ideal there"
                 self._leave(self._fault("held-out prompt", keys, mine[place], what), record)
 
-    def _reason(self, verdict: Verdict, keys: Keys, number: int) -> Fault:
+    def _reason(self, verdict: Verdict, keys: Keys, number: int, record: columns.Record) -> Fault:
         if verdict == "leak":
             what = "the held-out file has a prompt that it answers: to train on it would be a leak"
             return self._fault("leak", keys, number, what)
         source, what, first = standing(self.sorter.first(int(keys.ids[number])))
         where = f"{first}" if what == "line" else f" {what} {first}"
-        return self._fault("duplicate", keys, number, f"the same as {self._sources[source - 1]}:{where}")
+        more = isinstance(record, Conversation) and self.weights.again(int(keys.ids[number]), record.messages)
+        weighed = ", whose answers have the larger weights of both" if more else ""
+        return self._fault("duplicate", keys, number, f"the same as {self._sources[source - 1]}:{where}{weighed}")
 
     def _fault(self, kind: str, keys: Keys, number: int, what: str) -> Fault:
         return Fault(

@@ -85,7 +85,7 @@ class Survey:
 
     def unread(self) -> str:
         """Return the fields that nothing reads, in a sentence, or ""."""
-        return intake.unread(self.manner, self.counts)
+        return intake.unread(self.manner.file, dict(self.counts.ignored.most_common()))
 
     def facts(self) -> dict[str, Any]:
         """Return what was counted, as JSON values."""

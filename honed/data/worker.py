@@ -76,6 +76,7 @@ class Importing:
             else:
                 self._source(name, "train" if settings.heldout_file else None, stopping)
         self._judge()
+        self._draft.weigh(self._placing.weights.raised)
         return {
             "rows": self._read,
             "duplicates": self._placing.sorter.counts["duplicate"],

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from honed.records import Check, Conversation, Message, Preference, Rating, ToolCall
 
@@ -35,7 +36,6 @@ SCHEMAS: Mapping[Part, pa.Schema] = {
 }
 """Columns of each file. Tags, checks, tools, calls and ``declared`` are JSON texts, null where there are none."""
 
-_SORTED = orjson.OPT_SORT_KEYS
 _OWN: Mapping[Part, tuple[str, ...]] = {
     "rows": (),
     "preferences": ("chosen", "rejected"),
@@ -52,9 +52,9 @@ def table(
     """
     columns: dict[str, Any] = {
         "id": ids if ids is not None else [record.id for record in records],
-        "tags": [_json(record.tags) or "{}" for record in records],
+        "tags": [_sorted(record.tags) or "{}" for record in records],
         "events": [record.events for record in records],
-        "declared": [_json(record.declared) for record in records],
+        "declared": [_sorted(record.declared) for record in records],
     }
     if part == "rows":
         columns["split"] = splits if splits is not None else [None] * len(records)
@@ -103,6 +103,24 @@ def ordered(tables: Sequence[pa.Table], order: Any) -> pa.Table:
     return one if (order == np.arange(len(order))).all() else one.take(pa.array(order)).combine_chunks()
 
 
+def weighed(table: pa.Table, weights: Mapping[str, Sequence[float]]) -> pa.Table:
+    """Return rows with turns that weigh as much at least as ``weights`` says of some of them, by their ids."""
+    found = [(at, id_) for at, id_ in enumerate(table["id"].to_pylist()) if id_ in weights]
+    if not found:
+        return table
+    lists = table["messages"].combine_chunks()
+    turns, ends = lists.flatten(), np.cumsum([0, *pc.list_value_length(lists).to_pylist()])
+    fields = dict(zip([field.name for field in turns.type], turns.flatten(), strict=True))
+    weight = fields["weight"].to_numpy(zero_copy_only=False).copy()
+    for at, id_ in found:
+        here = slice(ends[at], ends[at + 1])
+        weight[here] = np.maximum(weight[here], np.array(weights[id_], np.float32))
+    fields["weight"] = pa.array(weight)
+    inner = pa.StructArray.from_arrays(list(fields.values()), fields=list(_TURNS.value_type))
+    column = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), inner)
+    return table.set_column(table.schema.get_field_index("messages"), table.schema.field("messages"), column)
+
+
 def record(part: Part, plain: Mapping[str, Any]) -> Record:
     """Return the record of one line of a table. Columns that older datasets lack are empty."""
     return _MADE[part](plain)
@@ -130,8 +148,8 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def _json(value: Any) -> str | None:
-    return orjson.dumps(value, option=_SORTED).decode() if value else None
+def _sorted(value: Any) -> str | None:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else None
 
 
 def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
@@ -148,7 +166,7 @@ def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
         [_calls(turn) if turn.tool_calls else None for turn in flat],
         [turn.tool_call_id or None for turn in flat],
         [turn.name or None for turn in flat],
-        [_json(turn.tools) for turn in flat],
+        [_tools(turn) if turn.tools else None for turn in flat],
     ]
     arrays = [pa.array(values, kind) for values, (_, kind) in zip(columns, _TURN, strict=True)]
     inner = pa.StructArray.from_arrays(arrays, fields=list(_TURNS.value_type))
@@ -157,6 +175,11 @@ def _turns(rows: Sequence[Sequence[Message]]) -> pa.Array:
 
 def _calls(turn: Message) -> str:
     return orjson.dumps([call.model_dump() for call in turn.tool_calls]).decode()
+
+
+def _tools(turn: Message) -> str:
+    """Return tools with their keys in the order given: a server writes them into its prompt as they come, too."""
+    return orjson.dumps(turn.tools).decode()
 
 
 def _messages(turns: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:

@@ -50,6 +50,7 @@ class Draft:
         self._scratch, self._open = scratch, open_files
         self._tags = Counts(rules)
         self._writers: dict[Part, Any] = {}
+        self._weights: Mapping[str, Sequence[float]] = {}
         self.add("rows", SCHEMAS["rows"].empty_table())
 
     def add(self, part: Part, table: pa.Table) -> None:
@@ -68,6 +69,10 @@ class Draft:
         fitting = max(1, len(table) * _CHUNK_BYTES // max(1, table.nbytes))
         self._writers[part].write_table(table, row_group_size=min(_CHUNK, fitting))
 
+    def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
+        """Say by their ids what the turns of rows weigh at least, that were added already."""
+        self._weights = weights
+
     def publish(
         self,
         *,
@@ -82,10 +87,21 @@ class Draft:
         their hashes.
         """
         self._open.close()
+        if self._weights:
+            _weigh(self._scratch / ROWS, self._weights)
         for path in files:
             shutil.copyfile(path, self._scratch / path.name)
         facts = {**self.counts, **self._tags.facts(), **facts}
         return artifacts.publish(self._scratch, "datasets", parents=parents or {}, config=config, facts=facts)
+
+
+def _weigh(path: Path, weights: Mapping[str, Sequence[float]]) -> None:
+    """Write a file of rows anew, one row group after another, with some turns weighing more."""
+    new = path.with_suffix(".weighed")
+    with pq.ParquetFile(path) as old, pq.ParquetWriter(new, SCHEMAS["rows"], compression="zstd") as writer:
+        for group in range(old.num_row_groups):
+            writer.write_table(columns.weighed(old.read_row_group(group), weights))
+    new.replace(path)
 
 
 @contextmanager

@@ -50,7 +50,9 @@ pairs = st.fixed_dictionaries(
     {"instruction": texts, "output": texts},
     optional={"input": texts, "category": texts, "rank": odd, "source": odd, "audience": texts},
 )
-prompted = st.fixed_dictionaries({"prompt": texts, "response": texts}, optional={"task": texts, "score": odd})
+prompted = st.fixed_dictionaries(
+    {"prompt": texts, "response": texts}, optional={"task": texts, "score": odd, "context": odd, "instruction": odd}
+)
 loose = st.dictionaries(st.sampled_from(PAIRED.split()), odd, max_size=5)
 turn = st.builds(
     lambda names, role, text: {names[0]: role, names[1]: text},
@@ -172,7 +174,7 @@ def test_ordinary_rows_of_every_shape_are_read_by_their_columns(shape: str) -> N
     row = {
         "alpaca": {"instruction": "q", "input": "", "output": "a", "score": 0.5},
         "dolly": {"instruction": "q", "context": "c", "response": "a", "category": "qa"},
-        "prompt-response": {"prompt": "q", "response": "a"},
+        "prompt-response": {"prompt": "q", "context": "c", "response": "a"},
         "messages": {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
         "sharegpt": {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
     }[shape]

@@ -87,6 +87,17 @@ def test_check_counts_and_lists_every_fault(tmp_path: Path, capsys: pytest.Captu
     assert "and 5 more" in err
 
 
+def test_check_names_the_fields_that_nothing_reads_of_each_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = saved(tmp_path, "one.jsonl", "\n".join(map(json.dumps, [alpaca(1, rank=1), alpaca(2, rank=2, prompt="p")])))
+    two = saved(tmp_path, "two.jsonl", json.dumps(alpaca(3)))
+    assert run(["data", "check", str(one), str(two)]) == 0
+    said = capsys.readouterr().err
+    assert f"{one}: not read: rank (2), prompt (1)\n" in said
+    assert said.count("not read") == 1
+
+
 def test_check_names_the_rows_of_an_array_that_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [alpaca(1), alpaca(2), {"instruction": "a", "output": 7}, alpaca(1)]
     path = saved(tmp_path, "rows.json", json.dumps(rows)[:-1] + ', {"instruction": NaN}, {"output": "b"}]')

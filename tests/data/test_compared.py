@@ -51,6 +51,9 @@ def read(row: dict[str, Any]) -> Preference | Rating:
             "rejected": {"from": "gpt", "value": "bad"},
         },
         {"messages": [Q], "chosen": GOOD, "rejected": BAD},
+        {"prompt": "q", "chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD], "score_chosen": 8.0},
+        {"chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD]},
+        {"instruction": "q", "chosen": "good", "rejected": "bad", "conversations": [Q, GOOD]},
         {"input": {"messages": [Q]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
         {"chosen": "\n\nHuman: q\n\nAssistant: good", "rejected": "\n\nHuman: q\n\nAssistant: bad"},
         {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": "good", "rejected": "bad"},
@@ -74,9 +77,42 @@ def test_a_dialogue_and_a_system_text_are_kept_before_both_answers() -> None:
     assert dict(pair.tags) == {"source": "hh"}
 
 
+FIRST, SYSTEM = [{"role": "user", "content": "first"}, {"role": "assistant", "content": "x"}], [("system", "s")]
+BEFORE, IN_SYSTEM = [("user", "first"), ("assistant", "x"), ("user", "q")], {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        ({"prompt": "first", "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, BEFORE),
+        ({"prompt": FIRST[:1], "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, BEFORE),
+        ({"prompt": FIRST, "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, BEFORE),
+        ({"prompt": [*FIRST, Q], "chosen": [Q, GOOD], "rejected": [Q, BAD]}, BEFORE),
+        ({"prompt": "q", "chosen": [IN_SYSTEM, Q, GOOD], "rejected": [IN_SYSTEM, Q, BAD]}, [*SYSTEM, ("user", "q")]),
+        ({"prompt": [IN_SYSTEM, *FIRST], "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, SYSTEM + BEFORE),
+        ({"prompt": "q", "system": "s", "chosen": [Q, GOOD], "rejected": [Q, BAD]}, [*SYSTEM, ("user", "q")]),
+        (
+            {"prompt": "first", "chosen": [IN_SYSTEM, *FIRST, Q, GOOD], "rejected": [IN_SYSTEM, *FIRST, Q, BAD]},
+            SYSTEM + BEFORE,
+        ),
+    ],
+)
+def test_the_prompt_of_a_preference_is_all_that_stands_before_its_answers(
+    row: dict[str, Any], prompt: list[tuple[str, str]]
+) -> None:
+    assert [(turn.role, turn.content) for turn in read(row).prompt] == prompt
+
+
 @pytest.mark.parametrize(
     ("row", "field", "kind"),
     [
+        ({"prompt": "other", "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, ("chosen",), "two prompts"),
+        ({"prompt": "q", "chosen": [*FIRST, Q, GOOD], "rejected": [*FIRST, Q, BAD]}, ("chosen",), "two prompts"),
+        (
+            {"prompt": "q", "system": "t", "chosen": [IN_SYSTEM, Q, GOOD], "rejected": [IN_SYSTEM, Q, BAD]},
+            ("chosen",),
+            "two prompts",
+        ),
         ({"prompt": "q", "chosen": "same", "rejected": "same"}, ("rejected",), "no difference"),
         ({"prompt": "q", "chosen": "good", "rejected": " "}, ("rejected",), "empty answer"),
         ({"prompt": "q", "chosen": "good", "rejected": None}, ("rejected",), "wrong type"),
@@ -90,6 +126,14 @@ def test_each_fault_of_a_preference_is_named(row: dict[str, Any], field: tuple[s
     found = table.read(row, "preference")
     assert (field, kind) in [(problem.path, problem.kind) for problem in found.problems]
     assert found.records == []
+
+
+def test_a_dialogue_beside_a_preference_that_is_not_its_prompt_is_named_as_not_read() -> None:
+    row = {"prompt": "q", "chosen": [Q, GOOD], "rejected": [Q, BAD], "messages": [Q, GOOD]}
+    assert table.read(row, "preference").ignored == ["messages"]
+    assert table.read({**row, "messages": [Q]}, "preference").ignored == ["prompt"]
+    alone = table.read({"chosen": "good", "rejected": "bad", "messages": [Q, GOOD]}, "preference")
+    assert {problem.kind for problem in alone.problems} == {"roles out of order"}
 
 
 def test_a_preference_without_one_side_is_a_fault() -> None:

@@ -99,6 +99,17 @@ def test_rows_with_other_tools_are_neither_duplicates_nor_contradictions(workspa
     assert result["dropped"] == {"contradiction": 2, "exact duplicate": 1}
 
 
+def test_rows_are_duplicates_however_the_keys_of_their_tools_are_ordered(workspace: Workspace) -> None:
+    def row(answer: str, tool: dict[str, str]) -> Conversation:
+        first, last = said("Hi there, what can you do for me today?", answer).messages
+        return Conversation(messages=(first.model_copy(update={"tools": (tool,)}), last))
+
+    rows = [row("Hello!", {"name": "look", "description": "d"}), row("hello!", {"description": "d", "name": "look"})]
+    stored(workspace, rows)
+    result, kept = curated(workspace, "exact")
+    assert (result["dropped"], kept) == ({"exact duplicate": 1}, rows[:1])
+
+
 def test_a_near_duplicate_of_a_held_out_row_is_reported(workspace: Workspace) -> None:
     row, held = said(text(40, 1), text(40, 2)), said(text(40, 1), text(39, 2))
     stored(workspace, [row], [held])

@@ -195,6 +195,40 @@ def test_equal_rows_are_kept_once_wherever_they_stand(workspace: Workspace, tmp_
     assert str(left[-1]) == f"{left[-1].file}:3: row: the same as {left[5].file}: row 3"
 
 
+def _weighed(number: int, *weights: float) -> dict[str, Any]:
+    said = chat(("user", f"q{number}"), ("assistant", "a"), ("user", "r"), ("assistant", "b"))
+    for turn, weight in zip(said["messages"][1::2], weights, strict=True):
+        turn["weight"] = weight
+    return said
+
+
+def test_of_rows_that_differ_in_weights_only_one_is_kept_with_the_largest(workspace: Workspace, tmp_path: Path) -> None:
+    usual = [_weighed(number, 1, 1) for number in range(3)]
+    rows = [_weighed(0, 0, 1), _weighed(1, 0.5, 3), usual[2], _weighed(3, 0, 1), alpaca(1), *usual[:2]]
+    paths = [
+        saved(tmp_path, "one.jsonl", lines([one for one in rows if "messages" in one])),
+        saved(tmp_path, "two.jsonl", lines([_weighed(2, 0, 1), _weighed(3, 0.25, 0), _weighed(3, 0, 2)])),
+        saved(tmp_path, "three.jsonl", lines([alpaca(1), alpaca(1, loss_weight=2), *[alpaca(2, loss_weight=0.1)] * 2])),
+    ]
+    result = work(queued(workspace, paths, heldout=0.0), never)
+    dataset = artifacts.resolve(workspace, "datasets", "set")
+    kept = list(datasets.rows(dataset, "train"))
+    weights = [[turn.weight for turn in row.messages[1::2]] for row in kept]
+    assert weights == [[1, 1], [1, 3], [1, 1], [0.25, 2], [2], [pytest.approx(0.1)]]
+    assert {turn.weight for row in kept for turn in row.messages[::2]} == {1}
+    assert (result["train"], result["dropped"]) == (6, {"duplicate": 7})
+    told = [str(fault).split(": ")[-1] for fault, _ in dropped.read(dataset.path)]
+    assert [one.rpartition("/")[2] for one in told] == [
+        "one.jsonl:1, whose answers have the larger weights of both",
+        "one.jsonl:2, whose answers have the larger weights of both",
+        "one.jsonl:3",
+        "one.jsonl:4, whose answers have the larger weights of both",
+        "one.jsonl:4, whose answers have the larger weights of both",
+        "three.jsonl:1, whose answers have the larger weights of both",
+        "three.jsonl:3",
+    ]
+
+
 def test_the_embedded_set_comes_with_its_own_split(workspace: Workspace) -> None:
     from honed.builtin.load import load
 

@@ -109,7 +109,11 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
             "alpaca",
             ["context", "response"],
         ),
-        ({"prompt": "p", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": "p", "context": ["c"], "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": "p", "input": "x", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
+        ({"prompt": [TURN], "context": "c", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "the passage, p", "context": "passage", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "p", "instruction": "i", "input": "x", "answer": "a"}, "prompt-response", ["input", "instruction"]),
         (
             {"prompt": "p", "instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},
             "preference",
@@ -117,7 +121,7 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
         ),
         ({"instruction": "i", "context": "c", "chosen": "a", "rejected": "b", "messages": ""}, "preference", []),
         ({"messages": [TURN], "prompt": "p", "chosen": "a", "rejected": "b"}, "preference", ["prompt"]),
-        ({"prompt": "p", "context": "c", "completion": "a", "label": True}, "kto", ["context"]),
+        ({"prompt": "p", "context": {"c": 1}, "completion": "a", "label": True}, "kto", ["context"]),
         (
             {"instruction": "i", "prompt": "p", "output": "a", "label": True, "kto_tag": False},
             "kto",
@@ -141,6 +145,21 @@ def test_alpaca_and_dolly_rows_may_stand_in_one_file(tmp_path: Path) -> None:
 
 def test_the_input_that_holds_a_passage_is_read_whatever_it_is_called() -> None:
     assert messages({"instruction": "i", "input": "", "context": "passage", "output": "a"})[0] == ("user", "i\npassage")
+
+
+@pytest.mark.parametrize("answers", [{"answer": "a"}, {"chosen": "a", "rejected": "b"}, {"answer": "a", "label": True}])
+def test_a_passage_beside_a_question_follows_it_as_it_does_in_alpaca_rows(answers: dict[str, Any]) -> None:
+    for passage, asked in (
+        ({"context": "c"}, "q\nc"),
+        ({"input": "x", "context": ""}, "q\nx"),
+        ({"context": None}, "q"),
+    ):
+        row = {"question": "q", **passage, **answers}
+        shape = shapes.shape_of(row)
+        assert shape
+        found = shapes.read(row, shape)
+        assert ([turns[0].content for turns in found.said], found.ignored) == ([asked] * len(found.said), [])
+        assert found.said
 
 
 def test_what_was_detected_is_said_with_the_evidence(tmp_path: Path) -> None:
@@ -241,6 +260,22 @@ def test_rows_of_no_known_shape_are_named_with_their_fields(tmp_path: Path) -> N
     assert (fault.kind, "text, id" in fault.message) == ("no known shape", True)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "<s>[INST] q [/INST] a</s>", "id": 3}, "Prompt and answer have to stand apart, "),
+        ({"text": "q", "title": "t"}, "If they do: say which field is which: --map instruction=FIELD,response=FIELD."),
+        ({"title": "t"}, "Say which field is which: --map instruction=FIELD,response=FIELD."),
+        ({"question": "q", "text": "a"}, "Which field answers 'question'? Say so: --map response=FIELD."),
+        ({"messages": "[{'role': 'user'}]"}, "Write 'messages' as JSON: "),
+    ],
+)
+def test_what_is_said_of_a_row_of_no_shape_can_mend_it(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    (fault,) = taken(saved(tmp_path, "rows.jsonl", json.dumps(row)))[2]
+    assert (fault.kind, said in fault.hint) == ("no known shape", True)
+    assert ("--map" in fault.hint) == ("--map" in said)
+
+
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
 conversations = st.builds(
     lambda system, pairs, tags, check: Conversation(
@@ -287,6 +322,31 @@ def test_a_rows_weight_multiplies_those_of_its_answers(row: dict[str, Any], shap
         (problem,) = shapes.read({**row, "loss_weight": wrong}, shape).problems
         assert problem.path == ("loss_weight",) and problem.kind == "wrong type"
     assert only(shapes.read({**row, "loss_weight": None}, shape)) == plain
+
+
+def test_answers_within_a_prompt_are_context_unless_they_say_their_weight() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "look", "arguments": {}}]}
+    asked = [TURN, ANSWER, TURN, {**ANSWER, "weight": 0.5}, TURN, call, {"role": "tool", "content": "3"}, ANSWER, TURN]
+    for row in ({"prompt": asked, "completion": [ANSWER]}, {"prompt": asked, "response": "a", "system": "s"}):
+        said = only(shapes.read(row, "prompt-response")).messages
+        assert [turn.weight for turn in said if turn.role == "assistant"] == [0, 0.5, 0, 0, 1]
+    (several,) = shapes.read({"prompt": "q", "completion": [ANSWER, TURN, ANSWER]}, "prompt-response").said
+    assert {turn.weight for turn in several} == {1}
+
+
+@pytest.mark.parametrize("name", ["train", "training"])
+def test_whether_an_answer_is_learned_is_read_as_axolotl_writes_it(name: str) -> None:
+    off, on = {"from": "gpt", "value": "a", name: False}, {"from": "gpt", "value": "a", name: True}
+    asked = {"from": "human", "value": "q", name: False}
+    call = {"from": "function_call", "value": '{"name": "look", "arguments": {}}', name: False}
+    turns = [asked, off, asked, on, asked, {**on, "weight": 0.5}, asked, call, {"from": "tool", "value": ""}, ANSWER]
+    found = shapes.read({"conversations": turns}, "sharegpt")
+    assert [turn.weight for turn in only(found).messages] == [1, 0, 1, 1, 1, 0.5, 1, 0, 1, 1]
+    assert found.ignored == []
+    other = shapes.read({"conversations": [{**asked, name: True}, {**on, name: "no"}]}, "sharegpt")
+    assert (other.ignored, only(other).messages[1].weight) == ([f"conversations[].{name}"] * 2, 1)
+    within = shapes.read({"prompt": [TURN, {**ANSWER, name: True}, TURN], "completion": "a"}, "prompt-response")
+    assert [turn.weight for turn in only(within).messages] == [1, 1, 1, 1]
 
 
 def test_a_weight_of_preferences_is_named_as_not_read() -> None:

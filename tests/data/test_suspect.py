@@ -138,6 +138,24 @@ def test_a_tool_that_is_called_and_not_defined_is_suspicious(tmp_path: Path) -> 
     assert kinds(tmp_path, row, {**row, "tools": "[]"}) == [(1, "tools", "undeclared tool")]
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_beside_answers_is_told_once_a_row_as_left_out(name: str, tmp_path: Path, capsys: Any) -> None:
+    asked, said = {"role": "user", "content": "q", name: "no answer's"}, {"role": "assistant", "content": "a"}
+    thought = {**said, name: "so it is"}
+    rows = [
+        {"messages": [asked, thought, asked, thought]},
+        {"messages": [asked, {**said, name: None}]},
+        {"messages": [asked, said, asked, thought]},
+    ]
+    path = saved(tmp_path, "three.jsonl", "\n".join(map(json.dumps, rows)))
+    kind = "reasoning left out"
+    assert suspicious(path) == [(1, f"messages[1].{name}", kind), (3, f"messages[3].{name}", kind)]
+    pair = {"prompt": "q", "chosen": [thought], "rejected": [{**said, "content": "b"}]}
+    assert kinds(tmp_path, pair) == [(1, f"chosen[0].{name}", kind)]
+    assert run(["data", "check", str(path)]) == 0
+    assert f"warning: 2 {kind}, such as" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from honed.data.mapping import ColumnMap
 from honed.data.sources import packed
 from honed.data.sources.read import reading
 from honed.data.sources.row import Meter, Row
+from honed.records import Preference, Rating
 from tests.data.files import faults, saved, taken
 
 
@@ -107,3 +110,64 @@ def test_true_and_false_are_labels_in_a_table(tmp_path: Path) -> None:
     survey, good, _ = taken(saved(tmp_path, "rows.csv", "prompt,completion,label\nq,a,True\nq,b,false\n"))
     assert survey.manner.shape == "kto"
     assert [one.records[0].good for one in good] == [True, False]  # type: ignore[union-attr]
+
+
+Q, A, B = ({"role": role, "content": text} for role, text in (("user", "q"), ("assistant", "a"), ("assistant", "b")))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": [Q, A], "id": "1"}, [["q", "a"]]),
+        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, [["q", "a"]]),
+        ({"prompt": [Q], "completion": [A]}, [["q", "a"]]),
+        ({"prompt": "q", "chosen": [Q, A], "rejected": [Q, B]}, [["q", "a"], ["q", "b"]]),
+        ({"messages": [Q, A], "label": "true"}, [["q", "a"]]),
+    ],
+)
+def test_lists_of_turns_in_a_table_are_read_from_their_json(
+    row: dict[str, Any], said: list[list[str]], tmp_path: Path
+) -> None:
+    plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+    out = io.StringIO()
+    csv.writer(out).writerows([plain.keys(), plain.values()])
+    _, (good,), wrong = taken(saved(tmp_path, "rows.csv", out.getvalue()))
+    (record,) = good.records
+    if isinstance(record, Preference):
+        found = [record.row(record.chosen), record.row(record.rejected)]
+    else:
+        found = [record.row()] if isinstance(record, Rating) else [record]
+    assert [[turn.content for turn in one.messages] for one in found] == said
+    assert wrong == []
+
+
+def test_other_json_in_a_table_stays_a_text(tmp_path: Path) -> None:
+    for asked, answer in (('[{"a": 1}]', "a"), ("[1, 2]", "[]"), ("[[]", json.dumps([Q, A])), ("q", json.dumps([A]))):
+        out = io.StringIO()
+        csv.writer(out).writerows([("prompt", "response"), (asked, answer)])
+        (good,) = taken(saved(tmp_path, "rows.csv", out.getvalue()))[1]
+        assert [turn.content for turn in good.row.messages] == [asked, answer]
+
+
+def test_a_fault_within_json_in_a_table_is_named_by_line_and_turn(tmp_path: Path) -> None:
+    out = io.StringIO()
+    rows = [("a\nb", json.dumps([Q, A])), ("c\nd", json.dumps([Q, {**A, "content": ""}])), ("e", json.dumps([Q, A]))]
+    csv.writer(out, lineterminator="\n").writerows([("note", "messages"), *rows])
+    assert faults(saved(tmp_path, "rows.csv", out.getvalue())) == [(5, "messages[1].content", "empty answer")]
+
+
+def test_turns_under_messages_may_be_json_in_other_files_too(tmp_path: Path) -> None:
+    lines = [json.dumps({"messages": json.dumps(one)}) for one in ([Q, A], [Q, {**A, "content": ""}])]
+    path = saved(tmp_path, "rows.jsonl", "\n".join(lines))
+    (good,) = taken(path)[1]
+    assert good.row.answer == "a"
+    assert faults(path) == [(2, "messages[1].content", "empty answer")]
+    (good,) = taken(
+        saved(
+            tmp_path,
+            "mapped.csv",
+            "said\n" + '"[{""role"": ""user"", ""content"": ""q""}, {""role"": ""assistant"", ""content"": ""a""}]"\n',
+        ),
+        columns=ColumnMap({"messages": "said"}),
+    )[1]
+    assert good.row.answer == "a"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from honed.errors import StoreError
 from honed.records import Conversation, Message
-from honed.store import artifacts, datasets
+from honed.store import artifacts, columns, datasets
 from honed.store.workspace import Workspace
 from tests.store.rows import conversation, some
 
@@ -25,6 +27,28 @@ def test_a_row_without_tags_or_check_comes_back_without(workspace: Workspace) ->
     bare = Conversation(messages=(Message(role="user", content="ü\u2028\n"), Message(role="assistant", content="字")))
     made = datasets.write(workspace, "bare", [(bare, "train")], config={}, facts={})
     assert list(datasets.rows(made, "train")) == [bare]
+
+
+def _tooled(tool: dict[str, object]) -> Conversation:
+    return Conversation(
+        messages=(Message(role="user", content="q", tools=(tool,)), Message(role="assistant", content="a"))
+    )
+
+
+def test_tools_keep_the_order_of_their_keys_in_which_a_server_writes_them(workspace: Workspace) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string", "description": "d"}, "about": {}}}
+    tool = {"name": "look", "description": "d", "parameters": schema}
+    made = datasets.write(workspace, "tooled", [(_tooled(tool), "train")], config={}, facts={})
+    (row,) = datasets.rows(made, "train")
+    assert json.dumps(row.messages[0].tools) == json.dumps([tool])
+    assert row.id == _tooled({name: tool[name] for name in sorted(tool)}).id
+
+
+def test_a_dataset_whose_tools_were_stored_with_sorted_keys_is_still_read() -> None:
+    row = _tooled({"name": "look", "description": "d"})
+    plain = columns.table("rows", [row]).to_pylist()[0]
+    plain["messages"][0]["tools"] = '[{"description":"d","name":"look"}]'
+    assert columns.record("rows", plain) == row
 
 
 def test_more_rows_than_a_chunk_keep_their_order(workspace: Workspace) -> None:

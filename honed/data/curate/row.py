@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
+
+import orjson
 
 Action = Literal["drop", "change", "report"]
 
@@ -36,8 +39,11 @@ class Row(NamedTuple):
 
     @property
     def tools(self) -> str:
-        """The tools that may be called, as JSON, or "": the same words with other tools are another row."""
-        return self.turns[0].tools
+        """The tools that may be called, as JSON, or "": the same words with other tools are another row.
+
+        Its keys are sorted, for their order makes no other tools of them.
+        """
+        return _sorted(self.turns[0].tools)
 
     @property
     def before(self) -> tuple[Turn, ...]:
@@ -76,6 +82,12 @@ class Row(NamedTuple):
     def prompts(self) -> list[str]:
         """Return the turns before the final answer but those of the system: many rows share one system prompt."""
         return [turn.content + turn.calls for turn in self.before if turn.role != "system"]
+
+
+@lru_cache(256)
+def _sorted(text: str) -> str:
+    """Return JSON with its keys sorted; most rows of a dataset bring one of a few lists of tools."""
+    return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode() if text else ""
 
 
 class Finding(NamedTuple):

@@ -69,6 +69,7 @@ def _read(reading: Reading, data: Mapping[str, Any], answer: Answer, places: tup
         reading.wrong((places[1],), "not annotated", what, "Annotate it, or remove it.")
     reading.records, reading.said = inner.records, inner.said
     reading.problems += [one._replace(path=(places[0], *one.path)) for one in inner.problems]
+    reading.doubts = [one._replace(path=(places[0], *one.path)) for one in inner.doubts]
 
 
 def _task_answer(task: Mapping[str, Any]) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import orjson
 from honed.data.shapes import plain
 from honed.data.shapes.plain import AFTER, LISTS, PAIRS, ROLES, Plan
 from honed.data.shapes.reading import EMPTY
+from honed.data.shapes.single import PROMPTS
 from honed.records import ATTRIBUTES, Role
 
 _GROUPS = 16
@@ -75,13 +76,20 @@ def _read(values: Sequence[Any], places: list[int], how: tuple[tuple[str, ...], 
             if not _all_plain(columns[name]):
                 _only(fit, list(map(plain.is_plain, columns[name])))
         if plan.more:
-            _only(fit, [one in EMPTY or (type(one) is str and "\0" not in one) for one in columns[plan.more]])
+            _only(fit, list(map(_may_follow, columns[plan.more], columns[plan.asked], repeat(plan.asked in PROMPTS))))
     else:
         _only(fit, [_in_order(one, *LISTS[shape][1:]) for one in columns[plan.asked]])
     if not all(fit):
         places = list(compress(places, fit))
         columns = {name: tuple(compress(column, fit)) for name, column in columns.items()}
     return _pairs(columns, places, plan) if plan.answer else _turns(columns, places, plan, shape)
+
+
+def _may_follow(more: Any, asked: Any, alone: bool) -> bool:
+    """Tell whether an input is nothing, or a text; behind a prompt (``alone``) one that this doesn't hold already."""
+    if more in EMPTY:
+        return True
+    return type(more) is str and "\0" not in more and not (alone and type(asked) is str and more in asked)
 
 
 def _only(fit: list[bool], also: list[bool]) -> None:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from honed.data.shapes import single, turns
-from honed.data.shapes.reading import Reading, equipped
+from honed.data.shapes.reading import EMPTY, Reading
 from honed.data.shapes.turns import Turn
 from honed.data.sources.decode import kind_of
 from honed.records import Message, Preference, Rating
@@ -44,10 +44,10 @@ def preference(reading: Reading) -> None:
     tags, tools = reading.tags(), reading.tools() or _nested_tools(reading)
     if reading.problems:
         return
-    prompt = [*reading.system(), *(apart or chosen[:-1])] if not _has_system(apart or chosen) else apart or chosen[:-1]
+    prompt = _whole(reading, apart, chosen[:-1])
+    prompt = prompt and reading.equipped(prompt, tools)
     _judge(reading, prompt, (chosen, rejected), keys)
-    if not reading.problems:
-        prompt = equipped(prompt, tools)
+    if prompt and not reading.problems:
         reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
         reading.records = [
             Preference(
@@ -72,13 +72,14 @@ def rating(reading: Reading) -> None:
         reading.wrong((label,), "wrong type", what, "Write true for an answer that was found good, else false.")
     said = _labelled(reading)
     reading.fields = (*(name for name in reading.fields if name), label)
-    tags, tools, reason = reading.tags(), reading.tools(), reading.text("reason", needed=False)
+    tags, reason = reading.tags(), reading.text("reason", needed=False)
+    said = reading.equipped(said, reading.tools())
     if not reading.problems:
         reading.problems.extend(turns.problems(said))
     if not reading.problems and said[-1].tool_calls:
         reading.wrong(said[-1].path, "tool calls", "the answer calls tools, which can't be rated", "Remove the row.")
     if not reading.problems:
-        reading.said = [said := equipped(said, tools)]
+        reading.said = [said]
         prompt: tuple[Message, ...] = tuple(turn.message() for turn in said[:-1])
         reading.records = [Rating(prompt=prompt, answer=said[-1].content, good=bool(good), reason=reason, tags=tags)]
 
@@ -112,23 +113,37 @@ def _prompt(reading: Reading) -> list[Turn]:
         reading.unread(name for name in _APART if name != "input")
         return reading.turns_of(nested.get("messages"), ("input", "messages"))
     for key in LISTS:
-        if isinstance(reading.value.get(key), list):
+        if isinstance(reading.value.get(key), list) and _asks(reading, key):
             reading.unread(name for name in _APART if name != key)
             return reading.turns_of(reading.value[key], (key,))
-    key = reading.first(single.PROMPTS)
-    if key or "instruction" not in reading.value:
-        reading.unread(name for name in _APART if name not in single.PROMPTS)
-    else:
+    if not (key := reading.first(single.PROMPTS)) and "instruction" in reading.value:
         reading.unread(LISTS)
-    if key and isinstance(text := reading.value[key], str) and _SPEAKER.match(text):
-        return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
-    if key:
-        return single.side(reading, key, "user")
-    if "instruction" in reading.value:
         said = single.alpaca_prompt(reading, "preference")
         reading.fields = next(pair for pair in PAIRS if pair[0] in reading.value)
         return said[1:] if said[0].role == "system" else said
-    return []
+    said = _question(reading, key) if key else []
+    reading.unread(name for name in _APART if name not in single.PROMPTS and name != reading.extra)
+    return said
+
+
+def _asks(reading: Reading, key: str) -> bool:
+    """Tell whether a list of turns is the prompt: it ends with a question, or no other field has one.
+
+    UltraFeedback writes the preferred dialogue as ``messages`` once more.
+    """
+    listed, chosen = reading.value[key], reading.value[reading.fields[0]]
+    if any(reading.value.get(name) not in EMPTY for name in (*single.PROMPTS, *single.INSTRUCTIONS)):
+        other = True
+    else:
+        other = isinstance(chosen, list) and len(chosen) > 1
+    return not other or turns.role_of(listed[-1] if listed else None) in ("user", "tool")
+
+
+def _question(reading: Reading, key: str) -> list[Turn]:
+    text = reading.value[key]
+    if isinstance(text, str) and _SPEAKER.match(text):
+        return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
+    return single.question(reading, key)
 
 
 def _nested_tools(reading: Reading) -> Any:
@@ -153,21 +168,45 @@ def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:
     if not found and not reading.problems:
         reading.wrong((key,), "wrong type", f"an answer is needed here, not {kind_of(value)}", "Write a text.")
     size = len(apart)
-    if size and len(found) == size + 1 and all(_same(*both) for both in zip(found, apart, strict=False)):
+    if size and len(found) == size + 1 and _alike(found[:size], apart):
         return found[size:]
     return found
 
 
-def _judge(reading: Reading, prompt: list[Turn], sides: tuple[list[Turn], list[Turn]], keys: tuple[str, str]) -> None:
+def _whole(reading: Reading, apart: list[Turn], before: list[Turn]) -> list[Turn] | None:
+    """Return the prompt: what is written apart, with what stands ``before`` the answers; None if these contradict.
+
+    Conversations are also written whole in both answers, with only their first question apart.
+    """
+    if not apart or not before:
+        prompt = apart or before
+        return prompt if _has_system(prompt) else [*reading.system(), *prompt]
+    (system, asked), (own, said) = _systems_apart(apart), _systems_apart(before)
+    system = system or reading.system()
+    if system and own and not _alike(system, own):
+        return None
+    if len(said) > len(asked) and _alike(said[: len(asked)], asked):
+        return [*(system or own), *said]
+    return [*(system or own), *asked] if _alike(said, asked[len(asked) - len(said) :]) else None
+
+
+def _systems_apart(said: list[Turn]) -> tuple[list[Turn], list[Turn]]:
+    return (said[:1], said[1:]) if _has_system(said) else ([], said)
+
+
+def _judge(
+    reading: Reading, prompt: list[Turn] | None, sides: tuple[list[Turn], list[Turn]], keys: tuple[str, str]
+) -> None:
     chosen, rejected = sides
-    if len(chosen) != len(rejected) or not all(_same(*both) for both in zip(chosen[:-1], rejected[:-1], strict=False)):
+    if not _alike(chosen[:-1], rejected[:-1]):
         what = f"{keys[0]!r} and {keys[1]!r} don't begin with the same prompt"
         reading.wrong((keys[1],), "two prompts", what, _TWO)
         return
+    if prompt is None:
+        reading.wrong((keys[0],), "two prompts", f"{keys[0]!r} holds turns that aren't the prompt's", _TWO)
+        return
     if not prompt:
         reading.wrong((keys[0],), "empty prompt", "there is no prompt", "Add it as 'prompt', or before both answers.")
-    elif len(chosen) > 1 and not all(_same(*both) for both in zip(chosen, prompt[-len(chosen) + 1 :], strict=False)):
-        reading.wrong((keys[0],), "two prompts", f"{keys[0]!r} holds turns that aren't the prompt's", _TWO)
     elif chosen[-1].tool_calls or rejected[-1].tool_calls:
         reading.wrong((keys[0],), "tool calls", "an answer calls tools, which can't be compared", "Remove the row.")
     for side in sides:
@@ -186,8 +225,8 @@ def _spoken(text: str, path: tuple[str, ...]) -> list[Turn]:
     ]
 
 
-def _same(one: Turn, other: Turn) -> bool:
-    return (one.role, one.content) == (other.role, other.content)
+def _alike(some: list[Turn], others: list[Turn]) -> bool:
+    return [(turn.role, turn.content) for turn in some] == [(turn.role, turn.content) for turn in others]
 
 
 def _has_system(said: list[Turn]) -> bool:

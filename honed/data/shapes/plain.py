@@ -82,7 +82,7 @@ def _pair(value: Mapping[str, Any], plan: Plan, tags: dict[str, str]) -> Plain |
         return None
     extra = ""
     if plan.more and (more := value[plan.more]) not in EMPTY:
-        if type(more) is not str or "\0" in more:
+        if type(more) is not str or "\0" in more or (plan.asked in single.PROMPTS and more in asked):
             return None
         asked, extra = f"{asked}\n{more}", plan.more
     turns = (Turn("user", asked, (plan.asked,)), Turn("assistant", answer, (plan.answer,)))
@@ -140,10 +140,11 @@ def plan(shape: str, keys: tuple[str, ...]) -> Plan | None:
     if shape not in PAIRS:
         return None
     prompts, answers, known = PAIRS[shape]
-    inputs = single.INPUTS if shape != "prompt-response" else ()
-    asked, answer, more = (tuple(name for name in names if name in keys) for names in (prompts, answers, inputs))
+    asked, answer, more = (tuple(name for name in names if name in keys) for names in (prompts, answers, single.INPUTS))
     if len(asked) != 1 or len(answer) != 1 or len(more) > 1:
         return None
+    if more and shape == "prompt-response" and not set(single.INSTRUCTIONS).isdisjoint(keys):
+        return None  # the input may be that of the instruction
     names = ("system", "tools", "functions", *(("history",) if shape != "prompt-response" else ()))
     rare = tuple(name for name in names if name in keys)
     ignored = tuple(name for name in keys if name not in known and name not in COMMON and name not in TAGS)

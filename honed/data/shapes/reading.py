@@ -61,7 +61,7 @@ class Reading:
     """What a row's fields hold.
 
     ``fields`` make its shape, ``extra`` is an optional one that it fills; ``said`` holds the turns of each record with
-    their places in the row; ``ignored`` are names of fields that nothing read.
+    their places in the row; ``ignored`` are names of fields that nothing read, ``doubts`` what of it matters.
     """
 
     value: Mapping[str, Any]
@@ -72,6 +72,7 @@ class Reading:
     extra: str = ""
     problems: list[Problem] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    doubts: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: tuple[str | int, ...], kind: str, message: str, hint: str) -> None:
         """Note a problem."""
@@ -112,9 +113,12 @@ class Reading:
         found, wrong = turns.all_of(entries, path)
         self.problems.extend(wrong)
         if isinstance(entries, list):
-            for entry in entries:
+            for place, entry in enumerate(entries):
                 if isinstance(entry, dict) and len(entry) > 2:
                     self.ignored.extend(f"{path[0]}[].{name}" for name in turns.others(entry))
+                    self.doubts = (
+                        self.doubts or list(turns.thought_beside(entry, (*path, place)))[:1]
+                    )  # one counts the row
         return found
 
     def system(self) -> list[Turn]:
@@ -203,8 +207,21 @@ class Reading:
             what = "a turn's weight times the row's is more than a dataset can keep"
             self.wrong((LOSS_WEIGHT,), "wrong type", what, "A weight is a number from 0; 1 is usual.")
         if not self.problems:
-            self.said = [weighed(equipped(one, tools), weight) for one in said]
+            self.said = [weighed(self.equipped(one, tools), weight) for one in said]
+        if not self.problems:
             self.records = [Drawn(tuple(one), tags, check) for one in self.said]
+
+    def equipped(self, said: list[Turn], tools: tuple[Mapping[str, Any], ...]) -> list[Turn]:
+        """Return the turns, the first of which brings the tools: those of the row, or of any turn; others are noted."""
+        if not tools and not any(turn.tools for turn in said):
+            return said
+        first = tools or next(turn.tools for turn in said if turn.tools)
+        for turn in said:
+            if turn.tools not in ((), first):
+                entry = turn.path[:-1] if isinstance(turn.path[-1], str) else turn.path
+                hint = "Write all of the row's tools into one list."
+                self.wrong((*entry, "tools"), "two lists of tools", "other tools are defined before these", hint)
+        return [turn._replace(tools=() if at else first) for at, turn in enumerate(said)]
 
 
 def weighed(said: list[Turn], weight: float) -> list[Turn]:
@@ -223,8 +240,3 @@ def declared(value: Mapping[str, Any]) -> Mapping[str, str]:
     if not isinstance(own, dict) or not all(isinstance(where, str) and where for where in own.values()):
         return {}
     return own
-
-
-def equipped(said: list[Turn], tools: tuple[Mapping[str, Any], ...]) -> list[Turn]:
-    """Return the turns, the first of which brings ``tools``."""
-    return [said[0]._replace(tools=tools), *said[1:]] if tools else said

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from honed.data.shapes.reading import Reading
-from honed.data.shapes.turns import Turn
+from honed.data.shapes.reading import EMPTY, Reading
+from honed.data.shapes.turns import Turn, says_weight
 from honed.data.sources.decode import kind_of
 
 INSTRUCTIONS = ("instruction",)
@@ -15,7 +15,7 @@ PROMPTS = ("prompt", "question", "query")
 ANSWERS = ("response", "completion", "answer")
 
 ALPACA_FIELDS = frozenset({*INSTRUCTIONS, *INPUTS, *OUTPUTS, "history"})
-PROMPT_FIELDS = frozenset({*PROMPTS, *ANSWERS})
+PROMPT_FIELDS = frozenset({*PROMPTS, *INPUTS, *ANSWERS})
 SEED_FIELDS = frozenset({*INSTRUCTIONS, "instances", "is_classification", "id", "name"})
 
 
@@ -53,10 +53,41 @@ def prompted(reading: Reading) -> list[Turn]:
             reading.missing("prompt/response", known)
     said = reading.system()
     if prompt:
-        said += side(reading, prompt, "user")
+        said += question(reading, prompt)
     if answer:
         said += side(reading, answer, "assistant")
     return said
+
+
+def question(reading: Reading, key: str) -> list[Turn]:
+    """Return the turns of the prompt under ``key``; what stands under ``input`` or ``context`` follows, as in Alpaca.
+
+    It is left aside, and said to be, where it isn't a text that a prompt of text lacks, or an instruction's.
+    """
+    said, extra = side(reading, key, "user"), reading.first(INPUTS)
+    text, more = reading.value[key], reading.value.get(extra) if extra else None
+    if more in EMPTY:
+        return said
+    texts = isinstance(text, str) and isinstance(more, str)
+    if not texts or more in text or any(reading.value.get(name) not in EMPTY for name in INSTRUCTIONS):
+        reading.unread((extra,))
+        return said
+    reading.extra = extra
+    return [said[0]._replace(content=f"{text}\n{more}" if text else more)]
+
+
+def completed(reading: Reading) -> list[Turn]:
+    """Return the turns of a prompt/response row of which the response is learned, as TRL does.
+
+    Answers within a prompt that is a list of turns are context, unless they say their weight.
+    """
+    said, key = prompted(reading), reading.fields[0]
+    prompt = reading.value.get(key)
+    if not isinstance(prompt, list):
+        return said
+    context = {place for place, entry in enumerate(prompt) if isinstance(entry, dict) and not says_weight(entry)}
+    within = [turn.role == "assistant" and turn.path[0] == key and turn.path[1] in context for turn in said]
+    return [turn._replace(weight=0.0) if one else turn for turn, one in zip(said, within, strict=True)]
 
 
 def side(reading: Reading, key: str, role: Any) -> list[Turn]:

@@ -4,7 +4,8 @@
     sharegpt         conversations: [{from, value}], with tools
     alpaca           instruction, output; perhaps input, history
     dolly            instruction, response; perhaps context
-    prompt-response  prompt or question or query, response or completion or answer; texts or lists of turns
+    prompt-response  prompt or question or query, response or completion or answer: texts or lists of turns; perhaps
+                     input or context
     oasst            prompt: {text, role, replies: [...]}, a tree of messages
     seed-tasks       instruction, instances: [{input, output}], as self-instruct has them
     preference       chosen, rejected, and a prompt in any of the ways above, or as what both begin with
@@ -160,7 +161,7 @@ FORMS: Mapping[Shape, Form] = {
     "prompt-response": Form(
         "prompt/response",
         _has(single.PROMPTS, single.ANSWERS),
-        lambda reading: reading.conversations(single.prompted(reading)),
+        lambda reading: reading.conversations(single.completed(reading)),
         single.PROMPT_FIELDS,
     ),
     "oasst": Form(

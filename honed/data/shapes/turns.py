@@ -37,8 +37,12 @@ MEANT: Mapping[str, str] = {
     "question": "user",
     "answer": "assistant",
 }
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of an assistant's turn in which servers put what was thought before the answer."""
 _OF_TOOLS = frozenset({"tool_calls", "function_call", "tool_call_id", "name", "tools"})
 MOST = 3.4e38  # a dataset keeps weights in 32 bits
+_TRAINED = ("train", "training")
+"""Fields of a turn in which Axolotl says, true or false, whether it is learned."""
 _READ = frozenset({"role", "from", "content", "value", "weight"}) | _OF_TOOLS
 
 
@@ -69,6 +73,12 @@ class Turn(NamedTuple):
         return Message(role=self.role, content=self.content, weight=self.weight)
 
 
+def role_of(entry: object) -> Role | None:
+    """Return who speaks in an entry of a list of turns, or None."""
+    role = entry.get("role", entry.get("from")) if isinstance(entry, dict) else None
+    return ROLES.get(role) if isinstance(role, str) else None
+
+
 def meant(role: str) -> str:
     """Return the role that a name such as " User" or "bot" plainly means, or ""."""
     name = role.strip().lower()
@@ -95,7 +105,7 @@ def all_of(entries: object, path: Path) -> tuple[list[Turn], list[Problem]]:
             continue
         before = found[-1] if found else turn
         if turn.tool_calls and not turn.content and before.role == "assistant" and found and not before.tool_calls:
-            found[-1] = before._replace(tool_calls=turn.tool_calls)
+            found[-1] = before._replace(tool_calls=turn.tool_calls, tools=before.tools or turn.tools)
         else:
             found.append(turn)
     return found, wrong
@@ -106,32 +116,58 @@ def read(entry: object, path: Path) -> Turn:
     if not isinstance(entry, dict):
         hint = 'Write {"role": ..., "content": ...}.'
         raise BadTurnError(path, "wrong type", f"a turn is an object, not {kind_of(entry)}", hint)
+    turn = _said(entry, path)
+    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
+    return turn._replace(tools=tools) if tools else turn
+
+
+def _said(entry: Mapping[str, Any], path: Path) -> Turn:
     role_key, role = _either(entry, path, "role", "from")
     known = ROLES.get(role) if isinstance(role, str) else None
     if known is None:
         raise _unknown(role, (*path, role_key))
     if role in calls.CALLING:
         text_key, text = _either(entry, path, "content", "value")
-        return Turn("assistant", "", (*path, text_key), weight_of(entry, path), calls.in_text(text, (*path, text_key)))
+        called = calls.in_text(text, (*path, text_key))
+        return Turn("assistant", "", (*path, text_key), _weight(entry, path, "assistant"), called)
     called = calls.of_turn(entry, path) if "tool_calls" in entry or "function_call" in entry else ()
     if called and known != "assistant":
         hint = "Calls belong to turns of the assistant."
         raise BadTurnError(path, "bad tool call", f"a turn of the role {role!r} calls tools", hint)
     if called and entry.get("content", entry.get("value")) is None:
-        return Turn("assistant", "", path, weight_of(entry, path), called)
+        return Turn("assistant", "", path, _weight(entry, path, known), called)
     text_key, text = _either(entry, path, "content", "value")
     where = (*path, text_key)
-    weight = 1.0 if entry.get("weight") is None else weight_of(entry, path)
+    weight = _weight(entry, path, known)
     if known == "tool":
         return Turn("tool", _result(text, where), where, weight, (), _id(entry, "tool_call_id"), _id(entry, "name"))
-    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
     said = text if isinstance(text, str) else _content(text, where)
-    return Turn(known, said, where, weight, called, tools=tools)
+    return Turn(known, said, where, weight, called)
 
 
 def others(entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of a turn that nothing reads."""
-    return (str(key) for key in entry if key not in _READ)
+    answers = role_of(entry) == "assistant"
+    for key, value in entry.items():
+        said = key in _TRAINED and isinstance(value, bool) and (answers or not value)
+        if key not in _READ and not said:
+            yield str(key)
+
+
+def says_weight(entry: Mapping[str, Any]) -> bool:
+    """Tell whether an assistant's turn says what its loss is multiplied by."""
+    return entry.get("weight") is not None or any(isinstance(entry.get(name), bool) for name in _TRAINED)
+
+
+def thought_beside(entry: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Yield that an answer's reasoning is left out, where it stands beside its text."""
+    if role_of(entry) != "assistant":
+        return
+    for name in REASONING:
+        if entry.get(name) not in ("", None):
+            what = "the reasoning beside the answer is not read: the answer is learned without it"
+            hint = "To have it learned, write it before the answer, between the marks of the model's chat template."
+            yield Problem((*path, name), "reasoning left out", what, hint)
 
 
 def problems(turns: Sequence[Turn]) -> Iterator[Problem]:
@@ -215,6 +251,12 @@ def _part(part: object, path: Path) -> str:
     what = f"a part of type {part.get('type')!r}" if isinstance(part, dict) else kind_of(part)
     hint = 'Parts of a turn are {"type": "text", "text": ...}; honed trains on text only.'
     raise BadTurnError(path, "wrong type", f"a text part is needed here, not {what}", hint)
+
+
+def _weight(entry: Mapping[str, Any], path: Path, role: Role) -> float:
+    weight = 1.0 if entry.get("weight") is None else weight_of(entry, path)
+    left = role == "assistant" and any(entry.get(name) is False for name in _TRAINED)
+    return 0.0 if left else weight
 
 
 def weight_of(entry: Mapping[str, Any], path: Path, key: str = "weight") -> float:
