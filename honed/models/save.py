@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from honed.models.quiet import quiet
 from honed.store.workspace import write_whole, writing
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
@@ -27,20 +28,41 @@ def save(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
     Weights keep their dtype, tied embeddings stay tied, and other tools find the template and stop ids where they
     look for them. Raises ``StoreError`` if the folder can't be written, ``ModelError`` if it can't give the chat hash.
     """
-    from transformers import GenerationConfig
-
-    tokenizer = copy.copy(chat.tokenizer)
-    tokenizer.chat_template = chat.template
     stated = model.generation_config
-    # A fresh one: what a base model's authors preferred for sampling was not measured on the tuned model.
-    model.generation_config = GenerationConfig(eos_token_id=sorted(chat.stop_ids), pad_token_id=chat.pad_id)
+    model.generation_config = _generation(chat)
     try:
         with quiet(), writing(folder), os_errors():
             model.save_pretrained(folder)
-            # A file of its own would be read with other line ends than a template has that was written on Windows.
-            tokenizer.save_pretrained(folder, save_jinja_files="\r" not in chat.template)
     finally:
         model.generation_config = stated
+    _save_chat(chat, folder)
+
+
+def check(model: PreTrainedModel, chat: ChatFormat, folder: Path) -> None:
+    """Save all but the weights into a folder of its own in ``folder``, and delete it; raises as ``save`` does.
+
+    So that what can't be published is known before it is trained.
+    """
+    with writing(folder), tempfile.TemporaryDirectory(prefix=".chat-", dir=folder) as scratch:
+        with quiet():
+            model.config.save_pretrained(scratch)
+            _generation(chat).save_pretrained(scratch)
+        _save_chat(chat, Path(scratch))
+
+
+def _generation(chat: ChatFormat) -> GenerationConfig:
+    """A fresh one: what a base model's authors preferred for sampling was not measured on the tuned model."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(eos_token_id=sorted(chat.stop_ids), pad_token_id=chat.pad_id)
+
+
+def _save_chat(chat: ChatFormat, folder: Path) -> None:
+    tokenizer = copy.copy(chat.tokenizer)
+    tokenizer.chat_template = chat.template
+    with quiet(), writing(folder):
+        # A file of its own would be read with other line ends than a template has that was written on Windows.
+        tokenizer.save_pretrained(folder, save_jinja_files="\r" not in chat.template)
     _for_older(folder)
     _keep(chat, folder)
 

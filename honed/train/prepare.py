@@ -16,6 +16,7 @@ from honed.errors import ConfigError, JobError
 from honed.jobs.job import Job
 from honed.models import devices
 from honed.models import load as models
+from honed.models import save as saving
 from honed.models.chat import DEFAULT_TEMPLATE, ChatFormat, Encoded, shipped_templates
 from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
@@ -95,6 +96,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     )
     reach.freeze_beside_text(base.model)
     check_base(job, config.base, ranks)
+    ranks.together(lambda: saving.check(base.model, base.chat, job.path) if ranks.first else None)
     known = base.model.get_input_embeddings().weight.shape[0]
     limit = replace(_limit(config, base, _compared(base.model, ranks)), known=known)
     base.chat = replace(base.chat, clock=_clock(job, ranks))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from honed.errors import ModelError
 from honed.jobs import job as jobs
+from honed.models import save as saving
 from honed.models.chat import Unusable
 from honed.records import Conversation, Message
 from honed.store.workspace import Workspace
@@ -70,3 +72,14 @@ def test_a_run_knows_how_many_embeddings_its_model_has(home: Workspace, monkeypa
     monkeypatch.setattr(source, "find", lambda *given: limits.append(given[3]) or found(*given))
     _prepared(home)
     assert [limit.known for limit in limits] == [259]
+
+
+def test_a_chat_format_that_could_not_be_published_ends_a_run_before_it_is_trained(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.create(home, "train", settings(home, name="noted"))
+    read = saving.chat_in
+    monkeypatch.setattr(saving, "chat_in", lambda folder: replace(read(folder), pad_id=0))
+    with pytest.raises(ModelError, match="gives another chat format"):
+        prepare(job)
+    assert not list(job.path.glob(".chat-*"))
