@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import ssl
@@ -34,6 +35,12 @@ ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which everything it starts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all tests share out of Python's collections, each of which would walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
