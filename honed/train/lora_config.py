@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -34,6 +35,15 @@ class LoraConfig(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout on the adapters' input")
     rslora: bool = Field(default=False, description="scale alpha / sqrt(rank): large ranks learn as fast as small ones")
     dora: bool = Field(default=False, description="DoRA: adapters turn the weights, a magnitude per output scales them")
+
+    @property
+    def scale(self) -> float:
+        """What the product of B and A is multiplied by.
+
+        With ``rslora`` alpha / sqrt(rank), so that a larger rank learns no slower (Kalajdzievski 2023, "A Rank
+        Stabilization Scaling Factor for Fine-Tuning with LoRA").
+        """
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
     def named(self) -> bool:

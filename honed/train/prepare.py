@@ -21,10 +21,10 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
-from honed.train.adapters import Adapters
 from honed.train.attempts import COUNTED, check_base, check_data, check_settings, chosen, read, remember
 from honed.train.config import TrainConfig
 from honed.train.defaults import Facts, Settings, resolve
+from honed.train.lora_config import LoraConfig
 from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
@@ -54,7 +54,7 @@ class Prepared:
     config: TrainConfig
     settings: Settings
     base: LoadedModel
-    adapters: Adapters | None
+    adapters: LoraConfig | None
     dataset: Artifact
     train: Rows[Any] | Stream[Any]
     heldout: Rows[Encoded]
@@ -118,7 +118,8 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     heldout = _heldout(config, dataset, base.chat, limit, reading)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
     _settle_weights(base, job, config, settings)
-    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+    lora = None if settings.weights == "full" else config.lora
+    return Prepared(job, config, settings, base, lora, dataset, train, heldout)
 
 
 def _settle_weights(base: LoadedModel, job: Job, config: TrainConfig, settings: Settings) -> None:
@@ -235,20 +236,6 @@ def _compared(model: PreTrainedModel, ranks: Ranks) -> Found:
     if not found.ours:
         model.set_attn_implementation(own_attention.OWN)
     return found
-
-
-def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
-    if settings.weights == "full":
-        return None
-    lora = config.lora
-    return Adapters(
-        rank=lora.rank,
-        alpha=lora.alpha,
-        dropout=lora.dropout,
-        targets=lora.targets,
-        rslora=lora.rslora,
-        dora=lora.dora,
-    )
 
 
 def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading) -> Rows[Encoded]:

@@ -26,7 +26,6 @@ from honed.errors import HonedError
 from honed.jobs.job import Job
 from honed.models import load as models
 from honed.train import adapters, attempts, checkpoint, neftune, placement, ranks
-from honed.train.adapters import Adapters
 from honed.train.answers import AnswerPack
 from honed.train.batches import StepRows
 from honed.train.config import TrainConfig
@@ -36,6 +35,7 @@ from honed.train.heldout import HeldOut
 from honed.train.kernels import choice
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.loop import Training
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kto import Kto
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer, keep_wide
@@ -128,7 +128,7 @@ def placed(case: Case, here: Ranks) -> Placement:
     if case.recompute:
         checkpoint_layers(model)
     if case.weights == "lora":
-        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=case.dropout, dora=case.dora), seed=0)
+        adapters.add(model, LoraConfig(rank=4, alpha=8.0, dropout=case.dropout, dora=case.dora), seed=0)
         stir(model)  # B = 0 would give A no gradient
     if case.neftune:
         neftune.add(model, 5.0)
