@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,16 +11,6 @@ from honed.config import Config
 
 class LoraConfig(Config):
     """Settings of adapters (LoRA and its kin)."""
-
-    synonyms: ClassVar[Mapping[str, str]] = {
-        "r": "rank",
-        "lora_r": "rank",
-        "lora_alpha": "alpha",
-        "lora_dropout": "dropout",
-        "target_modules": "targets",
-        "use_rslora": "rslora",
-        "use_dora": "dora",
-    }
 
     rank: int = Field(default=16, gt=0, description="rank of the adapters")
     alpha: float = Field(default=32.0, gt=0, description="scale: the adapter's output is multiplied by alpha / rank")
