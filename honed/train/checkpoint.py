@@ -28,9 +28,6 @@ _FACTS = "checkpoint.json"
 _MAPPED_BYTES = 256 * 2**20
 """How much is read of a checkpoint's files before they are opened anew."""
 
-_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""The types of what is saved, and what a safetensors file calls them."""
-
 _GOOD = "good"
 """An empty file in a checkpoint whose weights have given a finite loss."""
 
@@ -176,17 +173,15 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file: the length of a header in JSON, the header, and the numbers of each tensor in turn.
 
     The library's own ``save_file`` brings all tensors into the host's memory before it writes the first: of a GPU's
-    state, all of it. Here there is one at a time. Wide numbers come first, so that each begins at a multiple of its
-    size, as that library has it; https://github.com/huggingface/safetensors#format
+    state, all of it. Here there is one at a time. https://github.com/huggingface/safetensors#format
     """
     header: dict[str, Any] = {}
-    sizes = {name: tensors[name].element_size() for name in tensors}
     end = 0
-    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+    for name in sorted(tensors):
         tensor = tensors[name]
+        assert tensor.dtype == torch.float32, "the optimizer holds nothing else"
         start, end = end, end + tensor.nbytes
-        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-        del tensor
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
