@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,21 +108,19 @@ def facts(path: Path) -> dict[str, Any]:
     return dict(json.loads((path / _FACTS).read_text()))
 
 
-def position(path: Path) -> dict[str, Any]:
-    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
-    return dict(facts(path).get("position", {}))
+def load(path: Path, optimizer: Optimizer) -> dict[str, Any]:
+    """Put weights and optimizer back, whatever number of ranks wrote them; return ``facts``.
 
-
-def load(path: Path, optimizer: Optimizer) -> int:
-    """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
-    done = int(facts(path)["step"])
-    optimizer.load_state(_Saved(path, optimizer.rows), done)
-    return done
+    Their ``position`` is empty where the number of steps says it all.
+    """
+    said = facts(path)
+    optimizer.load_state(_Saved(path, optimizer.rows).tensor, said["step"])
+    return said
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:
     """Put the weights of ``save_best`` back."""
-    optimizer.load_weights(_Saved(path, optimizer.rows))
+    optimizer.load_weights(_Saved(path, optimizer.rows).tensor)
 
 
 def _name(step: int) -> str:
@@ -190,7 +188,7 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             file.write(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
 
 
-class _Saved(Mapping[str, Tensor]):
+class _Saved:
     """The tensors of a checkpoint, cut to ``rows`` by parameter name; each is read when it is asked for.
 
     All of them at once would stand beside what they are put into: as much memory again as the optimizer takes. So would
@@ -200,10 +198,10 @@ class _Saved(Mapping[str, Tensor]):
     def __init__(self, path: Path, rows: Mapping[str, slice]) -> None:
         self._path, self._rows = path, rows
         self._files = self._opened()
-        self._keys = {key for file in self._files for key in file.keys()}  # noqa: SIM118 - it isn't a mapping
         self._mapped = 0
 
-    def __getitem__(self, key: str) -> Tensor:
+    def tensor(self, key: str) -> Tensor:
+        """Return one, of this rank's rows."""
         if self._mapped > _MAPPED_BYTES:
             self._files, self._mapped = self._opened(), 0
         tensor = _cut(self._files, key, self._rows[key.partition(".")[2]])
@@ -212,12 +210,6 @@ class _Saved(Mapping[str, Tensor]):
 
     def _opened(self) -> list[Any]:
         return [safe_open(file, "pt") for file in sorted(self._path.glob("state*.safetensors"))]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 def _cut(files: list[Any], key: str, rows: slice) -> Tensor:

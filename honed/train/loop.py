@@ -300,8 +300,8 @@ class Training(Generic[E, B]):
         path = checkpoint.best(self._folder) if self.settings.keep_best and self.placed.ranks.first else None
         if facts := self.placed.ranks.agreed(checkpoint.facts(path) if path else {}):  # as above
             self.best = (facts["step"], facts["heldout_loss"])
-        self.done = checkpoint.load(self._folder / name, optimizer)
-        self.position = checkpoint.position(self._folder / name)
+        said = checkpoint.load(self._folder / name, optimizer)
+        self.done, self.position = said["step"], said["position"]
         self.watch.replay(self.job.events(), self.done)
         self.job.log.note(f"resumed after step {self.done}")
 

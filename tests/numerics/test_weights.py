@@ -82,7 +82,7 @@ def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.Monk
     one, other = steps(straight, 3), steps(stopped, 2)
     resumed = packed_model()
     fresh = Optimizer(list(resumed.named_parameters()), weight_decay=0.0)
-    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()}, 2)
+    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()}.__getitem__, 2)
     objective, rows = Sft(MATRIX), uneven(4)
     resumed.train()
     pack = objective.collate(rows)

@@ -38,7 +38,7 @@ def test_a_checkpoint_is_read_tensor_by_tensor_so_that_a_resume_takes_no_more_me
     with torch.no_grad():
         for _, parameter in named:
             parameter.zero_()
-    assert checkpoint.load(path, optimizer) == 3 and len(alive) == len(wanted)
+    assert checkpoint.load(path, optimizer)["step"] == 3 and len(alive) == len(wanted)
     assert all(value.equal(wanted[key]) for key, value in optimizer.state().items())
 
 
