@@ -20,7 +20,7 @@ from honed.store.workspace import writing
 from honed.train import reach
 from honed.train.lora import LoraLinear, start
 from honed.train.lora_config import LoraConfig
-from honed.train.quantise import Nf4Linear
+from honed.train.quantise import Nf4Linear, linear
 
 
 def add(model: PreTrainedModel, adapters: LoraConfig, *, seed: int) -> list[str]:
@@ -47,21 +47,12 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     The head is left out: its weight is often the embedding's, and its logits are computed with the loss. So is what
     ``reach.apart`` finds.
     """
-    return [layer for layer, why in _linear(model).items() if why is None]
+    return [layer for layer, why in linear(model).items() if why is None]
 
 
 def left_out(model: PreTrainedModel) -> dict[str, str]:
     """Return the linear layers that can't have an adapter, the head aside, each with why."""
-    return {layer: why for layer, why in _linear(model).items() if why is not None}
-
-
-def _linear(model: PreTrainedModel) -> dict[str, str | None]:
-    head, parts = model.get_output_embeddings(), reach.apart(model)
-    return {
-        name: reach.why_apart(name, parts)
-        for name, module in model.named_modules()
-        if type(module) in (nn.Linear, Nf4Linear) and module is not head
-    }
+    return {layer: why for layer, why in linear(model).items() if why is not None}
 
 
 def matrices(model: PreTrainedModel) -> int:
