@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from honed.errors import ModelError, StoreError
+from honed.errors import ModelError, StoreError, first_line
 from honed.models import cache, embedded, gguf, hub, named, quantised
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
@@ -225,7 +225,7 @@ def _translated(folder: Path) -> Iterator[None]:
         if any(words in str(error) for words in ("out of memory", "can't allocate memory")):  # not the model's fault
             raise
         raise ModelError(
-            f"{folder}: can't be loaded: {_first_line(error)}",
+            f"{folder}: can't be loaded: {first_line(error)}",
             "honed runs causal language models that transformers knows, from safetensors.",
         ) from error
 
@@ -329,7 +329,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             )
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
         raise ModelError(
-            f"{folder}: the tokenizer can't be read: {_first_line(error)}", "Copy the tokenizer's files again."
+            f"{folder}: the tokenizer can't be read: {first_line(error)}", "Copy the tokenizer's files again."
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer has no fast version", "Provide its tokenizer.json.")
@@ -366,7 +366,3 @@ def _stop_ids(folder: Path) -> set[int]:
             raise ModelError(f"{path}: not JSON: {error}", "Copy or fetch the model again.") from error
         stops.update([stated] if isinstance(stated, int) else stated or [])
     return stops
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
