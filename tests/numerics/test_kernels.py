@@ -157,6 +157,15 @@ def test_bf16_gradients_are_as_near_to_fp32_as_those_of_the_models_own_modules()
     assert gaps[1] < 1.2 * gaps[0]
 
 
+def test_a_lack_of_memory_says_nothing_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object, **__: object) -> Tensor:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr("honed.train.kernels.install.rms_norm", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        install(packed_model())
+
+
 def test_generation_with_a_cache_is_the_models_own() -> None:
     plain = packed_model().eval()
     fused = copy.deepcopy(plain)
