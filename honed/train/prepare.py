@@ -95,7 +95,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     )
     reach.freeze_beside_text(base.model)
     check_base(job, config.base, ranks)
-    limit = _limit(config, base, _compared(base.model, ranks))
+    limit = _limit(config, base, _compared(base.model, ranks, job.log.note))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
@@ -228,11 +228,13 @@ def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:
     return adapters.count(model, config.lora.rank)
 
 
-def _compared(model: PreTrainedModel, ranks: Ranks) -> Found:
+def _compared(model: PreTrainedModel, ranks: Ranks, say: Callable[[str], None]) -> Found:
     """What rank 0 finds of the model's attention; where ours isn't its own, it gets its own back."""
     if model.config._attn_implementation not in (attention.FUSED, attention.PARTS):
         return Found(ours=False, windows=False)
     found = Found(**ranks.agreed(asdict(own_attention.compare(model)) if ranks.first else {}))
+    if found.why and ranks.first:
+        say(f"our attention can't be put into this model: {found.why}")
     if not found.ours:
         model.set_attn_implementation(own_attention.OWN)
     return found
