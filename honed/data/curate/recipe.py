@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -76,9 +76,12 @@ class CurateConfig(Config):
     tokens: Tokens = Field(default=Tokens(), description="a band of a model's tokens")
 
     @model_validator(mode="after")
-    def _once(self) -> Self:
+    def _steps_are_possible(self) -> Self:
         if len(set(self.steps)) < len(self.steps):
             raise ValueError("a step can stand in a recipe only once")
+        for name in get_args(StepName):
+            if name not in self.steps and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"settings of {name} say what that step does, and it isn't among the steps")
         for name, model in (("tokens", self.tokens.model), ("semantic", self.semantic.model)):
             if name in self.steps and model is None:
                 raise ValueError(f"the step {name!r} reads with a model: set {name}.model")
