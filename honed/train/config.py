@@ -144,8 +144,9 @@ class TrainConfig(Config):
             raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
         if self.weights == "full" and self.lora.named:
             raise ValueError("settings of lora say how adapters are made, and weights: full makes none")
-        if self.stream is False and self.stream_rows:
-            raise ValueError("stream_rows says how a stream is shuffled, and stream false makes none")
+        if self.stream_rows and (self.stream is False or KINDS[self.objective].refers):
+            none = "stream false" if self.stream is False else self.objective
+            raise ValueError(f"stream_rows says how a stream is shuffled, and {none} makes none")
         if self.eval_every and not self.eval_rows:
             raise ValueError("eval_every says when held-out losses are measured, and eval_rows 0 turns them off")
         return self
