@@ -307,9 +307,9 @@ def test_the_seed_alone_decides_rows_and_adapters(home: Workspace) -> None:
     assert not torch.equal(one, other) and rows != other_rows
 
 
-def test_shares_that_are_to_stay_in_the_hosts_memory_do(home: Workspace) -> None:
+def test_a_run_on_a_cpu_does_not_say_that_it_offloads_to_it(home: Workspace) -> None:
     result = finish(start(home, name="offloaded", shard="fsdp", cpu_offload=True, epochs=0.25))
-    assert result["ran"]["placement"] == "fsdp, offloaded to the cpu"
+    assert result["ran"]["placement"] == "fsdp"
 
 
 def test_whatever_is_set_of_adapters_asks_for_adapters(home: Workspace) -> None:
