@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.jobs import cluster
 from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
 from honed.train.synonyms import SYNONYMS
@@ -87,7 +88,7 @@ class TrainConfig(Config):
     )
     cpu_offload: bool = Field(False, description="fsdp: keep each rank's share in the host's memory, not the GPU's")
     on: str | None = Field(
-        None, pattern=r"^ray(://\S+)?$", description="run the ranks on Ray: ray (this machine), or ray://HOST:PORT"
+        None, pattern=cluster.ON, description="run the ranks on Ray: ray (this machine), or ray://HOST:PORT"
     )
     eval_every: int | None = Field(None, gt=0, description="steps between held-out losses; default: five in a run")
     eval_rows: int = Field(64, ge=0, description="held-out rows for the loss during the run; 0 turns it off")

@@ -108,8 +108,9 @@ def _left(path: Path) -> dict[str, Any] | None:
 
 def _ray(config: TrainConfig) -> AbstractContextManager[None]:
     """Ray itself. Of this machine's own CPUs ranks may have less than one each."""
+    assert config.on, "launch.py starts this where it is set"
     check_installed(config.weights, config.on)  # again: a job may be resumed where something is missing
-    return cluster.ray(config.on or "ray", max(cores(), config.ranks))
+    return cluster.ray(config.on, max(cores(), config.ranks))
 
 
 def _fitted(job: Job, config: TrainConfig, token: str, stopping: Callable[[], bool]) -> None:

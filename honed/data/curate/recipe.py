@@ -18,6 +18,7 @@ from honed.data.curate.secrets import Secrets
 from honed.data.curate.semantic import Semantic
 from honed.data.curate.toxicity import Toxicity
 from honed.data.curate.triggers import Triggers
+from honed.jobs import cluster
 
 StepName = Literal[
     "decontaminate",
@@ -59,7 +60,7 @@ class CurateConfig(Config):
     )
     on: str | None = Field(
         default=None,
-        pattern=r"^ray(://\S+)?$",
+        pattern=cluster.ON,
         description="work on the rows on Ray: ray (this machine), or ray://HOST:PORT; to the same result",
     )
     decontaminate: Decontaminate = Field(default=Decontaminate(), description="parts of evaluation sets")
