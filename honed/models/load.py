@@ -243,7 +243,7 @@ def context_of(config: Any, chat: ChatFormat) -> int:
     """Return how many tokens the model can attend to: its positions, else what its tokenizer states."""
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     stated = chat.tokenizer.model_max_length
-    return int(positions or (stated if stated < _NO_LIMIT else _NO_LIMIT))
+    return int(positions or min(stated, _NO_LIMIT))
 
 
 def _check_template(place: Located, chat: ChatFormat, template: str | None) -> None:
