@@ -72,13 +72,12 @@ def disprove(folder: Path, step: int) -> bool:
     return bad
 
 
-def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> Path:
+def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> None:
     """Write ``best-<N>``: the weights after N steps, which have the lowest held-out loss so far, in place of others."""
     final = best_after(folder, step)
     _write(final, optimizer.weights(), {"step": step, "heldout_loss": heldout_loss}, ranks, optimizer.sharded)
     if ranks.first:
         drop_best(folder, but=final)
-    return final
 
 
 def drop_best(folder: Path, but: Path | None = None) -> None:

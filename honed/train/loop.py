@@ -1,4 +1,4 @@
-"""The training loop, short enough to read aloud. Everything that isn't the loop is a named step elsewhere."""
+"""The training loop: its steps, what is measured and kept between them, and how it ends where there is no number."""
 
 from __future__ import annotations
 
@@ -310,8 +310,7 @@ class Training(Generic[E, B]):
         every = self.settings.checkpoint_every
         if every:
             return self.done % every == 0
-        (due,) = self.placed.ranks.any(time.monotonic() - saved > between(self.saving))
-        return due
+        return self.placed.ranks.any(time.monotonic() - saved > between(self.saving))
 
     def _save(self, optimizer: Optimizer) -> None:
         before = time.monotonic()

@@ -23,7 +23,7 @@ from honed.store.artifacts import Artifact
 from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
 from honed.train.attempts import COUNTED, check_base, check_data, check_settings, chosen, read, remember
 from honed.train.config import TrainConfig
-from honed.train.defaults import Facts, Settings, resolve
+from honed.train.defaults import LEAST_PASS, Facts, Settings, resolve
 from honed.train.lora_config import LoraConfig
 from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
@@ -36,9 +36,6 @@ _NO_WINDOW = 2**31
 
 _HELD_OUT_SEED = 0
 """That of evaluations by default. The rows are the same in every run on a dataset, whose losses are compared."""
-
-_LEAST_PASS = 896
-"""Tokens of a pass that nobody set: no device gets fewer (``defaults``), unless a step has no more."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -79,7 +76,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
             job.log.note(why_device)
         models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
-    host = ranks.agreed(_free_memory(config))
+    host = ranks.agreed(free_memory(config))
     memory = ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else host
     outline = models.outline(config.base, job.workspace)
     footprint.check(config, outline, device=device, precision=precision, memory=memory, host=host)
@@ -158,7 +155,7 @@ def _apart(
         return train
     shares = some and config.packing and config.sharing and not layout.draws(base.model, config)
     shares = shares and ranks.agreed(layout.may_share(base.model, sample.encoded))
-    tokens = (asked or _LEAST_PASS) if shares else 0
+    tokens = (asked or LEAST_PASS) if shares else 0
     found = parted(sample, tokens)
     if isinstance(train, Rows):
         return found
@@ -302,7 +299,7 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
     return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
 
 
-def _free_memory(config: TrainConfig) -> int:
-    """Bytes of this machine that are free for each of the run's ranks on it, also where one process plans it."""
+def free_memory(config: TrainConfig) -> int:
+    """Return the bytes of the host that are free for each of the run's ranks on it, also where one process plans it."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", str(config.ranks_here)))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

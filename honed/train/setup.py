@@ -119,7 +119,7 @@ def _disk(run: Prepared, trainable: int) -> Disk:
     packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Nf4Linear))
     return folder.disk(
         run.job.path,
-        model=sum(p.numel() * p.element_size() for p in model.parameters()) + packed * model.dtype.itemsize,
+        model=sum(p.nbytes for p in model.parameters()) + packed * model.dtype.itemsize,
         trained=trainable,
         keep=settings.keep_checkpoints,
         best=settings.keep_best,

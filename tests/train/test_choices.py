@@ -275,12 +275,12 @@ def test_memory_and_shares_are_those_of_the_runs_ranks_also_where_one_process_pl
 ) -> None:
     monkeypatch.setattr(prepare.devices, "hardware", lambda _path: SimpleNamespace(memory_free=1200))
     given: dict[str, Any] = {"base": "b", "data": "d"}
-    assert prepare._free_memory(TrainConfig(**given)) == 1200
-    assert prepare._free_memory(TrainConfig(**given, ranks=3)) == 400
-    assert prepare._free_memory(TrainConfig(**given, ranks=3, on="ray")) == 400  # a Ray of this machine's own
-    assert prepare._free_memory(TrainConfig(**given, ranks=3, on="ray://there:10001")) == 1200
+    assert prepare.free_memory(TrainConfig(**given)) == 1200
+    assert prepare.free_memory(TrainConfig(**given, ranks=3)) == 400
+    assert prepare.free_memory(TrainConfig(**given, ranks=3, on="ray")) == 400  # a Ray of this machine's own
+    assert prepare.free_memory(TrainConfig(**given, ranks=3, on="ray://there:10001")) == 1200
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert prepare._free_memory(TrainConfig(**given, ranks=4)) == 600
+    assert prepare.free_memory(TrainConfig(**given, ranks=4)) == 600
 
 
 def test_precision_that_is_left_open_is_the_one_that_was_measured_faster_and_the_measurement_is_told(
