@@ -23,7 +23,7 @@ class Config(BaseModel):
     """Base of every stage's settings: frozen, unknown keys refused.
 
     ``synonyms`` are what others call a setting, and what that is here: ``setting``, ``setting: value``,
-    ``group.setting``, or the command that it is asked for by.
+    ``group.setting`` (by which words inside the group are answered too), or the command that it is asked for by.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -66,7 +66,7 @@ def build(model: type[C], values: Mapping[str, Any], where: str) -> C:
     """Return ``model(**values)``, or raise ``ConfigError`` that says which key of ``where`` is wrong and why."""
     for key in values:
         if key not in model.model_fields:
-            raise _unknown(model, str(key), str(key), where)
+            raise _unknown(model, str(key), str(key), where, model.synonyms.get(str(key)))
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -80,7 +80,8 @@ def _wrong(model: type[Config], error: ValidationError, where: str) -> ConfigErr
     key = ".".join(str(part) for part in loc) or "settings"
     home, name = _innermost(model, loc)
     if first["type"] == "extra_forbidden":
-        return _unknown(home, name, key, where)
+        ours, group = model.synonyms.get(name, ""), f"{loc[0]}."
+        return _unknown(home, name, key, where, ours.removeprefix(group) if ours.startswith(group) else None)
     given = f", not {first['input']!r}" if loc and not isinstance(first["input"], Mapping) else ""
     field = home.model_fields.get(name)
     hint = f"{name}: {field.description}" if field and field.description else ""
@@ -89,9 +90,9 @@ def _wrong(model: type[Config], error: ValidationError, where: str) -> ConfigErr
     return ConfigError(f"{where}: {key}: {what}", hint)
 
 
-def _unknown(model: type[BaseModel], name: str, key: str, where: str) -> ConfigError:
+def _unknown(model: type[BaseModel], name: str, key: str, where: str, ours: str | None) -> ConfigError:
     message = f"{where}: unknown key {key!r}"
-    if issubclass(model, Config) and (ours := model.synonyms.get(name)):
+    if ours:
         home, last = _innermost(model, ours.partition(":")[0].split("."))
         field = home.model_fields.get(last)
         return ConfigError(message, f"Here it is {ours!r}{f': {field.description}' if field else '.'}")

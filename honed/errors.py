@@ -17,6 +17,11 @@ body) and the worker (``status.json`` + the traceback in ``log.txt``).
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of others says, or its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class HonedError(Exception):
     """A mistake that the user can mend.
 

@@ -98,7 +98,7 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{least}{peak / 1e9:.1f} GB at the peak, {memory['free'] / 1e9:.1f} GB are free: {verdict}"),
         ("", ", ".join(f"{part} {memory[part] / 1e9:.2f}" for part in parts)),
     ]
-    if disk := result.get("disk"):  # plans of earlier versions don't say it
+    if disk := result["disk"]:
         room = "" if disk["most"] <= disk["free"] else ": it may become full"
         most = f"{disk['most'] / 1e9:.1f} GB at most (model {disk['model'] / 1e9:.1f}, checkpoints meanwhile)"
         lines.append(("disk", f"{most}, {disk['free'] / 1e9:.1f} GB are free{room}"))
@@ -112,12 +112,10 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _made(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The model's name, which plans of earlier versions lack, and the rate, which isn't known of what can't fit."""
-    settings, lines = result["settings"], []
-    if name := result.get("name"):
-        lines.append(("makes", name))
+    """The model's name, and the rate, which isn't known of what can't fit."""
+    settings, lines = result["settings"], [("makes", result["name"])]
     if rate := settings.get("learning_rate"):
-        mean = ", the mean of the weights" if settings.get("average") else ""
+        mean = ", the mean of the weights" if settings["average"] else ""
         lines.append(("rate", f"{rate:g} at its peak, {settings['schedule']}{mean}"))
     return lines
 
@@ -140,8 +138,8 @@ _MUCH = 0.1
 
 
 def _held_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the held-out loss is measured on, how often, and what it costs; plans of earlier versions don't say it."""
-    if not (heldout := result.get("heldout")):
+    """What the held-out loss is measured on, how often, and what it costs; that of what can't fit isn't known."""
+    if not (heldout := result["heldout"]):
         return []
     of, seconds = heldout["of"], result["time"]
     text = f"{heldout['rows']:,}{f' of {of:,}' if of is not None else ''} rows"

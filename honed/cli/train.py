@@ -129,8 +129,7 @@ def tell(result: Mapping[str, Any]) -> None:
     """Say what came of a training, where the model is and what can be done with it."""
     model = result["model"]
     say(_line(result))
-    if path := result.get("path"):  # jobs of earlier versions don't say it
-        say(f"folder: {path}")
+    say(f"folder: {result['path']}")
     measured = f"honed evaluate {model} --data {result['data']}  |  " if result["heldout_loss"] is not None else ""
     say(f"next: {measured}honed chat {model}")
 
@@ -153,7 +152,7 @@ def _line(result: Mapping[str, Any]) -> str:
     from honed.cli.tables import clock
     from honed.train.objectives.kinds import KINDS
 
-    ran, before, heldout = result["ran"], result.get("heldout_loss_before"), result["heldout_loss"]
+    ran, before, heldout = result["ran"], result["heldout_loss_before"], result["heldout_loss"]
     first = f"{before:.3f} -> " if before is not None else ""
     units = {"rows": "rows", "preferences": "pairs", "answers": "answers"}
     parts = [

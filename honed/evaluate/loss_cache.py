@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from honed.evaluate.outcome import RowLoss
-from honed.models.answer_cache import opened
+from honed.models.answer_cache import opened, trim
 from honed.models.chat import Encoded
 from honed.records import digest
 from honed.store.workspace import Workspace
@@ -53,11 +53,7 @@ class LossCache:
 
     def close(self) -> None:
         """Let go of what is too much, and close the file."""
-        with self._base:
-            self._base.execute(
-                "DELETE FROM losses WHERE key IN (SELECT key FROM losses ORDER BY used DESC LIMIT -1 OFFSET ?)",
-                (self._most,),
-            )
+        trim(self._base, "losses", self._most)
         self._base.close()
 
     def _key(self, row: Encoded) -> str:

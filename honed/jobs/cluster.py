@@ -10,6 +10,9 @@ from importlib.util import find_spec
 
 from honed.errors import ConfigError
 
+ON = r"^ray(://\S+)?$"
+"""What a setting may be that says which Ray: this machine's own, or one at an address."""
+
 
 def check_installed() -> None:
     """Raise ``ConfigError`` if Ray isn't installed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import secrets
 import socket
 import time
@@ -35,6 +34,9 @@ _LOCK = "lock"
 _STARTING = ".starting"
 
 State = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "unreadable"]
+
+GOING = ("queued", "running")
+"""The states of a job that hasn't ended."""
 
 
 class Status(BaseModel):
@@ -260,7 +262,7 @@ def find(workspace: Workspace, id_: str) -> Job:
         steps = set().union(*map(_steps, jobs))
         return next((job for job in reversed(jobs) if job.id not in steps), jobs[-1])
     found = [job for job in jobs if job.id == id_] or [
-        job for job in jobs if re.match(re.escape(id_), job.id) or job.id.endswith(id_)
+        job for job in jobs if job.id.startswith(id_) or job.id.endswith(id_)
     ]
     if len(found) != 1:
         what = "there is no job" if not found else f"{len(found)} jobs match"

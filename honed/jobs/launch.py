@@ -1,4 +1,4 @@
-"""The only code that starts processes: a job's worker, followed, stopped and resumed from outside."""
+"""The only code that starts workers: a job's, followed, stopped and resumed from outside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from honed import config
 from honed.config import Config
 from honed.errors import JobError
 from honed.jobs import events, last_words, limits
-from honed.jobs.job import Job, State, Status, pid_space
+from honed.jobs.job import GOING, Job, State, Status, pid_space
 from honed.jobs.trackers import reader
 from honed.store.workspace import write_whole, writing
 
@@ -120,7 +120,7 @@ def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
     """Yield the job's events from byte ``start_at`` on until it ends; never blocks for longer than a poll."""
     path = job.path / "events.jsonl"
     while True:
-        ended = job.status().state not in ("queued", "running")
+        ended = job.status().state not in GOING
         for event, offset in events.read(path, start_at):
             start_at = offset
             yield event

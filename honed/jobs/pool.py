@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
+
+from honed.jobs.worker import end_with
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,10 +54,4 @@ def _begin(parent: int, function: Callable[[Any], Any]) -> None:
     """Leave Ctrl-C to the parent, and end when it is gone: a killed parent can't tell its children."""
     _given.append(function)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    end_with(parent)

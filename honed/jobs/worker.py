@@ -63,7 +63,7 @@ def main(work: Work, tidy: Callable[[Job], None] | None = None) -> None:
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     if "RANK" in os.environ:
-        _end_with(os.getppid())
+        end_with(os.getppid())
     if job.rank:
         sys.exit(0 if quietly(job, work, lambda: bool(asked)) else 1)
     with job.held():
@@ -160,11 +160,11 @@ def _lost(error: Exception) -> bool:
     return type(error).__name__.startswith("Dist") or any(word in said for word in ("by peer", "gloo", "nccl"))
 
 
-def _end_with(launcher: int) -> None:
-    """End this process, as a kill would, when its launcher is gone: nobody else would."""
+def end_with(parent: int) -> None:
+    """End this process, as a kill would, when its parent is gone: nobody else would."""
 
     def watch() -> None:
-        while os.getppid() == launcher:
+        while os.getppid() == parent:
             time.sleep(_POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 

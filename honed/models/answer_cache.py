@@ -64,6 +64,13 @@ def _connected(file: Path, table: str) -> sqlite3.Connection:
     return base
 
 
+def trim(base: sqlite3.Connection, table: str, most: int) -> None:
+    """Let go of all lines but the ``most`` that were asked for last."""
+    old = f"SELECT key FROM {table} ORDER BY used DESC LIMIT -1 OFFSET ?"
+    with base:
+        base.execute(f"DELETE FROM {table} WHERE key IN ({old})", (most,))
+
+
 class AnswerCache:
     """The answers of one way to ask (``cache_of``). Several processes may share the file.
 
@@ -102,11 +109,7 @@ class AnswerCache:
 
     def close(self) -> None:
         """Let go of what is too much, and close the file."""
-        with self._base:
-            self._base.execute(
-                "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used DESC LIMIT -1 OFFSET ?)",
-                (self._most,),
-            )
+        trim(self._base, "answers", self._most)
         self._base.close()
 
     def _find(self, key: str, sampling: Sampling) -> Completion | None:

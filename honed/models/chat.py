@@ -137,16 +137,12 @@ class ChatFormat:
 
         Told by trying: each of the three has to come out of it.
         """
-        from jinja2.exceptions import TemplateError
-
         plain, tools = as_plain(PROBE, str)
         try:
-            text = self.tokenizer.apply_chat_template(
-                plain, tools=tools, chat_template=self.template, tokenize=False, add_generation_prompt=False
-            )
-        except (TemplateError, TypeError, KeyError):
+            text = self._written(plain, tools, generation=False)
+        except (Unusable, TypeError, KeyError):
             return False
-        return all(word in str(text) for word in PROBE_WORDS)
+        return all(word in text for word in PROBE_WORDS)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids that a server feeds for these turns, generation header included."""

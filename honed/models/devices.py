@@ -141,13 +141,6 @@ def choose_for_training(wish: str) -> tuple[str, str]:
     return device, f"device mps, as it was set or chosen at first: {fault}; compare its losses with a run on the CPU"
 
 
-def peak() -> int:
-    """Return the most bytes that tensors of this process have held so far on its CUDA GPU."""
-    import torch
-
-    return int(torch.cuda.max_memory_allocated())
-
-
 def limit_threads() -> None:
     """Let torch compute in this process on no more threads than there are cores for, unless the user said how many.
 

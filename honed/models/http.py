@@ -174,8 +174,10 @@ def _after(headers: Mapping[str, str]) -> float | None:
     if (millis := _number(headers.get("retry-after-ms"))) is not None:
         return millis / 1000
     given = headers.get("retry-after")
-    if given is None or (seconds := _number(given)) is not None:
-        return seconds if given is not None else None
+    if given is None:
+        return None
+    if (seconds := _number(given)) is not None:
+        return seconds
     try:
         return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
     except ValueError:

@@ -78,7 +78,7 @@ class LeanDecoder:
 
     def __init__(self, inner: Any, tokens: int) -> None:
         self._inner = inner
-        weights = sum(weight.numel() * weight.element_size() for weight in inner.parameters())
+        weights = sum(weight.nbytes for weight in inner.parameters())
         copy = weights <= _COPIED and worth_copying(torch.float32, tokens)
         self._layers = [_layer(layer, tokens, copy=copy) for layer in inner.layers]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from honed.errors import ModelError, StoreError
+from honed.errors import ModelError, StoreError, first_line
 from honed.models import cache, embedded, gguf, hub, named, quantised
 from honed.models.chat import ChatFormat, from_tokenizer
 from honed.models.quiet import quiet
@@ -231,7 +231,7 @@ def _translated(folder: Path) -> Iterator[None]:
         if any(words in str(error) for words in ("out of memory", "can't allocate memory")):  # not the model's fault
             raise
         raise ModelError(
-            f"{folder}: can't be loaded: {_first_line(error)}",
+            f"{folder}: can't be loaded: {first_line(error)}",
             "honed runs causal language models that transformers knows, from safetensors.",
         ) from error
 
@@ -249,7 +249,7 @@ def context_of(config: Any, chat: ChatFormat) -> int:
     """Return how many tokens the model can attend to: its positions, else what its tokenizer states."""
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     stated = chat.tokenizer.model_max_length
-    return int(positions or (stated if stated < _NO_LIMIT else _NO_LIMIT))
+    return int(positions or min(stated, _NO_LIMIT))
 
 
 def _check_template(place: Located, chat: ChatFormat, template: str | None) -> None:
@@ -340,7 +340,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             )
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
         raise ModelError(
-            f"{folder}: the tokenizer can't be read: {_first_line(error)}", "Copy the tokenizer's files again."
+            f"{folder}: the tokenizer can't be read: {first_line(error)}", "Copy the tokenizer's files again."
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(f"{folder}: the tokenizer has no fast version", "Provide its tokenizer.json.")
@@ -377,7 +377,3 @@ def _stop_ids(folder: Path) -> set[int]:
             raise ModelError(f"{path}: not JSON: {error}", "Copy or fetch the model again.") from error
         stops.update([stated] if isinstance(stated, int) else stated or [])
     return stops
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

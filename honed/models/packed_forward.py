@@ -28,11 +28,6 @@ class PackedForward:
         head = model.get_output_embeddings()
         self._head = Product([head], rows, copy=worth_copying(head.weight.dtype, rows)) if plain_head else None
 
-    @property
-    def lean(self) -> bool:
-        """Whether the decoder is computed by our own code, not by the model's."""
-        return self._decoder is not None
-
     def __call__(self, work: Pass, wanted: Sequence[int]) -> Tensor:
         """Return the logits, in float32, of the tokens at the places ``wanted``: wanted x vocabulary."""
         at = torch.tensor(wanted, dtype=torch.long)

@@ -27,7 +27,6 @@ _LONGEST_REST = 600.0
 _TRIES_UNREACHED = 3
 _POLL_SECONDS = 0.1
 _TOLD = 20
-_COUNTED = ("requests", "cached", "retries", "guessed", "prompt_tokens", "completion_tokens")
 
 
 class Spent(Record):

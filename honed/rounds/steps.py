@@ -19,15 +19,13 @@ from honed.config import Config
 from honed.errors import ConfigError, JobError
 from honed.jobs import events, launch
 from honed.jobs import job as jobs
-from honed.jobs.job import STEPS, Job
+from honed.jobs.job import GOING, STEPS, Job
 from honed.jobs.worker import Stopped
 from honed.store.workspace import write_whole
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 540.0
 """A job saves itself within this time when the round is stopped; the round's own worker is given 600 s."""
-
-_RUNNING = ("queued", "running")
 
 
 class Ledger:
@@ -126,7 +124,7 @@ class Steps:
 
     def _wait(self, step: str, job: Job, start_at: int) -> dict[str, Any]:
         while True:
-            running = job.status().state in _RUNNING
+            running = job.status().state in GOING
             start_at = self._pass_on(step, job, start_at)
             if not running:
                 return self._ended(step, job)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from honed.train import attention
+from honed.train import attention, own_attention
 from honed.train.attention import Manner, Segments
 from honed.train.attention_cuda import kernel_takes
 from honed.train.batches import Pack
@@ -119,7 +119,7 @@ def _by_own(model: PreTrainedModel) -> float:
     sizes = []
     for length in (_PROBE, 2 * _PROBE, 3 * _PROBE):
         with last_layer_kept(model), _counted(set()) as kept:
-            states = _forward(model, Segments((length,)))
+            states = own_attention.states(model, Segments((length,)))
         sizes.append(sum(storage.nbytes() for storage in kept.values()))
         del states
     return max(0.0, (sizes[0] - 2 * sizes[1] + sizes[2]) / (2 * _PROBE**2))
@@ -166,7 +166,7 @@ def _watched(model: PreTrainedModel) -> list[_Layer]:
     AttentionInterface.register(_WATCHED, _watch)
     model.set_attn_implementation(_WATCHED)
     with torch.no_grad():
-        _forward(model, segments)
+        own_attention.states(model, segments)
     model.set_attn_implementation(path)
     layers: list[_Layer] = segments.made.get(_WATCHED, [])
     return layers
@@ -186,12 +186,3 @@ def _watch(
     segments.made.setdefault(_WATCHED, []).append(_Layer(module, heads, query.dtype, given))
     path = attention.by_parts
     return attention.packed_attention(module, query, key, value, mask, path=path, segments=segments, **given)
-
-
-def _forward(model: PreTrainedModel, segments: Segments) -> Tensor:
-    places = torch.arange(sum(segments.lengths), device=model.device)[None]
-    ids = places % model.config.get_text_config().vocab_size
-    states: Tensor = model.base_model(
-        input_ids=ids, position_ids=places, use_cache=False, segments=segments
-    ).last_hidden_state
-    return states

@@ -6,7 +6,6 @@ import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -20,31 +19,11 @@ from honed.models.save import os_errors
 from honed.store.workspace import writing
 from honed.train import reach
 from honed.train.lora import LoraLinear, start
-from honed.train.quantise import Nf4Linear
+from honed.train.lora_config import LoraConfig
+from honed.train.quantise import Nf4Linear, linear
 
 
-@dataclass(frozen=True)
-class Adapters:
-    """What is put beside the frozen weights. ``targets``: names or patterns of layers; None is all but the head.
-
-    ``rslora`` scales by alpha / sqrt(rank) instead of alpha / rank, so that a larger rank learns no slower
-    (Kalajdzievski 2023, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA").
-    """
-
-    rank: int
-    alpha: float
-    dropout: float = 0.0
-    targets: Sequence[str] | None = None
-    rslora: bool = False
-    dora: bool = False
-
-    @property
-    def scale(self) -> float:
-        """What the product of B and A is multiplied by."""
-        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
-
-
-def add(model: PreTrainedModel, adapters: Adapters, *, seed: int) -> list[str]:
+def add(model: PreTrainedModel, adapters: LoraConfig, *, seed: int) -> list[str]:
     """Freeze the model and put adapters on its layers; return the names of these.
 
     The start depends on ``seed`` alone, not on what was drawn before, nor on the device. Raises ``ConfigError`` if a
@@ -68,21 +47,12 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     The head is left out: its weight is often the embedding's, and its logits are computed with the loss. So is what
     ``reach.apart`` finds.
     """
-    return [layer for layer, why in _linear(model).items() if why is None]
+    return [layer for layer, why in linear(model).items() if why is None]
 
 
 def left_out(model: PreTrainedModel) -> dict[str, str]:
     """Return the linear layers that can't have an adapter, the head aside, each with why."""
-    return {layer: why for layer, why in _linear(model).items() if why is not None}
-
-
-def _linear(model: PreTrainedModel) -> dict[str, str | None]:
-    head, parts = model.get_output_embeddings(), reach.apart(model)
-    return {
-        name: reach.why_apart(name, parts)
-        for name, module in model.named_modules()
-        if type(module) in (nn.Linear, Nf4Linear) and module is not head
-    }
+    return {layer: why for layer, why in linear(model).items() if why is not None}
 
 
 def matrices(model: PreTrainedModel) -> int:
@@ -157,7 +127,7 @@ def merge(model: PreTrainedModel) -> None:
             model.set_submodule(name, module.dequantised())
 
 
-def save(model: PreTrainedModel, adapters: Adapters, folder: Path, *, base: str) -> None:
+def save(model: PreTrainedModel, adapters: LoraConfig, folder: Path, *, base: str) -> None:
     """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as PEFT reads them; call it before ``merge``.
 
     ``base`` is what PEFT and transformers will load beside them: a hub id, or a whole path, for they read others as

@@ -117,7 +117,7 @@ def _check_same(job: Job, kept: str, what: str, name: str, now: str) -> None:
 def _changed(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
     """The settings that were others at first (``before`` is what was chosen then), but for those that may be."""
     now, first = config.model_dump(mode="json"), before.get("asked", {})
-    return [name for name in now if name not in _MAY_CHANGE and _other(first.get(name, now[name]), now[name])]
+    return [name for name in now if name not in _MAY_CHANGE and first.get(name, now[name]) != now[name]]
 
 
 def _check_name(job: Job, name: str | None) -> None:
@@ -125,10 +125,3 @@ def _check_name(job: Job, name: str | None) -> None:
     if name is None:
         raise JobError(f"job {job.id} has no name for its model now", f"Write one into {job.path / 'config.yaml'}.")
     check_name(job.workspace, name, f"Write another into {job.path / 'config.yaml'}.")
-
-
-def _other(first: Any, now: Any) -> bool:
-    """Whether a setting was changed; one that another version of honed has beside those of a group was not."""
-    if isinstance(first, dict) and isinstance(now, dict):
-        return any(now.get(name, value) != value for name, value in first.items())
-    return bool(first != now)

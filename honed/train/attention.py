@@ -222,17 +222,13 @@ def packed_attention(  # noqa: PLR0913 - transformers' signature, and the path
 def by_fused(q: Tensor, k: Tensor, v: Tensor, segments: Segments, scale: float, manner: Manner = PLAIN) -> Tensor:
     """torch's fused kernel for CPUs, which keeps no scores and takes grouped keys and values as they are.
 
-    It doesn't take values of another width than that of keys (multi-head latent attention): plain torch does.
+    It takes no values of another width than that of keys (multi-head latent attention), nor any manner: plain torch
+    does.
     """
-    if not fused_takes(k, v, manner):
+    if v.shape[3] != k.shape[3] or not manner.plain:
         return by_parts(q, k, v, segments, scale, manner)
     out: Tensor = _TreeAttention.apply(q, k, v, segments.spans, scale)  # type: ignore[no-untyped-call]
     return out
-
-
-def fused_takes(k: Tensor, v: Tensor, manner: Manner) -> bool:
-    """Whether a kernel with no manner of its own takes them; else plain torch does, which keeps the scores."""
-    return v.shape[3] == k.shape[3] and manner.plain
 
 
 def _repeated(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from honed.errors import first_line
 from honed.models import heads
 from honed.train import attention
 from honed.train.attention import PARTS, PLAIN, Manner, Path, Segments
@@ -196,8 +197,7 @@ def fastest(
             ValueError,
             KeyError,
         ) as error:  # not on this card
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            without.append(f"{attention.short(name)} doesn't run here ({first[:_WORDS]})")
+            without.append(f"{attention.short(name)} doesn't run here ({first_line(error)[:_WORDS]})")
     _give_back()
     if not times:
         return PARTS, "; ".join(["attention by parts, in plain torch, slowly", *without])

@@ -114,7 +114,7 @@ def plan(  # noqa: PLR0913 - what decides the order
     given what they have in common (``shared``), so that the fewest tokens are computed. In that case small families
     of examples that share much, a document under several questions say, come into the step of their first one.
     """
-    count = _count(lengths, batch_tokens)
+    count = max(1, round(sum(lengths) / batch_tokens))  # steps in an epoch
     together = prefixes.families(shared, steps=count, tokens=batch_tokens // 2) if shared and packing else []
     steps: list[StepRows] = []
     for epoch in range(math.ceil(epochs)):
@@ -126,11 +126,6 @@ def plan(  # noqa: PLR0913 - what decides the order
             for batch in batches[: max(1, round(share * len(batches)))]
         ]
     return steps
-
-
-def _count(lengths: Sequence[int], batch_tokens: int) -> int:
-    """Steps in an epoch."""
-    return max(1, round(sum(lengths) / batch_tokens))
 
 
 def _gathered(order: Sequence[int], families: Sequence[Sequence[int]]) -> list[int]:

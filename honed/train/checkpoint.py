@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,6 @@ _FACTS = "checkpoint.json"
 
 _MAPPED_BYTES = 256 * 2**20
 """How much is read of a checkpoint's files before they are opened anew."""
-
-_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""The types of what is saved, and what a safetensors file calls them."""
 
 _GOOD = "good"
 """An empty file in a checkpoint whose weights have given a finite loss."""
@@ -75,13 +72,12 @@ def disprove(folder: Path, step: int) -> bool:
     return bad
 
 
-def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> Path:
+def save_best(folder: Path, step: int, optimizer: Optimizer, heldout_loss: float, ranks: Ranks = ALONE) -> None:
     """Write ``best-<N>``: the weights after N steps, which have the lowest held-out loss so far, in place of others."""
     final = best_after(folder, step)
     _write(final, optimizer.weights(), {"step": step, "heldout_loss": heldout_loss}, ranks, optimizer.sharded)
     if ranks.first:
         drop_best(folder, but=final)
-    return final
 
 
 def drop_best(folder: Path, but: Path | None = None) -> None:
@@ -111,21 +107,19 @@ def facts(path: Path) -> dict[str, Any]:
     return dict(json.loads((path / _FACTS).read_text()))
 
 
-def position(path: Path) -> dict[str, Any]:
-    """Return the position that was saved with a checkpoint; empty where the number of steps says it all."""
-    return dict(facts(path).get("position", {}))
+def load(path: Path, optimizer: Optimizer) -> dict[str, Any]:
+    """Put weights and optimizer back, whatever number of ranks wrote them; return ``facts``.
 
-
-def load(path: Path, optimizer: Optimizer) -> int:
-    """Put weights and optimizer back, whatever number of ranks wrote them; return how many steps are done."""
-    done = int(facts(path)["step"])
-    optimizer.load_state(_Saved(path, optimizer.rows), done)
-    return done
+    Their ``position`` is empty where the number of steps says it all.
+    """
+    said = facts(path)
+    optimizer.load_state(_Saved(path, optimizer.rows).tensor, said["step"])
+    return said
 
 
 def load_best(path: Path, optimizer: Optimizer) -> None:
     """Put the weights of ``save_best`` back."""
-    optimizer.load_weights(_Saved(path, optimizer.rows))
+    optimizer.load_weights(_Saved(path, optimizer.rows).tensor)
 
 
 def _name(step: int) -> str:
@@ -176,17 +170,15 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file: the length of a header in JSON, the header, and the numbers of each tensor in turn.
 
     The library's own ``save_file`` brings all tensors into the host's memory before it writes the first: of a GPU's
-    state, all of it. Here there is one at a time. Wide numbers come first, so that each begins at a multiple of its
-    size, as that library has it; https://github.com/huggingface/safetensors#format
+    state, all of it. Here there is one at a time. https://github.com/huggingface/safetensors#format
     """
     header: dict[str, Any] = {}
-    sizes = {name: tensors[name].element_size() for name in tensors}
     end = 0
-    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+    for name in sorted(tensors):
         tensor = tensors[name]
+        assert tensor.dtype == torch.float32, "the optimizer holds nothing else"
         start, end = end, end + tensor.nbytes
-        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-        del tensor
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
@@ -195,7 +187,7 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             file.write(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
 
 
-class _Saved(Mapping[str, Tensor]):
+class _Saved:
     """The tensors of a checkpoint, cut to ``rows`` by parameter name; each is read when it is asked for.
 
     All of them at once would stand beside what they are put into: as much memory again as the optimizer takes. So would
@@ -205,10 +197,10 @@ class _Saved(Mapping[str, Tensor]):
     def __init__(self, path: Path, rows: Mapping[str, slice]) -> None:
         self._path, self._rows = path, rows
         self._files = self._opened()
-        self._keys = {key for file in self._files for key in file.keys()}  # noqa: SIM118 - it isn't a mapping
         self._mapped = 0
 
-    def __getitem__(self, key: str) -> Tensor:
+    def tensor(self, key: str) -> Tensor:
+        """Return one, of this rank's rows."""
         if self._mapped > _MAPPED_BYTES:
             self._files, self._mapped = self._opened(), 0
         tensor = _cut(self._files, key, self._rows[key.partition(".")[2]])
@@ -217,12 +209,6 @@ class _Saved(Mapping[str, Tensor]):
 
     def _opened(self) -> list[Any]:
         return [safe_open(file, "pt") for file in sorted(self._path.glob("state*.safetensors"))]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 def _cut(files: list[Any], key: str, rows: slice) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from honed.config import Config
+from honed.jobs import cluster
 from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
 from honed.train.synonyms import SYNONYMS
@@ -87,7 +88,7 @@ class TrainConfig(Config):
     )
     cpu_offload: bool = Field(False, description="fsdp: keep each rank's share in the host's memory, not the GPU's")
     on: str | None = Field(
-        None, pattern=r"^ray(://\S+)?$", description="run the ranks on Ray: ray (this machine), or ray://HOST:PORT"
+        None, pattern=cluster.ON, description="run the ranks on Ray: ray (this machine), or ray://HOST:PORT"
     )
     eval_every: int | None = Field(None, gt=0, description="steps between held-out losses; default: five in a run")
     eval_rows: int = Field(64, ge=0, description="held-out rows for the loss during the run; 0 turns it off")
@@ -144,8 +145,9 @@ class TrainConfig(Config):
             raise ValueError(f"preference.{unread[0]} is nothing to {self.objective}, which reads {known}")
         if self.weights == "full" and self.lora.named:
             raise ValueError("settings of lora say how adapters are made, and weights: full makes none")
-        if self.stream is False and self.stream_rows:
-            raise ValueError("stream_rows says how a stream is shuffled, and stream false makes none")
+        if self.stream_rows and (self.stream is False or KINDS[self.objective].refers):
+            none = "stream false" if self.stream is False else self.objective
+            raise ValueError(f"stream_rows says how a stream is shuffled, and {none} makes none")
         if self.eval_every and not self.eval_rows:
             raise ValueError("eval_every says when held-out losses are measured, and eval_rows 0 turns them off")
         return self

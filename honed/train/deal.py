@@ -40,8 +40,10 @@ def in_rounds(costs: Sequence[float], ranks: int) -> list[list[Turn]]:
     """
     order = _dearest_first(costs)
     rounds = [order[start : start + ranks] for start in range(0, len(order), ranks)]
-    stand_in = Turn(order[-1], counts=False) if order else Turn(0, counts=False)
-    return [[Turn(one[rank]) if rank < len(one) else stand_in for one in rounds] for rank in range(ranks)]
+    return [
+        [Turn(one[rank]) if rank < len(one) else Turn(order[-1], counts=False) for one in rounds]
+        for rank in range(ranks)
+    ]
 
 
 def _dearest_first(costs: Sequence[float]) -> list[int]:

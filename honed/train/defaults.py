@@ -229,6 +229,10 @@ def epoch_steps(examples: int, tokens: int, batch: int) -> int:
     return max(1, min(examples, round(tokens / batch)))
 
 
+LEAST_PASS = 896
+"""Tokens of a pass that nobody set: no device gets fewer, unless a step has no more."""
+
+
 def _pack_tokens(batch: int, facts: Facts) -> int:
     """Tokens of a pass: on a CPU, products of some hundred rows are as fast as larger ones, and memory is what counts.
 
@@ -239,7 +243,7 @@ def _pack_tokens(batch: int, facts: Facts) -> int:
         return min(batch, 8192)
     if facts.precision == "bf16":
         return min(batch, 2048)
-    return batch if batch <= 1024 else 896
+    return batch if batch <= 1024 else LEAST_PASS
 
 
 _STEPS, _STEPS_OF_ADAPTERS = 60, 200

@@ -110,11 +110,11 @@ def _counted(
 
 def _rows(stream: Stream[Any], epochs: float) -> dict[str, Any]:
     """The rows of a whole stream; all else is an estimate but where the sample has all rows, in whole epochs."""
-    usable, left_out = stream.sample.count, len(stream.sample.left_out)
-    share = stream.rows / (usable + left_out)
+    sample = stream.sample
+    share = stream.rows / sample.whole
     return {
-        "rows": round(usable * share),
-        "left_out": round(left_out * share),
+        "rows": round(sample.count * share),
+        "left_out": round(len(sample.left_out) * share),
         "estimated": share != 1 or epochs % 1 > 0,
     }
 
@@ -129,12 +129,11 @@ def _of_stream(
     """
     assert isinstance(ready.steps, Streamed), "setup.py streams what is a stream"
     sample = sum(stream.sample.lengths)
-    seen = stream.sample.count + len(stream.sample.left_out)
     asked = max(1, round(sample / batch_tokens))
     each = batch_tokens if len(steps) == asked else sample / len(steps)  # fewer, of rows that are longer than a step
     total, tokens, sizes = 0, 0.0, []
     for window in ready.steps.windows():
-        sizes.append(sum(shard.count for shard in window.shards) * sample / seen)
+        sizes.append(sum(shard.count for shard in window.shards) * sample / stream.sample.whole)
         whole = max(1, round(sizes[-1] / each))
         kept = max(1, round(window.share * whole))
         total, tokens = total + kept, tokens + sizes[-1] * kept / whole

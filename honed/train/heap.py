@@ -18,6 +18,7 @@ last 1,024 of them, of some 0.3 to 0.6 MB: passes of ever new sizes fill both (`
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import sys
@@ -135,8 +136,6 @@ def brief(shape: torch.Size | tuple[int, ...], like: Tensor, turn: int = 1) -> T
     fifth of what a forward pass keeps, measured. A little more at the end mends that. Of two that are to follow one
     another in one place, the first has the larger ``turn``.
     """
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     # Detached, it is no view: of what a custom function of autograd returns, a model may change no view in its place.
     return torch.empty(size + 64 * turn, dtype=like.dtype, device=like.device)[:size].view(shape).detach()

@@ -1,4 +1,4 @@
-"""The training loop, short enough to read aloud. Everything that isn't the loop is a named step elsewhere."""
+"""The training loop: its steps, what is measured and kept between them, and how it ends where there is no number."""
 
 from __future__ import annotations
 
@@ -300,8 +300,8 @@ class Training(Generic[E, B]):
         path = checkpoint.best(self._folder) if self.settings.keep_best and self.placed.ranks.first else None
         if facts := self.placed.ranks.agreed(checkpoint.facts(path) if path else {}):  # as above
             self.best = (facts["step"], facts["heldout_loss"])
-        self.done = checkpoint.load(self._folder / name, optimizer)
-        self.position = checkpoint.position(self._folder / name)
+        said = checkpoint.load(self._folder / name, optimizer)
+        self.done, self.position = said["step"], said["position"]
         self.watch.replay(self.job.events(), self.done)
         self.job.log.note(f"resumed after step {self.done}")
 
@@ -310,8 +310,7 @@ class Training(Generic[E, B]):
         every = self.settings.checkpoint_every
         if every:
             return self.done % every == 0
-        (due,) = self.placed.ranks.any(time.monotonic() - saved > between(self.saving))
-        return due
+        return self.placed.ranks.any(time.monotonic() - saved > between(self.saving))
 
     def _save(self, optimizer: Optimizer) -> None:
         before = time.monotonic()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import math
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -12,16 +12,6 @@ from honed.config import Config
 
 class LoraConfig(Config):
     """Settings of adapters (LoRA and its kin)."""
-
-    synonyms: ClassVar[Mapping[str, str]] = {
-        "r": "rank",
-        "lora_r": "rank",
-        "lora_alpha": "alpha",
-        "lora_dropout": "dropout",
-        "target_modules": "targets",
-        "use_rslora": "rslora",
-        "use_dora": "dora",
-    }
 
     rank: int = Field(default=16, gt=0, description="rank of the adapters")
     alpha: float = Field(default=32.0, gt=0, description="scale: the adapter's output is multiplied by alpha / rank")
@@ -40,6 +30,15 @@ class LoraConfig(Config):
     def _all_is_the_default(cls, value: Any) -> Any:
         """What PEFT and LLaMA-Factory call all linear layers."""
         return None if value in ("all-linear", "all", ["all-linear"], ["all"]) else value
+
+    @property
+    def scale(self) -> float:
+        """What the product of B and A is multiplied by.
+
+        With ``rslora`` alpha / sqrt(rank), so that a larger rank learns no slower (Kalajdzievski 2023, "A Rank
+        Stabilization Scaling Factor for Fine-Tuning with LoRA").
+        """
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
     def named(self) -> bool:

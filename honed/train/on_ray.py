@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from honed import config as settings_file
-from honed.errors import ConfigError, JobError
+from honed.errors import ConfigError, JobError, first_line
 from honed.jobs import cluster, last_words, worker
 from honed.jobs.job import Job
 from honed.jobs.limits import cores
@@ -48,7 +48,7 @@ def drive(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
             raise
         except Exception as error:  # Ray has many; whatever it was, a rank's own words say more
             words = last_words.found(job, token) or (
-                f"Ray ended the training: {next(iter(str(error).splitlines()), type(error).__name__)}",
+                f"Ray ended the training: {first_line(error)}",
                 f"See {job.path / 'log.txt'}; go on with: honed jobs resume {job.id}",
             )
             raise JobError(*words) from error
@@ -108,8 +108,9 @@ def _left(path: Path) -> dict[str, Any] | None:
 
 def _ray(config: TrainConfig) -> AbstractContextManager[None]:
     """Ray itself. Of this machine's own CPUs ranks may have less than one each."""
+    assert config.on, "launch.py starts this where it is set"
     check_installed(config.weights, config.on)  # again: a job may be resumed where something is missing
-    return cluster.ray(config.on or "ray", max(cores(), config.ranks))
+    return cluster.ray(config.on, max(cores(), config.ranks))
 
 
 def _fitted(job: Job, config: TrainConfig, token: str, stopping: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ under 1/256 of it would be rounded away, so bf16 weights get fp32 masters that t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -128,23 +128,23 @@ class Optimizer:
         return tensors
 
     @torch.no_grad()
-    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what ``weights`` gave; the moments stay."""
+    def load_weights(self, saved: Callable[[str], Tensor]) -> None:
+        """Take back what ``weights`` gave, asking for each by its name; the moments stay."""
         for name, master in zip(self.names, self.masters, strict=True):
-            master.copy_(tensors[f"master.{name}"])
+            master.copy_(saved(f"master.{name}"))
         self._hand_down()
 
     @torch.no_grad()
-    def load_state(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+    def load_state(self, saved: Callable[[str], Tensor], steps: int) -> None:
         """Take back what ``state`` gave after so many steps, weights included."""
-        self.load_weights(tensors)
+        self.load_weights(saved)
         for name, master in zip(self.names, self.masters, strict=True):
             for key, value in self._adamw.state[master].items():
-                value.copy_(tensors[f"{key}.{name}"])
+                value.copy_(saved(f"{key}.{name}"))
         if self._average:
             self._average.steps = steps
             for name, mean in zip(self.names, self._average.means, strict=True):
-                mean.copy_(tensors[f"mean.{name}"])
+                mean.copy_(saved(f"mean.{name}"))
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

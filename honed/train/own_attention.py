@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from honed.errors import first_line
 from honed.train.attention import DROPOUT, PARTS, UNKNOWN, WIDTHS, Manner, Segments
 
 OWN = "eager"
@@ -27,10 +28,14 @@ _FEW = 0.2
 
 @dataclass(frozen=True)
 class Found:
-    """``ours`` says whether our attention stands for the model's; ``windows`` whether layers tell it theirs."""
+    """``ours`` says whether our attention stands for the model's; ``windows`` whether layers tell it theirs.
+
+    ``why``: what the model said where it can't be computed with ours at all.
+    """
 
     ours: bool
     windows: bool
+    why: str = ""
 
 
 def compare(model: PreTrainedModel) -> Found:
@@ -44,8 +49,8 @@ def compare(model: PreTrainedModel) -> Found:
         ours = hidden(model, asked)
     except torch.OutOfMemoryError:
         raise
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # one that looks into the mask, say
-        return Found(ours=False, windows=False)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:  # it looks into the mask, say
+        return Found(ours=False, windows=False, why=first_line(error))
     model.set_attn_implementation(OWN)
     theirs = hidden(model, None)
     model.set_attn_implementation(path)
@@ -89,15 +94,19 @@ def _manner(passed: dict[str, Any], longest: int) -> Manner:
 
 def hidden(model: PreTrainedModel, asked: dict[nn.Module, dict[str, Any]] | None, *, training: bool = False) -> Tensor:
     """Return the last hidden states of a few tokens, T x D in fp32; ``asked`` takes what layers pass our attention."""
-    ids = torch.arange(_PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
-    places = torch.arange(_PROBE, device=model.device)[None]
     before = model.training
     model.train(training)
     try:
         with torch.no_grad():
-            segments = Segments((_PROBE,), asked=asked)
-            out = model.base_model(input_ids=ids, position_ids=places, use_cache=False, segments=segments)
+            return states(model, Segments((_PROBE,), asked=asked))[0].float()
     finally:
         model.train(before)
-    states: Tensor = out.last_hidden_state[0].float()
-    return states
+
+
+def states(model: PreTrainedModel, segments: Segments) -> Tensor:
+    """Return the last hidden states of rows of as many tokens as ``segments`` have, whichever these are, 1 x T x D."""
+    places = torch.arange(sum(segments.lengths), device=model.device)[None]
+    ids = places % model.config.get_text_config().vocab_size
+    out = model.base_model(input_ids=ids, position_ids=places, use_cache=False, segments=segments)
+    found: Tensor = out.last_hidden_state
+    return found

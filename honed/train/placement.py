@@ -112,12 +112,12 @@ class Sharded:
     ) -> None:
         self.model = model
         self.ranks = ranks
-        self.name = "fsdp, offloaded to the cpu" if cpu_offload else "fsdp"
         self._dtypes = {name: parameter.dtype for name, parameter in model.named_parameters(remove_duplicate=False)}
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = take_wide(parameter).float()
         pinned = device == "cuda"
+        self.name = "fsdp, offloaded to the cpu" if cpu_offload and pinned else "fsdp"
         options: dict[str, Any] = {
             "mesh": init_device_mesh(device, (ranks.size,)),
             "mp_policy": MixedPrecisionPolicy(compute, torch.float32, cast_forward_inputs=False),

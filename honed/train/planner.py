@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,7 +28,7 @@ from honed.train.defaults import averages
 from honed.train.expected import Expected, expect
 from honed.train.footprint import DoesNotFitError
 from honed.train.optim import kept_wide
-from honed.train.prepare import DTYPES, Prepared, prepare
+from honed.train.prepare import DTYPES, Prepared, free_memory, prepare
 from honed.train.ranks import Ranks
 from honed.train.setup import Setup, set_up
 from honed.train.source import Stream
@@ -51,7 +50,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     if config.ranks > 1:
         # As the run would, which is refused at its start; on Ray, ``auto`` takes the CPU where GPUs are too few.
         ranks.check(device, 1 if config.on and config.device == "auto" else config.ranks_here)
-    free, host = _free(device, config), _host(config)
+    free, host = _free(device, config), free_memory(config)
     with ranks.joined(device, group=config.shard == "fsdp") as here:
         try:
             run = prepare(job, here, stopping)
@@ -230,12 +229,7 @@ def _free(device: str, config: TrainConfig) -> int:
     """
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return _host(config) + _own() // config.ranks_here
-
-
-def _host(config: TrainConfig) -> int:
-    """Bytes of the host's memory that are free for each rank; ranks on this machine divide it among them."""
-    return devices.hardware(Path.cwd()).memory_free // config.ranks_here
+    return free_memory(config) + _own() // config.ranks_here
 
 
 def _own() -> int:
@@ -325,7 +319,7 @@ def _peak(device: str) -> int:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 if __name__ == "__main__":

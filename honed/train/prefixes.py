@@ -222,7 +222,7 @@ def families(prefixes: Prefixes, *, steps: int, tokens: int) -> list[list[int]]:
         end = int(shared[first + 1 : last].min())
         often = last - first >= 2 * steps
         if not often and end - known >= _FAMILY:
-            found += _chunks(order[first:last].tolist(), prefixes.costs, tokens)
+            found += chunks(order[first:last].tolist(), prefixes.costs, tokens)
             continue
         cuts = [first, *(first + 1 + np.flatnonzero(shared[first + 1 : last] == end)).tolist(), last]
         known = end if often else known
@@ -230,7 +230,8 @@ def families(prefixes: Prefixes, *, steps: int, tokens: int) -> list[list[int]]:
     return [family for family in found if len(family) > 1]
 
 
-def _chunks(members: Sequence[int], costs: Sequence[int], tokens: int) -> Iterator[list[int]]:
+def chunks(members: Sequence[int], costs: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Cut members in their order into chunks that cost ``tokens`` at most; one that costs more goes alone."""
     chunk: list[int] = []
     size = 0
     for member in members:
@@ -239,4 +240,5 @@ def _chunks(members: Sequence[int], costs: Sequence[int], tokens: int) -> Iterat
             chunk, size = [], 0
         chunk.append(member)
         size += costs[member]
-    yield chunk
+    if chunk:
+        yield chunk

@@ -22,10 +22,10 @@ from honed.models.load import LoadedModel
 from honed.store import artifacts, datasets
 from honed.store.artifacts import Artifact
 from honed.train import adapters, attention, footprint, layout, own_attention, reach, source
-from honed.train.adapters import Adapters
 from honed.train.attempts import COUNTED, check_base, check_data, check_settings, chosen, read, remember
 from honed.train.config import TrainConfig
-from honed.train.defaults import Facts, Settings, resolve
+from honed.train.defaults import LEAST_PASS, Facts, Settings, resolve
+from honed.train.lora_config import LoraConfig
 from honed.train.optim import keep_wide
 from honed.train.own_attention import Found
 from honed.train.quantise import quantise
@@ -37,9 +37,6 @@ _NO_WINDOW = 2**31
 
 _HELD_OUT_SEED = 0
 """That of evaluations by default. The rows are the same in every run on a dataset, whose losses are compared."""
-
-_LEAST_PASS = 896
-"""Tokens of a pass that nobody set: no device gets fewer (``defaults``), unless a step has no more."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -55,7 +52,7 @@ class Prepared:
     config: TrainConfig
     settings: Settings
     base: LoadedModel
-    adapters: Adapters | None
+    adapters: LoraConfig | None
     dataset: Artifact
     train: Rows[Any] | Stream[Any]
     heldout: Rows[Encoded]
@@ -80,7 +77,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
             job.log.note(why_device)
         models.locate(config.base, job.workspace, say=job.log.note)  # fetches what isn't here, and says so
     precision, why = ranks.agreed(_precision(config, device) if ranks.first else ("", ""))
-    host = ranks.agreed(_free_memory(config))
+    host = ranks.agreed(free_memory(config))
     memory = ranks.agreed(int(torch.cuda.mem_get_info()[0])) if device == "cuda" else host
     outline = models.outline(config.base, job.workspace)
     footprint.check(config, outline, device=device, precision=precision, memory=memory, host=host)
@@ -98,7 +95,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     check_base(job, config.base, ranks)
     ranks.together(lambda: saving.check(base.model, base.chat, job.path) if ranks.first else None)
     known = base.model.get_input_embeddings().weight.shape[0]
-    limit = replace(_limit(config, base, _compared(base.model, ranks)), known=known)
+    limit = replace(_limit(config, base, _compared(base.model, ranks, job.log.note)), known=known)
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
@@ -121,7 +118,8 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     heldout = _heldout(config, dataset, base.chat, limit, reading)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
     _settle_weights(base, job, config, settings)
-    return Prepared(job, config, settings, base, _adapters(config, settings), dataset, train, heldout)
+    lora = None if settings.weights == "full" else config.lora
+    return Prepared(job, config, settings, base, lora, dataset, train, heldout)
 
 
 def _settle_weights(base: LoadedModel, job: Job, config: TrainConfig, settings: Settings) -> None:
@@ -160,7 +158,7 @@ def _apart(
         return train
     shares = some and config.packing and config.sharing and not layout.draws(base.model, config)
     shares = shares and ranks.agreed(layout.may_share(base.model, sample.encoded))
-    tokens = (asked or _LEAST_PASS) if shares else 0
+    tokens = (asked or LEAST_PASS) if shares else 0
     found = parted(sample, tokens)
     if isinstance(train, Rows):
         return found
@@ -230,28 +228,16 @@ def _adapter_weights(config: TrainConfig, model: PreTrainedModel) -> int:
     return adapters.count(model, config.lora.rank)
 
 
-def _compared(model: PreTrainedModel, ranks: Ranks) -> Found:
+def _compared(model: PreTrainedModel, ranks: Ranks, say: Callable[[str], None]) -> Found:
     """What rank 0 finds of the model's attention; where ours isn't its own, it gets its own back."""
     if model.config._attn_implementation not in (attention.FUSED, attention.PARTS):
         return Found(ours=False, windows=False)
     found = Found(**ranks.agreed(asdict(own_attention.compare(model)) if ranks.first else {}))
+    if found.why and ranks.first:
+        say(f"our attention can't be put into this model: {found.why}")
     if not found.ours:
         model.set_attn_implementation(own_attention.OWN)
     return found
-
-
-def _adapters(config: TrainConfig, settings: Settings) -> Adapters | None:
-    if settings.weights == "full":
-        return None
-    lora = config.lora
-    return Adapters(
-        rank=lora.rank,
-        alpha=lora.alpha,
-        dropout=lora.dropout,
-        targets=lora.targets,
-        rslora=lora.rslora,
-        dora=lora.dora,
-    )
 
 
 def _heldout(config: TrainConfig, dataset: Artifact, chat: ChatFormat, limit: Limit, reading: Reading) -> Rows[Encoded]:
@@ -316,7 +302,7 @@ def _precision(config: TrainConfig, device: str) -> tuple[str, str]:
     return devices.faster_precision(device) if config.precision == "auto" else (config.precision, "as it was set")
 
 
-def _free_memory(config: TrainConfig) -> int:
-    """Bytes of this machine that are free for each of the run's ranks on it, also where one process plans it."""
+def free_memory(config: TrainConfig) -> int:
+    """Return the bytes of the host that are free for each of the run's ranks on it, also where one process plans it."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", str(config.ranks_here)))
     return devices.hardware(Path.cwd()).memory_free // here  # a container's limit counts

@@ -80,20 +80,29 @@ def dense(layer: nn.Linear | Nf4Linear) -> Tensor:
     return layer.unpacked() if isinstance(layer, Nf4Linear) else layer.weight
 
 
-def quantise(model: PreTrainedModel, device: str) -> int:
-    """Replace linear layers by their NF4 form, layer by layer, and move the model to ``device``.
+def linear(model: PreTrainedModel) -> dict[str, str | None]:
+    """Return the names of the linear layers, the head aside, in the model's order.
 
-    Returns how many were replaced: all but the head and what ``reach.apart`` finds, of which code reads the weight, or
-    through which no text goes. The model may be larger than the device's memory: only one plain layer at a time is
-    moved. Raises ``ConfigError`` where bitsandbytes isn't installed.
+    Each has why it can have neither an adapter nor 4 bits (``reach.apart``); None: it can.
+    """
+    head, parts = model.get_output_embeddings(), reach.apart(model)
+    return {
+        name: reach.why_apart(name, parts)
+        for name, module in model.named_modules()
+        if type(module) in (nn.Linear, Nf4Linear) and module is not head
+    }
+
+
+def quantise(model: PreTrainedModel, device: str) -> None:
+    """Replace the linear layers that can have 4 bits by their NF4 form, one by one, and move the model to ``device``.
+
+    The model may be larger than the device's memory: only one plain layer at a time is moved. Raises ``ConfigError``
+    where bitsandbytes isn't installed.
     """
     check_installed("qlora")
-    head, parts = model.get_output_embeddings(), reach.apart(model)
-    linear = [name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head]
-    names = [name for name in linear if reach.why_apart(name, parts) is None]
-    for name in names:
-        layer = model.get_submodule(name)
-        assert isinstance(layer, nn.Linear)
-        model.set_submodule(name, Nf4Linear(layer, device))
+    for name, why in linear(model).items():
+        if why is None:
+            layer = model.get_submodule(name)
+            assert isinstance(layer, nn.Linear)
+            model.set_submodule(name, Nf4Linear(layer, device))
     model.to(device)
-    return len(names)

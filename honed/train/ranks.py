@@ -59,9 +59,9 @@ class Ranks:
                 sums[name] = sums.get(name, 0.0) + value
         return sums
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Return for each flag whether it is true on any rank."""
-        return tuple(any(given) for given in zip(*self.exchange(list(flags)), strict=True))
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is true on any rank."""
+        return any(self.exchange(flag))
 
     def agreed(self, value: R) -> R:
         """Return what rank 0 gave, on every rank."""

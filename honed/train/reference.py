@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import accumulate, islice
@@ -37,6 +37,7 @@ from honed.train.deal import in_rounds
 from honed.train.head import Head
 from honed.train.pairs import Pair
 from honed.train.placement import Placement
+from honed.train.prefixes import chunks
 from honed.train.ratings import Rated
 
 E = TypeVar("E", Pair, Rated)
@@ -150,11 +151,13 @@ class Reference:
         """The log-likelihood of every row in nats, (R,) in fp32."""
         placed.model.eval()
         table = torch.full((len(rows),), torch.nan)
-        others = sorted(set(range(len(rows))) - {index for some in passes for index in some})
-        passes = [*passes, *_passes(rows, others, self.pack_tokens if self.packed else 0)]
+        lengths = [len(row.ids) for row in rows]
+        others = set(range(len(rows))) - {index for some in passes for index in some}
+        alike = sorted(others, key=lambda index: (rows[index].ids, index))  # what neighbours share is computed once
+        passes = [*passes, *chunks(alike, lengths, self.pack_tokens if self.packed else 0)]
         if not self.packed:  # each row goes through the model alone: ranks that hold shares must do so equally often
             passes = [[index] for some in passes for index in some]
-        costs = [sum(len(rows[index].ids) for index in some) for some in passes]
+        costs = [sum(lengths[index] for index in some) for some in passes]
         rounds = in_rounds(costs, placed.ranks.size)[placed.ranks.number]
         compute = partial(answers.log_likelihoods, head=self.head)
         said = 0.0
@@ -216,24 +219,6 @@ def _given(packs: Sequence[Sequence[int]], examples: Sequence[Pair | Rated]) -> 
         ]
         passes += [some for some in (learned, others) if some]
     return passes
-
-
-def _passes(rows: Sequence[Encoded], indices: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut indices of rows into passes of ``budget`` tokens at most; a longer row goes alone.
-
-    Rows that begin alike lie side by side, so that what they share is computed once.
-    """
-    some: list[int] = []
-    room = budget
-    for index in sorted(indices, key=lambda index: (rows[index].ids, index)):
-        length = len(rows[index].ids)
-        if some and length > room:
-            yield some
-            some, room = [], budget
-        some.append(index)
-        room -= length
-    if some:
-        yield some
 
 
 def _kept(path: Path, count: int) -> Tensor | None:

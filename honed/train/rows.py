@@ -53,6 +53,11 @@ class Rows(Generic[E]):
         return len(self.encoded) - self.parts
 
     @property
+    def whole(self) -> int:
+        """How many there were, whether they can be used or not."""
+        return self.count + len(self.left_out)
+
+    @property
     def lengths(self) -> list[int]:
         """Tokens of each example, all its rows together."""
         return [sum(len(row.ids) for row in example.rows) for example in self.encoded]

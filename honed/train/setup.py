@@ -119,7 +119,7 @@ def _disk(run: Prepared, trainable: int) -> Disk:
     packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Nf4Linear))
     return folder.disk(
         run.job.path,
-        model=sum(p.numel() * p.element_size() for p in model.parameters()) + packed * model.dtype.itemsize,
+        model=sum(p.nbytes for p in model.parameters()) + packed * model.dtype.itemsize,
         trained=trainable,
         keep=settings.keep_checkpoints,
         best=settings.keep_best,
@@ -130,10 +130,9 @@ def _disk(run: Prepared, trainable: int) -> Disk:
 def _compiled(run: Prepared, here: Ranks) -> tuple[bool, tuple[str, ...]]:
     """Whether norms, SwiGLU and the like are computed by kernels of ours, as in the first attempt, and what to say.
 
-    They and torch round differently. A first attempt that said nothing of it was one of a version without: by torch.
+    They and torch round differently.
     """
-    before = chosen(run.job)
-    first = here.agreed(before.get("elementwise", "torch" if "attention" in before else None))
+    first = here.agreed(chosen(run.job).get("elementwise"))
     wanted = _to_compile(run) if first is None else first != "torch"
     can, why = _can_be_compiled(run) if wanted else (False, "")
     can = all(here.exchange(can))
@@ -168,10 +167,9 @@ def _can_be_compiled(run: Prepared) -> tuple[bool, str]:
 def _one_pass(run: Prepared, here: Ranks) -> bool | None:
     """Whether each step is one pass, as in the first attempt; None if that is to be found out.
 
-    A first attempt that said nothing of it was one of a version that didn't ask. A stream has steps that nobody saw.
+    A stream has steps that nobody saw.
     """
-    before = chosen(run.job)
-    first: bool | None = here.agreed(before.get("one_pass", False if "attention" in before else None))
+    first: bool | None = here.agreed(chosen(run.job).get("one_pass"))
     return False if isinstance(run.train, Stream) else first
 
 

@@ -47,7 +47,7 @@ _PARTS: Mapping[str, tuple[Part, ...]] = {
 }
 """The parts of a dataset that hold what an objective learns from (``kinds.Kind.learns``)."""
 
-_UNITS: Mapping[Part, str] = {"rows": "rows", "preferences": "pairs", "ratings": "answers"}
+_UNITS: Mapping[Part, str] = {"rows": "rows", "preferences": "pairs"}
 
 _ALL = "the base model's likelihoods of all of them are computed before the first step"
 
@@ -73,14 +73,12 @@ class Stream(Generic[E]):
     @property
     def tokens(self) -> int:
         """Tokens of all rows, estimated from the sample."""
-        seen = self.sample.count + len(self.sample.left_out)
-        return round(sum(self.sample.lengths) / seen * self.rows)
+        return round(sum(self.sample.lengths) / self.sample.whole * self.rows)
 
     @property
     def examples(self) -> int:
         """Examples of all rows, estimated from the sample."""
-        seen = self.sample.count + len(self.sample.left_out)
-        return round(len(self.sample.encoded) / seen * self.rows)
+        return round(len(self.sample.encoded) / self.sample.whole * self.rows)
 
     def window_rows(self, wish: int | None, batch_tokens: int) -> int:
         """Return how many rows make up a window, about: ``wish``, or what memory and even steps ask for."""

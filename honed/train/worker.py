@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from honed.errors import ModelError
 from honed.jobs import memory, worker
 from honed.jobs.events import Metric, since_anew
@@ -41,7 +43,7 @@ def work(job: Job, stopping: Callable[[], bool]) -> dict[str, Any]:
     config = read(job)
     device = _device(job, config.device)
     with worker.listening(job), ranks.joined(device, group=config.shard == "fsdp") as here:
-        run, result = _train(job, here, lambda: here.any(stopping())[0])
+        run, result = _train(job, here, lambda: here.any(stopping()))
     if not here.first:
         return {}
     result["ran"]["freed_memory"] = freed or "as the system's allocator does"
@@ -75,7 +77,7 @@ def _train(job: Job, here: Ranks, stopping: Callable[[], bool]) -> tuple[Prepare
     if run.config.objective == "sft":  # preferences are learned at the likelihood's cost
         _note_rise(job, heldout_loss)
     _note_unlearned(job, run.config, watch, run.settings.learning_rate)
-    peaks, of_gpus = here.exchange(memory.peak()), here.exchange(devices.peak() if on_gpu else 0)
+    peaks, of_gpus = here.exchange(memory.peak()), here.exchange(torch.cuda.max_memory_allocated() if on_gpu else 0)
     ready.placed.gather()
     if not here.first:
         return run, {}

@@ -36,6 +36,7 @@ def test_a_language_that_is_not_told_is_refused_by_name(workspace: Workspace, na
         ({"steps": ["near", "near"]}, "only once"),
         ({"steps": ["nearly"]}, "Input should be"),
         ({"steps": ["tokens"]}, "set tokens.model"),
+        ({"near": {"threshold": 0.5}, "steps": ["exact"]}, "settings of near say what that step does"),
         ({"near": {"treshold": 0.8}}, "unknown key"),
         ({"decontaminate": {"drop_at": 4}}, "can't be under report_at"),
         ({"pii": {"kinds": {"e-mail": "mask"}}}, "'e-mail' is no kind; did you mean 'email'"),

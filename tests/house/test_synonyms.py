@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 import yaml
@@ -13,12 +15,10 @@ from honed.errors import ConfigError
 from honed.evaluate.config import EvaluateConfig
 from honed.serve.config import ServeConfig
 from honed.train.config import TrainConfig
-from honed.train.lora_config import LoraConfig
-from honed.train.objectives.kinds import PreferenceConfig
 from honed.train.synonyms import _WORDS, SYNONYMS
 from tests.house.tree import name_of, python_files
 
-_MODELS = (TrainConfig, LoraConfig, PreferenceConfig, EvaluateConfig, ServeConfig)
+_MODELS = (TrainConfig, EvaluateConfig, ServeConfig)
 
 
 def test_every_model_that_has_synonyms_is_known_here() -> None:
@@ -96,7 +96,16 @@ def test_what_no_setting_stands_for_is_not_answered_with_one_that_looks_a_little
     assert raised.value.hint.startswith("Known keys: ")
 
 
-def test_inside_a_group_a_word_is_answered_with_the_groups_own() -> None:
-    with pytest.raises(ConfigError, match=r"train: unknown key 'lora\.r'") as raised:
-        load(TrainConfig, "train", None, ("base=b", "data=d", "lora.r=8"), {})
-    assert raised.value.hint == "Here it is 'rank': rank of the adapters"
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("lora.r", "Here it is 'rank': rank of the adapters"),
+        ("lora.target_modules", "Here it is 'targets': layers that get adapters"),
+        ("preference.loss_type", "Here it is 'dpo_loss': dpo: sigmoid lets"),
+        ("lora.lr", "Known keys: alpha"),
+    ],
+)
+def test_inside_a_group_a_word_is_answered_with_the_groups_own(word: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"train: unknown key '{re.escape(word)}'") as raised:
+        load(TrainConfig, "train", None, ("base=b", "data=d", f"{word}=8"), {})
+    assert raised.value.hint.startswith(hint)

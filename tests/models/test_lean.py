@@ -76,7 +76,7 @@ def test_a_model_that_looks_usual_but_computes_something_else_keeps_its_own_code
     try:
         forward = packed_forward(loaded, 4)
         assert forward is not None
-        assert not forward.lean
+        assert not forward._decoder
     finally:
         layer.mlp._forward_hooks.clear()
 
@@ -84,7 +84,7 @@ def test_a_model_that_looks_usual_but_computes_something_else_keeps_its_own_code
 def test_the_tiny_model_which_is_like_the_embedded_one_is_of_the_usual_kind() -> None:
     forward = packed_forward(tiny(), 16)
     assert forward is not None
-    assert forward.lean
+    assert forward._decoder
 
 
 def test_weights_that_are_adapted_are_not_taken_for_plain_ones() -> None:

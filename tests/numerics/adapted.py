@@ -8,22 +8,22 @@ from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
 from honed.train import adapters, attention
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
 from honed.train.lora import LoraLinear
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from tests.numerics.rows import packed_model, uneven
 
 KINDS = {
-    "lora": Adapters(rank=4, alpha=8.0),
-    "rslora": Adapters(rank=4, alpha=8.0, rslora=True),
-    "dora": Adapters(rank=4, alpha=8.0, dora=True),
-    "some layers": Adapters(rank=4, alpha=8.0, targets=("q_proj", "layers.1.mlp.*")),
+    "lora": LoraConfig(rank=4, alpha=8.0),
+    "rslora": LoraConfig(rank=4, alpha=8.0, rslora=True),
+    "dora": LoraConfig(rank=4, alpha=8.0, dora=True),
+    "some layers": LoraConfig(rank=4, alpha=8.0, targets=("q_proj", "layers.1.mlp.*")),
 }
 
 
-def adapted(made: Adapters = KINDS["lora"], seed: int = 0, model: PreTrainedModel | None = None) -> PreTrainedModel:
+def adapted(made: LoraConfig = KINDS["lora"], seed: int = 0, model: PreTrainedModel | None = None) -> PreTrainedModel:
     model = packed_model() if model is None else model
     adapters.add(model, made, seed=seed)
     return model

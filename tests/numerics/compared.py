@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from honed.models.chat import Encoded
 from honed.train import adapters, ratings
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX, Head
 from honed.train.lora import LoraLinear
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS, PreferenceConfig
 from honed.train.objectives.table import OBJECTIVES
 from honed.train.pairs import Pair
@@ -158,7 +158,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {"dpo": _dpo, "ipo": _ipo, "kto": _kto
 
 def adapted(model: PreTrainedModel) -> PreTrainedModel:
     """Adapters of which neither half is zero, so that all have a gradient."""
-    adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=0)
     for module in model.modules():
         if isinstance(module, LoraLinear):
             torch.nn.init.normal_(module.lora_B, std=0.02)

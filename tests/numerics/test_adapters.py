@@ -23,8 +23,8 @@ from transformers import (
 from honed.errors import ConfigError
 from honed.models import save as saving
 from honed.train import adapters, attention, lora
-from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
+from honed.train.lora_config import LoraConfig
 from tests.numerics.adapted import KINDS, adapted, layers, logits, steps, stir
 from tests.numerics.rows import chat, gradients, packed_model, uneven
 from tests.tiny import tiny_folder
@@ -32,7 +32,7 @@ from tests.tiny import tiny_folder
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def peft_model(made: Adapters) -> peft.PeftModel:
+def peft_model(made: LoraConfig) -> peft.PeftModel:
     return peft.get_peft_model(
         packed_model(),
         peft.LoraConfig(
@@ -72,7 +72,7 @@ def test_adapter_gradients_equal_those_of_peft(kind: str) -> None:
 
 
 def test_dropout_is_drawn_anew_in_training_and_absent_in_evaluation() -> None:
-    model = stir(adapted(Adapters(rank=4, alpha=8.0, dropout=0.5)))
+    model = stir(adapted(LoraConfig(rank=4, alpha=8.0, dropout=0.5)))
     row, without = uneven(1)[0], logits(stir(adapted()), uneven(1)[0])
     torch.testing.assert_close(logits(model, row), without, rtol=0, atol=0)
     model.train()
@@ -173,7 +173,7 @@ def test_what_is_saved_is_what_peft_itself_saves(tmp_path: Path, kind: str) -> N
 
 def test_layers_of_one_name_are_targets_by_that_name_and_others_by_their_whole_name(tmp_path: Path) -> None:
     def written(targets: tuple[str, ...] | None) -> list[str]:
-        made = Adapters(rank=2, alpha=2.0, targets=targets)
+        made = LoraConfig(rank=2, alpha=2.0, targets=targets)
         adapters.save(adapted(made), made, tmp_path, base="b")
         return list(json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"])
 
@@ -193,7 +193,7 @@ def test_layers_of_one_name_are_targets_by_that_name_and_others_by_their_whole_n
 )
 def test_a_target_that_is_no_linear_layer_is_refused_and_those_there_are_named(target: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=target.replace("*", r"\*")) as error:
-        adapted(Adapters(rank=4, alpha=8.0, targets=("up_proj", target)))
+        adapted(LoraConfig(rank=4, alpha=8.0, targets=("up_proj", target)))
     assert hint in error.value.hint and "down_proj" in error.value.hint
 
 
@@ -206,7 +206,7 @@ def test_adapters_are_counted_before_they_are_made_and_reach_most_of_a_model_unl
 ):
     model, targets = packed_model(), ("q_proj", "mlp.*")
     counted, matrices = adapters.count(model, 4, targets), adapters.matrices(model)
-    adapters.add(model, Adapters(rank=4, alpha=8.0, targets=targets), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0, targets=targets), seed=0)
     assert counted == sum(p.numel() for p in model.parameters() if p.requires_grad) > 0
     frozen = [p.numel() for name, p in packed_model().named_parameters() if name.endswith("_proj.weight")]
     assert matrices == sum(frozen)
@@ -272,7 +272,7 @@ def test_layers_that_read_one_input_keep_it_once() -> None:
 
 
 def test_nothing_is_computed_backward_below_the_first_adapter() -> None:
-    model = adapted(Adapters(rank=4, alpha=8.0, targets=("layers.1.*",)))
+    model = adapted(LoraConfig(rank=4, alpha=8.0, targets=("layers.1.*",)))
     seen: dict[str, bool] = {}
     for name in ("model.layers.0", "model.layers.1"):
         model.get_submodule(name).register_forward_hook(
@@ -282,7 +282,7 @@ def test_nothing_is_computed_backward_below_the_first_adapter() -> None:
     assert seen == {"model.layers.0": False, "model.layers.1": True}
 
 
-def trained_in_bf16(made: Adapters) -> tuple[PreTrainedModel, torch.Tensor]:
+def trained_in_bf16(made: LoraConfig) -> tuple[PreTrainedModel, torch.Tensor]:
     model = adapted(made, model=packed_model().to(torch.bfloat16))
     steps(model, 5)
     return model, logits(model, uneven(1)[0])

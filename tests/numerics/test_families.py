@@ -94,7 +94,7 @@ def made(family: str, given: dict[str, Any]) -> PreTrainedModel:
     path = prepare._attention(outline, "cpu")
     model: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=path)
     model.load_state_dict(outline.state_dict())
-    found = prepare._compared(model, ALONE)
+    found = prepare._compared(model, ALONE, print)
     assert found.ours is (path is not None)
     return model.eval()
 

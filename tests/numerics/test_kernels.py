@@ -19,12 +19,12 @@ from honed.errors import ModelError
 from honed.jobs import launch
 from honed.models.chat import Encoded
 from honed.train import adapters, attention, batches, heap, likelihood
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
 from honed.train.kernels.install import checkpoint_layers, install
 from honed.train.kernels.norm import rms_norm
 from honed.train.kernels.rotary import rotate
 from honed.train.kernels.swiglu import swiglu, swiglu_down
+from honed.train.lora_config import LoraConfig
 from tests.numerics.adapted import stir
 from tests.numerics.rows import close, gradients, packed_model, uneven
 from tests.tiny import tiny_model
@@ -113,7 +113,7 @@ def test_a_model_with_our_kernels_has_the_same_gradients_and_says_what_was_insta
     assert list(fused.state_dict()) == names
     if weights == "lora":
         for model in (plain, fused):
-            adapters.add(model, Adapters(rank=4, alpha=8.0), seed=3)
+            adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=3)
             for name, parameter in model.named_parameters():
                 if name.endswith("lora_B"):  # zero at the start, which hides A's gradient; large, rounding is too
                     parameter.data.copy_(0.1 * random(*parameter.shape, dtype=parameter.dtype, seed=5))
@@ -155,6 +155,15 @@ def test_bf16_gradients_are_as_near_to_fp32_as_those_of_the_models_own_modules()
         found = gradients(model, rows, [range(4)])
         gaps.append(sum(float((found[n].float() - wanted[n]).norm() / wanted[n].norm()) for n in wanted))
     assert gaps[1] < 1.2 * gaps[0]
+
+
+def test_a_lack_of_memory_says_nothing_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object, **__: object) -> Tensor:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr("honed.train.kernels.install.rms_norm", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        install(packed_model())
 
 
 def test_generation_with_a_cache_is_the_models_own() -> None:
@@ -201,7 +210,7 @@ def test_layers_computed_again_give_the_same_gradients_dropout_included(ours: bo
         if again:
             checkpoint_layers(model)
         if weights != "full":
-            adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.3 if "dropout" in weights else 0.0), seed=3)
+            adapters.add(model, LoraConfig(rank=4, alpha=8.0, dropout=0.3 if "dropout" in weights else 0.0), seed=3)
             stir(model)
         torch.manual_seed(7)
         found.append(gradients(model, rows, [[0, 1, 2], [3, 4, 5]]))
@@ -234,7 +243,7 @@ def test_a_hook_on_an_adapted_layer_is_called() -> None:
     install(model)
     mlp = model.model.layers[0].mlp
     assert isinstance(mlp, LlamaMLP)
-    adapters.add(model, Adapters(rank=2, alpha=4.0), seed=0)
+    adapters.add(model, LoraConfig(rank=2, alpha=4.0), seed=0)
     called = []
     mlp.down_proj.register_forward_hook(lambda *_: called.append(1))
     mlp(torch.randn(1, 3, 32))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from honed.errors import HonedError
 from honed.models.chat import Encoded
 from honed.train import adapters
-from honed.train.adapters import Adapters
 from honed.train.lora import LoraLinear
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives import kto
 from honed.train.ranks import ALONE
 from honed.train.ratings import Rated, matched
@@ -80,7 +80,7 @@ def test_the_point_moves_the_loss_and_has_no_gradient_of_its_own() -> None:
 
 def test_the_point_is_measured_without_dropout_and_leaves_the_mode_as_it_was() -> None:
     model, objective = packed_model(), made("kto")
-    adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.5), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0, dropout=0.5), seed=0)
     for module in model.modules():
         if isinstance(module, LoraLinear):
             torch.nn.init.normal_(module.lora_B, std=0.1)

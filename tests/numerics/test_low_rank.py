@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from honed.train import adapters, batches, likelihood, lora
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
 from honed.train.kernels import choice
 from honed.train.kernels.install import install
 from honed.train.kernels.norm import rms_norm
 from honed.train.lora import LoraLinear, behind_swiglu, side_by_side
+from honed.train.lora_config import LoraConfig
 from tests.numerics.adapted import KINDS, stir
 from tests.numerics.rows import close, gradients, packed_model, uneven
 
@@ -222,7 +222,7 @@ def test_layers_that_get_no_token_have_gradients_of_zero() -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_with_our_kernels_a_model_with_adapters_has_the_gradients_it_has_without(kind: str, dropout: float) -> None:
     found = []
-    how = Adapters(**{**vars(KINDS[kind]), "dropout": dropout})
+    how = LoraConfig(**{**vars(KINDS[kind]), "dropout": dropout})
     for ours in (False, True):
         model = packed_model().train()
         if ours:
@@ -240,7 +240,7 @@ def test_adapters_keep_no_more_of_a_pass_than_all_weights_do_but_their_narrow_pr
         model = packed_model(hidden=64)
         install(model)
         if weights == "lora":
-            adapters.add(model, Adapters(rank=rank, alpha=4.0), seed=0)
+            adapters.add(model, LoraConfig(rank=rank, alpha=4.0), seed=0)
         head = model.get_output_embeddings().weight.shape
         own = {p.untyped_storage().data_ptr() for p in model.parameters()}
         seen: dict[int, int] = {}

@@ -104,14 +104,23 @@ def _model(attend: Any) -> PreTrainedModel:
 )
 def test_a_model_for_whose_attention_ours_does_not_stand_keeps_its_own(attend: Any) -> None:
     model = _model(attend)
-    assert not prepare._compared(model, ALONE).ours
+    assert not prepare._compared(model, ALONE, print).ours
     assert model.config._attn_implementation == own_attention.OWN
+
+
+def test_what_a_model_says_that_cannot_be_computed_with_our_attention_is_told() -> None:
+    def fails(usual: Any, *args: Any, **options: Any) -> Any:
+        raise TypeError("where is the mask?\nand more")
+
+    said: list[str] = []
+    assert not prepare._compared(_model(fails), ALONE, said.append).ours
+    assert said == ["our attention can't be put into this model: where is the mask?"]
 
 
 def test_a_model_for_whose_attention_ours_stands_gets_it_and_its_windows_are_seen() -> None:
     for options, windows in (({}, False), ({"sliding_window": 100}, True)):
         model = _model(lambda usual, *args, _given=options, **more: usual(*args, **_given, **more))
-        assert prepare._compared(model, ALONE) == own_attention.Found(ours=True, windows=windows)
+        assert prepare._compared(model, ALONE, print) == own_attention.Found(ours=True, windows=windows)
         assert model.config._attn_implementation == attention.FUSED
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from honed.train import adapters, batches, likelihood, neftune
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX, MODEL
+from honed.train.lora_config import LoraConfig
 from tests.numerics.rows import packed_model, uneven
 
 
@@ -55,7 +55,7 @@ def test_it_follows_torchs_generator() -> None:
 
 def test_a_model_with_adapters_trains_under_noise_and_answers_without_rows_afterwards() -> None:
     model, pack = packed_model(), batches.collate(uneven(2), share=False)
-    adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=0)
     neftune.add(model, 5.0)
     model.train()
     likelihood.nll(model, pack, MATRIX).backward()

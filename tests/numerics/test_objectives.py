@@ -14,10 +14,10 @@ from honed.cli.train import command
 from honed.config import build
 from honed.errors import ConfigError
 from honed.train import adapters, answers
-from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
 from honed.train.defaults import RATE_SHARE
 from honed.train.head import MATRIX, MODEL
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.kinds import KINDS
 from honed.train.objectives.orpo import Orpo
 from honed.train.objectives.table import OBJECTIVES
@@ -109,7 +109,7 @@ def test_at_step_0_the_model_is_the_base_whichever_pass_a_row_was_computed_in(
     objective = made(name, desirable=1.0, undesirable=1.0) if name == "kto" else made(name)
     some = referred(model, examples(name, 6), objective)
     if weights == "lora":  # as they start, with B = 0: the reference was computed without them
-        adapters.add(model, Adapters(rank=4, alpha=8.0, dropout=0.1), seed=0)
+        adapters.add(model, LoraConfig(rank=4, alpha=8.0, dropout=0.1), seed=0)
     model.train()
     (batch,) = objective.ready(model, [objective.collate(some)])
     means = {key: value.item() / 6 for key, value in objective.sums(model, batch).items()}

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from honed.train import adapters, heap, likelihood, token_loss
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
 from honed.train.kernels import norm, room
 from honed.train.kernels.embedding import embedding
 from honed.train.kernels.install import install
 from honed.train.kernels.linear import linears
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer
 from tests.numerics.rows import close, packed_model, uneven
@@ -81,7 +81,7 @@ def test_a_frozen_head_gets_no_gradient_and_an_adapter_beside_frozen_weights_its
     ours = copy.deepcopy(plain)
     install(ours)
     for model in (plain, ours):
-        adapters.add(model, Adapters(rank=4, alpha=8.0), seed=3)
+        adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=3)
         for name, parameter in model.named_parameters():
             if name.endswith("lora_B"):  # zero at the start, which hides A's gradient; large, rounding is too
                 parameter.data.normal_(std=0.1, generator=torch.Generator().manual_seed(5))

@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from honed.train import adapters, heap
-from honed.train.adapters import Adapters
 from honed.train.head import MATRIX
 from honed.train.lora import LoraLinear
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.sft import Sft
 from honed.train.optim import Optimizer, keep_wide, kept_wide, learning_rate
 from tests.numerics.adapted import steps
@@ -20,7 +20,7 @@ from tests.numerics.rows import packed_model, uneven
 
 def adapted() -> PreTrainedModel:
     model = packed_model()
-    adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=0)
     return model
 
 
@@ -82,7 +82,7 @@ def test_state_put_back_goes_on_bit_for_bit(large: int, monkeypatch: pytest.Monk
     one, other = steps(straight, 3), steps(stopped, 2)
     resumed = packed_model()
     fresh = Optimizer(list(resumed.named_parameters()), weight_decay=0.0)
-    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()}, 2)
+    fresh.load_state({name: tensor.clone() for name, tensor in other.state().items()}.__getitem__, 2)
     objective, rows = Sft(MATRIX), uneven(4)
     resumed.train()
     pack = objective.collate(rows)

@@ -38,7 +38,7 @@ def test_a_checkpoint_is_read_tensor_by_tensor_so_that_a_resume_takes_no_more_me
     with torch.no_grad():
         for _, parameter in named:
             parameter.zero_()
-    assert checkpoint.load(path, optimizer) == 3 and len(alive) == len(wanted)
+    assert checkpoint.load(path, optimizer)["step"] == 3 and len(alive) == len(wanted)
     assert all(value.equal(wanted[key]) for key, value in optimizer.state().items())
 
 
@@ -63,8 +63,7 @@ class _OnDemand(Mapping[str, torch.Tensor]):
 
 def test_a_checkpoint_is_written_tensor_by_tensor_as_safetensors_reads_it(tmp_path: Path) -> None:
     kept = {
-        "half": torch.randn(3).to(torch.float16),
-        "brain": torch.randn(5, 3).to(torch.bfloat16),
+        "odd": torch.randn(3),
         "number": torch.tensor(7.0),
         "turned": torch.randn(4, 6).t(),
         "none of it": torch.empty(0, 4),

@@ -275,12 +275,12 @@ def test_memory_and_shares_are_those_of_the_runs_ranks_also_where_one_process_pl
 ) -> None:
     monkeypatch.setattr(prepare.devices, "hardware", lambda _path: SimpleNamespace(memory_free=1200))
     given: dict[str, Any] = {"base": "b", "data": "d"}
-    assert prepare._free_memory(TrainConfig(**given)) == 1200
-    assert prepare._free_memory(TrainConfig(**given, ranks=3)) == 400
-    assert prepare._free_memory(TrainConfig(**given, ranks=3, on="ray")) == 400  # a Ray of this machine's own
-    assert prepare._free_memory(TrainConfig(**given, ranks=3, on="ray://there:10001")) == 1200
+    assert prepare.free_memory(TrainConfig(**given)) == 1200
+    assert prepare.free_memory(TrainConfig(**given, ranks=3)) == 400
+    assert prepare.free_memory(TrainConfig(**given, ranks=3, on="ray")) == 400  # a Ray of this machine's own
+    assert prepare.free_memory(TrainConfig(**given, ranks=3, on="ray://there:10001")) == 1200
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert prepare._free_memory(TrainConfig(**given, ranks=4)) == 600
+    assert prepare.free_memory(TrainConfig(**given, ranks=4)) == 600
 
 
 def test_precision_that_is_left_open_is_the_one_that_was_measured_faster_and_the_measurement_is_told(
@@ -307,9 +307,9 @@ def test_the_seed_alone_decides_rows_and_adapters(home: Workspace) -> None:
     assert not torch.equal(one, other) and rows != other_rows
 
 
-def test_shares_that_are_to_stay_in_the_hosts_memory_do(home: Workspace) -> None:
+def test_a_run_on_a_cpu_does_not_say_that_it_offloads_to_it(home: Workspace) -> None:
     result = finish(start(home, name="offloaded", shard="fsdp", cpu_offload=True, epochs=0.25))
-    assert result["ran"]["placement"] == "fsdp, offloaded to the cpu"
+    assert result["ran"]["placement"] == "fsdp"
 
 
 def test_whatever_is_set_of_adapters_asks_for_adapters(home: Workspace) -> None:

@@ -20,9 +20,9 @@ from honed.models import load as models
 from honed.models.chat import Encoded
 from honed.store.workspace import Workspace
 from honed.train import adapters, attention, footprint, planner, prepare, run, worker
-from honed.train.adapters import Adapters
 from honed.train.footprint import DoesNotFitError
 from honed.train.head import MATRIX
+from honed.train.lora_config import LoraConfig
 from honed.train.objectives.sft import Sft
 from honed.train.placement import Sharded
 from honed.train.ranks import Ranks
@@ -118,7 +118,7 @@ def test_what_is_gathered_of_shares_takes_the_bytes_that_torch_counts(
     model, dtype = tiny_model(hidden=128, layers=6, tied=tied).to(prepare.DTYPES[precision]), prepare.DTYPES[precision]
     model.set_attn_implementation(attention.FUSED)
     if weights == "lora":
-        adapters.add(model, Adapters(1, 1.0, 0.0, None, rslora=False, dora=False), seed=0)
+        adapters.add(model, LoraConfig(rank=1, alpha=1.0), seed=0)
     planned = footprint.gathered(model, weights, precision)
     placed = Sharded(model.train(), two_ranks, device="cpu", compute=dtype, cpu_offload=False)
     sft, row = Sft(MATRIX), Encoded((1, 2, 3), (0.0, 1.0, 1.0))  # so short that hardly anything else is held

@@ -150,6 +150,7 @@ def test_the_weights_with_the_lowest_held_out_loss_are_kept(home: Workspace) -> 
         ({"keep_best": True, "eval_rows": 0}, "needs a held-out loss"),
         ({"eval_every": 5, "eval_rows": 0}, "eval_rows 0 turns them off"),
         ({"stream": False, "stream_rows": 9}, "stream false makes none"),
+        ({"objective": "kto", "stream_rows": 9}, "kto makes none"),
         ({"on": "kubernetes"}, "should match pattern"),
         ({"ranks": -1}, "greater than or equal to 0"),
     ],

@@ -25,8 +25,8 @@ from honed.jobs import job as jobs
 from honed.models.load import load
 from honed.store.workspace import Workspace
 from honed.train import adapters, footprint, prepare, reach
-from honed.train.adapters import Adapters
 from honed.train.config import TrainConfig
+from honed.train.lora_config import LoraConfig
 from honed.train.quantise import quantise
 from honed.train.ranks import ALONE
 from honed.train.setup import set_up
@@ -112,14 +112,14 @@ def test_layers_whose_weight_is_read_get_neither_adapters_nor_4_bits(family: str
         assert {name.rpartition(".")[2] for name in adapters.left_out(model)} == {"wg"}
     needs_bitsandbytes()
     quantise(model, "cpu")
-    adapters.add(model, Adapters(rank=4, alpha=8.0), seed=0)
+    adapters.add(model, LoraConfig(rank=4, alpha=8.0), seed=0)
     assert logits(model.train()).isfinite().all()  # in training some go another way
 
 
 def test_a_target_whose_weight_is_read_is_refused_with_the_reason(tmp_path: Path) -> None:
     model = made("FalconH1", tmp_path)
     with pytest.raises(ConfigError, match=r"'out_proj'.*can't have adapters: the code around them reads") as error:
-        adapters.add(model, Adapters(rank=4, alpha=8.0, targets=("in_proj", "out_proj")), seed=0)
+        adapters.add(model, LoraConfig(rank=4, alpha=8.0, targets=("in_proj", "out_proj")), seed=0)
     assert "in_proj" in error.value.hint and "out_proj" not in error.value.hint
 
 

@@ -77,7 +77,7 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
     _followed(killed)
     assert killed.status().state == "interrupted"
     saved = checkpoint.found(killed.path / "checkpoints")[-1]
-    place = checkpoint.position(saved)
+    place = checkpoint.facts(saved)["position"]
     assert place["epoch"] == 1 and set(place["left_out"]) == {"too long", "unsupervised"}
     launch.resume(killed)
     resumed = finish(killed)

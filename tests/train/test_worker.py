@@ -166,7 +166,7 @@ def test_a_full_disk_while_saving_leaves_the_last_checkpoint(tmp_path: Path, mon
     with pytest.raises(HonedError, match="no space left"):
         checkpoint.save(tmp_path, 2, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    assert checkpoint.load(tmp_path / "step-00000001", optimizer) == 1
+    assert checkpoint.load(tmp_path / "step-00000001", optimizer)["step"] == 1
 
 
 @pytest.mark.parametrize("room", [0.0, 0.5, 1.0], ids=["none left", "left for half of it", "left for its tensors only"])
@@ -178,7 +178,7 @@ def test_a_disk_that_is_really_full_while_saving_leaves_the_last_checkpoint(smal
     with pytest.raises(StoreError, match="no space left on device"):
         checkpoint.save(folder, 2, optimizer)
     assert [path.name for path in folder.iterdir()] == ["step-00000001"]
-    assert checkpoint.load(first, optimizer) == 1
+    assert checkpoint.load(first, optimizer)["step"] == 1
 
 
 def test_a_model_with_attention_of_its_own_is_trained_in_16_bits_and_what_came_of_it_answers(

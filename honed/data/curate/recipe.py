@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from honed.data.curate.secrets import Secrets
 from honed.data.curate.semantic import Semantic
 from honed.data.curate.toxicity import Toxicity
 from honed.data.curate.triggers import Triggers
+from honed.jobs import cluster
 
 StepName = Literal[
     "decontaminate",
@@ -59,7 +60,7 @@ class CurateConfig(Config):
     )
     on: str | None = Field(
         default=None,
-        pattern=r"^ray(://\S+)?$",
+        pattern=cluster.ON,
         description="work on the rows on Ray: ray (this machine), or ray://HOST:PORT; to the same result",
     )
     decontaminate: Decontaminate = Field(default=Decontaminate(), description="parts of evaluation sets")
@@ -76,9 +77,12 @@ class CurateConfig(Config):
     tokens: Tokens = Field(default=Tokens(), description="a band of a model's tokens")
 
     @model_validator(mode="after")
-    def _once(self) -> Self:
+    def _steps_are_possible(self) -> Self:
         if len(set(self.steps)) < len(self.steps):
             raise ValueError("a step can stand in a recipe only once")
+        for name in get_args(StepName):
+            if name not in self.steps and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"settings of {name} say what that step does, and it isn't among the steps")
         for name, model in (("tokens", self.tokens.model), ("semantic", self.semantic.model)):
             if name in self.steps and model is None:
                 raise ValueError(f"the step {name!r} reads with a model: set {name}.model")

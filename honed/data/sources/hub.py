@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from honed.data.sources.container import Container
 from honed.data.sources.row import Block, CutError, Known, Meter, unreadable
 from honed.data.sources.table import Table
-from honed.errors import DataError
+from honed.errors import DataError, first_line
 
 PREFIX = "hub:"
 _BATCH = 2048
@@ -85,8 +85,8 @@ def _table(source: str, ref: Ref) -> tuple[Any, str]:
         hint = "Check the network; a dataset that was fetched before is read without it."
         raise DataError(f"{source}: the hub can't be reached, and the dataset isn't in the cache", hint) from error
     except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{source}: can't be read: {reason}", "Write hub:ORG/NAME:CONFIG@SPLIT.") from error
+        what = f"{source}: can't be read: {first_line(error)}"
+        raise DataError(what, "Write hub:ORG/NAME:CONFIG@SPLIT.") from error
 
 
 def _licence(*said: Any) -> str:

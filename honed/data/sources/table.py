@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from honed.data.sources.row import Block, CutError, Known, Meter, Row, unreadable
+from honed.errors import first_line
 
 _BATCH = 2048
 
@@ -42,7 +43,7 @@ def blocks(path: Path, file: str, meter: Meter) -> Iterator[Block]:
                 number += batch.num_rows
                 meter.done = number
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         problem = CutError("damaged Parquet", f"the Parquet file can't be read on: {reason}", "Write the file again.")
         yield Known((unreadable(file, (number + 1, "row"), problem, counts=False),))
 

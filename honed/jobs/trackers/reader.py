@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from honed.errors import JobError
 from honed.jobs import events
-from honed.jobs.job import Job, State
+from honed.jobs.job import GOING, Job, State
 from honed.jobs.trackers import tracker as trackers
 from honed.jobs.trackers.tracker import Tracker
 from honed.records import digest
@@ -35,7 +35,6 @@ _MOST_ANSWERS = 100
 """Answers that are sent as text; their verdicts are counted beyond."""
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_./-]+")
-_GOING = ("queued", "running")
 
 
 class Progress(BaseModel):
@@ -147,7 +146,7 @@ class _Reading:
     def run(self, follow: bool) -> None:
         path = self.job.path / "events.jsonl"
         while True:
-            going = self.job.status().state in _GOING
+            going = self.job.status().state in GOING
             for event, offset in events.read(path, self.progress.offset):
                 self._send(event)
                 self.progress.offset = offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from honed.jobs.job import State
+from honed.jobs.job import GOING, State
 from honed.jobs.trackers.tracker import Backend, Run
 
 FOLDER = "tensorboard"
@@ -45,7 +45,7 @@ class TensorBoard:
         """Write what is held back, and in which state a session of hparams ended."""
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-        if state not in ("queued", "running"):
+        if state not in GOING:
             good = api_pb2.STATUS_SUCCESS if state == "done" else api_pb2.STATUS_FAILURE
             data = plugin_data_pb2.HParamsPluginData(session_end_info=plugin_data_pb2.SessionEndInfo(status=good))
             meta = metadata.create_summary_metadata(data)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from honed.errors import first_line
 from honed.models import heads
 from honed.train import loss_sweeps, token_loss
 from honed.train.kernels import compiler, in_c, native
@@ -98,8 +99,7 @@ def choose(dtype: torch.dtype, device: str, sizes: Sizes = ODD) -> tuple[bool, s
     except _FAILS as error:
         if device == "cpu":
             raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return False, f"{what} by torch: its compiler fails here ({first[:_WORDS]})"
+        return False, f"{what} by torch: its compiler fails here ({first_line(error)[:_WORDS]})"
     if apart:
         return False, f"{what} by torch: {whose} don't agree with it ({', '.join(apart)})"
     return True, ""

@@ -194,6 +194,8 @@ def _compare(
     theirs: Tensor = output[0] if isinstance(output, tuple) else output
     try:
         ours = forward(module, *args, **kwargs)
+    except torch.OutOfMemoryError:  # it says nothing of the module
+        raise
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # not what it looked like
         same = False
     else:

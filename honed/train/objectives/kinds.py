@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,13 +15,6 @@ Setting = float | str
 
 class PreferenceConfig(Config):
     """Settings of the objectives that learn from preferences and ratings; left open, those of the objective's paper."""
-
-    synonyms: ClassVar[Mapping[str, str]] = {
-        "loss_type": "dpo_loss",
-        "pref_loss": "dpo_loss",
-        "desirable_weight": "desirable",
-        "undesirable_weight": "undesirable",
-    }
 
     beta: float | None = Field(
         default=None,

@@ -126,6 +126,6 @@ class Kto:
 def _mean(total: Tensor, count: int) -> float:
     """The mean over all ranks; 0 of none."""
     both = torch.stack([total, total.new_tensor(float(count))])
-    if distributed.is_available() and distributed.is_initialized():
+    if distributed.is_initialized():
         distributed.all_reduce(both)
     return float(both[0] / both[1].clamp(min=1))

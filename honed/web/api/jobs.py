@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from honed.errors import JobError, RequestError
 from honed.jobs import describe, events
 from honed.jobs import job as jobs
-from honed.jobs.job import Job
+from honed.jobs.job import GOING, Job
 from honed.store.workspace import Workspace
 
 _POLL_SECONDS = 0.25
@@ -66,7 +66,7 @@ async def _stream(job: Job, start: int, request: Request) -> AsyncIterator[bytes
     A browser that lost the connection names the last id it saw, and goes on from there.
     """
     while not await request.is_disconnected():
-        ended = (await asyncio.to_thread(job.status)).state not in ("queued", "running")
+        ended = (await asyncio.to_thread(job.status)).state not in GOING
         batch, start = await asyncio.to_thread(_read, job, start)
         if batch:
             yield b"id: %d\ndata: %s\n\n" % (start, orjson.dumps(batch))
