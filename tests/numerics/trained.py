@@ -57,7 +57,12 @@ STEPS = [
     StepRows(1, ((18, 19, 20), (21, 22))),
 ]
 # Whoever compares no gradients across ranks needs several passes in the first step, and not eleven.
-LONGER = [StepRows(0, ((0,), (6,), (7, 8))), *STEPS[1:], StepRows(1, ((0, 1), (2,), (3, 4))), StepRows(1, ((5, 6), (7,)))]
+LONGER = [
+    StepRows(0, ((0,), (6,), (7, 8))),
+    *STEPS[1:],
+    StepRows(1, ((0, 1), (2,), (3, 4))),
+    StepRows(1, ((5, 6), (7,))),
+]
 
 
 @dataclass(frozen=True)
