@@ -58,6 +58,7 @@ SAVE_SECONDS = 600.0
 """How long a worker that a user stops may take to end its step and save itself."""
 
 _POLL_SECONDS = 0.1
+"""The longest between two looks at a job."""
 
 _KILL_SECONDS = 10.0
 """How long a killed worker may take to end: a process that waits for a disk ends no sooner."""
@@ -98,9 +99,10 @@ def start(job: Job) -> None:
 
 
 def _until_it_began(job: Job, worker: subprocess.Popen[bytes]) -> None:
+    began = time.monotonic()
     try:
         while worker.poll() is None and job.status().state == "queued":
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause(began))
     except KeyboardInterrupt:
         worker.terminate()  # before its first breath it ends at once, after it as it does by ``stop``
         worker.wait()
@@ -118,7 +120,7 @@ def track(job: Job, name: str) -> None:
 
 def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
     """Yield the job's events from byte ``start_at`` on until it ends; never blocks for longer than a poll."""
-    path = job.path / "events.jsonl"
+    path, began = job.path / "events.jsonl", time.monotonic()
     while True:
         ended = job.status().state not in GOING
         for event, offset in events.read(path, start_at):
@@ -126,7 +128,12 @@ def follow(job: Job, start_at: int = 0) -> Iterator[events.Event]:
             yield event
         if ended:
             return
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause(began))
+
+
+def pause(began: float) -> float:
+    """Return the seconds until the next look at a job that has been waited for since ``began``: a tenth of those."""
+    return min(_POLL_SECONDS, max(0.01, 0.1 * (time.monotonic() - began)))
 
 
 def wait(job: Job) -> dict[str, Any]:
@@ -154,7 +161,8 @@ def stop(job: Job, timeout: float = 60.0) -> None:
         raise JobError(f"job {job.id} isn't running: it is {status.state}", "See: honed jobs list")
     _at_hand(job, status)
     there = _send(job, status, signal.SIGTERM)
-    deadline = time.monotonic() + (timeout if there else 0.0)
+    began = time.monotonic()
+    deadline = began + (timeout if there else 0.0)
     killed: float | None = None
     while job.status().state == "running":
         now = time.monotonic()
@@ -164,7 +172,7 @@ def stop(job: Job, timeout: float = 60.0) -> None:
         if now > deadline:
             _send(job, status, signal.SIGKILL)
             killed = killed or now
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause(began))
 
 
 def resume(job: Job, settings: Config | None = None) -> None:

@@ -23,7 +23,6 @@ from honed.jobs.job import GOING, STEPS, Job
 from honed.jobs.worker import Stopped
 from honed.store.workspace import write_whole
 
-_POLL_SECONDS = 0.1
 _STOP_SECONDS = 540.0
 """A job saves itself within this time when the round is stopped; the round's own worker is given 600 s."""
 
@@ -123,6 +122,7 @@ class Steps:
         return next((job for job in young if _settings(job, type(wanted)) == wanted), None)
 
     def _wait(self, step: str, job: Job, start_at: int) -> dict[str, Any]:
+        began = time.monotonic()
         while True:
             running = job.status().state in GOING
             start_at = self._pass_on(step, job, start_at)
@@ -135,7 +135,7 @@ class Steps:
                     if job.status().state == "running":
                         raise
                 raise Stopped
-            time.sleep(_POLL_SECONDS)
+            time.sleep(launch.pause(began))
 
     def _ended(self, step: str, job: Job) -> dict[str, Any]:
         status = job.status()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from honed import config
 from honed.cli import main
 from honed.errors import StoreError
 from honed.jobs import job as jobs
@@ -76,6 +77,7 @@ def test_stop_then_resume_goes_on_where_it_was(start, capsys) -> None:
     assert code == 0
     assert out == f"job {job.id} is stopped. Go on with: honed jobs resume {job.id}\n"
     assert "saves its state first" in err
+    config.save(CountConfig(steps=40), job.path / "config.yaml")  # it counts on at once
     code, out, err = _run(capsys, job, "resume", "last", "--json")
     assert code == 0
     assert json.loads(out)["result"]["counted"] == 40
@@ -118,6 +120,7 @@ def test_a_killed_job_is_shown_as_interrupted_and_resumes(start, capsys) -> None
     assert err.endswith(f"  Go on with: honed jobs resume {job.id}\n")
     _, out, _ = _run(capsys, job, "list")
     assert "interrupted" in out
+    config.save(CountConfig(steps=20), job.path / "config.yaml")
     code, out, _ = _run(capsys, job, "resume", job.id)
     assert code == 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from honed import config
 from honed.cli import progress
 from honed.cli.options import HaltedError
 from honed.cli.progress import Pace
@@ -15,6 +16,7 @@ from honed.jobs import launch
 from honed.jobs.events import Begun, Step
 from honed.jobs.job import Job
 from tests.cli.run import Terminal
+from tests.jobs.counting import CountConfig
 
 
 def _step(step: int, when: float, stage: str = "train") -> Step:
@@ -170,6 +172,7 @@ def test_ctrl_c_at_a_terminal_leaves_a_job_that_resumes(start: Callable[..., Job
     assert "Traceback" not in terminal.shown
     assert job.status().state == "stopped"
 
+    config.save(CountConfig(steps=60), job.path / "config.yaml")  # the rest at once
     terminal = Terminal("jobs", "resume", "last", "--workspace", job.workspace.path)
     assert terminal.end() == 0
     assert "60/60" in terminal.shown

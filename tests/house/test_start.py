@@ -48,7 +48,7 @@ def _cpu_seconds(*args: str) -> float:
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_takes_less_than_three_tenths_of_a_second(command: str) -> None:
     args = [part for part in (command, "--help") if part]
-    assert min(_cpu_seconds(*args) for _ in range(5 if not command else 3)) < _SECONDS
+    assert any(_cpu_seconds(*args) < _SECONDS for _ in range(5 if not command else 3))
 
 
 def test_the_help_of_no_command_loads_anything_heavy() -> None:

@@ -131,7 +131,7 @@ def test_a_worker_killed_at_once_leaves_an_interrupted_job_that_resumes_from_its
     _until_step(job, 3)
     os.kill(job.status().pid, signal.SIGKILL)
     assert _ended(job) == "interrupted"
-    launch.resume(job)
+    launch.resume(job, CountConfig(steps=40))  # at once
     assert _ended(job) == "done"
     assert job.status().attempt == 2
     assert job.result()["counted"] == 40
@@ -144,7 +144,7 @@ def test_a_stopped_job_has_saved_itself_and_resumes(workspace: Workspace) -> Non
     launch.stop(job)
     assert job.status().state == "stopped"
     at = int((job.path / "checkpoint.txt").read_text())
-    launch.resume(job)
+    launch.resume(job, CountConfig(steps=40))
     assert _ended(job) == "done"
     assert job.result()["from"] == at
     assert [event.text for event in job.events() if isinstance(event, Note)] == [

@@ -84,7 +84,7 @@ def endless() -> LoadedModel:
 
 _SAMPLINGS = st.builds(
     Sampling,
-    max_tokens=st.integers(1, 40),
+    max_tokens=st.integers(1, 20),
     temperature=st.sampled_from([0.0, 0.7, 1.3]),
     top_p=st.sampled_from([1.0, 0.9, 0.3]),
     seed=st.integers(-(2**63), 2**63 - 1),

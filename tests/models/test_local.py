@@ -75,19 +75,22 @@ def test_greedy_answers_are_those_of_the_model_without_cache_or_padding(loaded: 
 
 
 @pytest.mark.parametrize(
-    "sampling",
+    ("sampling", "sizes"),
     [
-        Sampling(max_tokens=40),
-        Sampling(max_tokens=40, temperature=1.0, seed=3),
-        Sampling(max_tokens=40, temperature=0.8, top_p=0.9),
-        Sampling(max_tokens=40, stop=("a",)),
+        (Sampling(max_tokens=40), (3, 64)),
+        (Sampling(max_tokens=40, temperature=1.0, seed=3), (1, 3, 8, 64)),
+        (Sampling(max_tokens=40, temperature=0.8, top_p=0.9), (3, 64)),
+        (Sampling(max_tokens=40, stop=("a",)), (3, 64)),
     ],
     ids=["greedy", "sampled", "nucleus", "stop text"],
 )
-def test_an_answer_does_not_depend_on_the_rows_beside_it(loaded: LoadedModel, sampling: Sampling) -> None:
+def test_an_answer_does_not_depend_on_the_rows_beside_it(
+    loaded: LoadedModel, sampling: Sampling, sizes: Sequence[int]
+) -> None:
+    """In a batch of 64 all begin at once, in one of 3 or 8 others take the places of those that end."""
     prompts = unequal(20)
     expected = one_by_one(loaded, prompts, sampling)
-    for batch in (1, 3, 8, 64):
+    for batch in sizes:
         assert LocalEngine(loaded, batch).generate(prompts, sampling) == expected, batch
     assert len({completion.tokens for completion in expected}) > 5  # rows ended at many different steps
 

@@ -205,6 +205,6 @@ def test_gradients_where_many_rows_share_a_prompt_are_the_same_to_the_bit_in_eve
             return model.model.embed_tokens.weight.grad.clone()
 
         first = gradient()
-        assert all(torch.equal(gradient(), first) for _ in range(12))
+        assert all(torch.equal(gradient(), first) for _ in range(6))
     finally:
         torch.set_num_threads(threads)

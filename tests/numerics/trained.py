@@ -56,7 +56,13 @@ STEPS = [
     StepRows(0, ((16, 17),)),
     StepRows(1, ((18, 19, 20), (21, 22))),
 ]
-LONGER = [*STEPS, StepRows(1, ((0, 1), (2,), (3, 4))), StepRows(1, ((5, 6), (7,)))]
+# Whoever compares no gradients across ranks needs several passes in the first step, and not eleven.
+LONGER = [
+    StepRows(0, ((0,), (6,), (7, 8))),
+    *STEPS[1:],
+    StepRows(1, ((0, 1), (2,), (3, 4))),
+    StepRows(1, ((5, 6), (7,))),
+]
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def examples(case: Case) -> list[Any]:
 
 def held_out() -> HeldOut:
     """Rows that aren't trained on, in several passes."""
-    return HeldOut(uneven(5, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
+    return HeldOut(uneven(3, seed=5), Sft(MATRIX), packed=True, device="cpu", pack_tokens=60)
 
 
 def train(case: Case, folder: Path, here: Ranks, *, steps: Sequence[StepRows] = STEPS, **given: Any) -> None:

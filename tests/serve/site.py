@@ -140,7 +140,8 @@ def serving(
             f"http://127.0.0.1:{listening.getsockname()[1]}", pool, Interactions(database), open_signer(workspace)
         )
         app = make_app(workspace, pool, site.store, site.signer, config)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", timeout_graceful_shutdown=3))
+        quiet: dict[str, Any] = {"log_config": None, "log_level": "critical"}
+        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=0.5, **quiet))  # type: ignore[arg-type]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:

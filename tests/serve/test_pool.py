@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from honed.errors import ModelError, RequestError
+from honed.serve import pool as pools
 from honed.serve.pool import Pool, Served
 from honed.store import aliases
 from honed.store.workspace import Workspace
@@ -29,6 +30,12 @@ class Models:
         assert ref not in self.engines or self.engines[ref].closed, "loaded twice"
         self.engines[ref] = Stage()
         return served(ref, self.engines[ref])
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aliases are looked at every half a second, which each test would wait for."""
+    monkeypatch.setattr(pools, "_POLL_SECONDS", 0.02)
 
 
 @pytest.fixture

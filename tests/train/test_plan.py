@@ -18,6 +18,7 @@ from honed.errors import ConfigError
 from honed.jobs import job as jobs
 from honed.jobs import launch
 from honed.jobs.events import Metric
+from honed.jobs.job import Job
 from honed.models import devices
 from honed.store import artifacts, datasets
 from honed.store.workspace import Workspace
@@ -27,6 +28,16 @@ from honed.train.optim import keep_wide
 from tests.train.jobs import finish, settings, start
 
 GB = 10**9
+
+
+def _planned(home: Workspace, **how: Any) -> dict[str, Any]:
+    """What a plan's job finds, in this process, and as its file gives it back."""
+    found: dict[str, Any] = json.loads(json.dumps(planner.work(_job(home, **how), lambda: False)))
+    return found
+
+
+def _job(home: Workspace, **how: Any) -> Job:
+    return jobs.create(home, "plan", settings(home, **how))
 
 
 def test_fp32_weights_that_are_mapped_from_a_file_are_held_once_their_pages_are_in_the_memory_of_the_process(
@@ -61,7 +72,7 @@ def test_fp32_weights_that_are_mapped_from_a_file_are_held_once_their_pages_are_
     ],
 )
 def test_whatever_can_be_trained_can_be_planned(home: Workspace, how: dict[str, object]) -> None:
-    planned = launch.wait(run.plan(home, settings(home, **how)))
+    planned = _planned(home, **how)
     assert planned["fits"] and planned["time"]["total"] > 0
     assert planned["memory"]["total"] > planned["memory"]["weights"] > 0
     assert planned["ranks"] == how.get("ranks", 1) and planned["estimated"] is False
@@ -99,13 +110,15 @@ def test_a_run_that_does_not_fit_is_counted_not_timed_and_told_what_to_change(
     home: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)  # the weights would fit
-    planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
+    planned = planner.work(_job(home), lambda: False)
     assert planned["fits"] is False and planned["time"] is None and planned["rows"] == 24
     assert planned["memory"]["total"] > planned["memory"]["free"] == 10_000_000
     assert "or use a machine with" in planned["advice"][-1]
 
 
-def test_an_hours_price_gives_the_cost_of_the_run(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_hours_price_gives_the_cost_of_the_run(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [f"--set=train.{name}" for name in ("batch_tokens=100", "pack_tokens=60", "precision=fp32")]
     asked = [
         "plan",
@@ -120,6 +133,8 @@ def test_an_hours_price_gives_the_cost_of_the_run(home: Workspace, capsys: pytes
     assert main.run([*asked, "--price", "3600", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["price_per_hour"] == 3600 and told["cost"] == pytest.approx(told["time"]["total"]) and told["cost"] > 0
+    done = Job(home.jobs / told["job"])
+    monkeypatch.setattr(run, "plan", lambda *_: done)
     assert main.run([*asked, "--price", "3600"]) == 0
     assert " at 3600 an hour" in capsys.readouterr().out
 
@@ -186,7 +201,7 @@ def test_layers_are_to_be_computed_again_only_where_the_model_can(
     monkeypatch.setattr(planner, "_free", lambda _device, _config: 10_000_000)
     for can in (True, False):
         monkeypatch.setattr(LlamaForCausalLM, "supports_gradient_checkpointing", can)
-        planned = planner.work(jobs.create(home, "plan", settings(home)), lambda: False)
+        planned = planner.work(_job(home), lambda: False)
         assert any("activation_checkpointing" in way for way in planned["advice"]) is can
 
 
@@ -198,7 +213,7 @@ def test_ranks_that_each_hold_all_are_told_to_share_and_no_way_that_saves_nothin
 
 def test_a_streamed_plan_counts_the_rows_that_are_left_out_once(home: Workspace) -> None:
     given = {"stream": True, "max_length": 50}
-    planned = launch.wait(run.plan(home, settings(home, **given)))
+    planned = _planned(home, **given)
     rows = len(list(datasets.rows(artifacts.resolve(home, "datasets", "numbers"), "train")))
     assert planned["left_out"] > 0
     assert planned["rows"] + planned["left_out"] == rows and planned["estimated"] is False
@@ -223,7 +238,7 @@ def test_more_ranks_than_this_machine_has_gpus_are_refused_by_the_plan_as_by_the
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     said = []
     with pytest.raises(ConfigError) as caught:
-        planner.work(jobs.create(home, "plan", settings(home, ranks=8)), lambda: False)
+        planner.work(_job(home, ranks=8), lambda: False)
     said.append((caught.value.message, caught.value.hint))
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
@@ -240,7 +255,7 @@ def test_ranks_divide_the_machine_that_they_are_all_on_and_a_ray_elsewhere_is_ta
     free = 40 * GB
     monkeypatch.setattr(devices, "hardware", lambda _path: SimpleNamespace(memory_free=free - GB))
     monkeypatch.setattr(planner, "_own", lambda: GB)
-    planned = planner.work(jobs.create(home, "plan", settings(home, ranks=4, on=on)), lambda: False)
+    planned = planner.work(_job(home, ranks=4, on=on), lambda: False)
     assert planned["memory"]["free"] == free // here and planned["machines"] == machines
     said = [reason for reason in planned["reasons"] if "machine like this one" in reason]
     assert len(said) == (machines > 1) and all("a cost is that of all" in reason for reason in said)
@@ -268,7 +283,9 @@ def test_a_plan_tells_what_is_held_out_and_what_makes_it_cheaper_where_it_takes_
 def test_the_cost_of_a_run_is_that_of_every_machine_it_takes(
     home: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planned = launch.wait(run.plan(home, settings(home)))
+    job = _job(home)
+    planned = planner.work(job, lambda: False)
+    monkeypatch.setattr(run, "plan", lambda *_: job)  # and no second one that nobody waits for
     monkeypatch.setattr(progress, "follow", lambda _job, _as_json: {**planned, "machines": 3})
     asked = ["plan", "--base", str(home.path.parent / "tiny"), "--data", "numbers", "--workspace", str(home.path)]
     assert main.run([*asked, "--price", "3600", "--json"]) == 0

@@ -106,14 +106,14 @@ def test_a_loss_beside_a_reference_that_ends_no_lower_than_it_began_is_said(
 @pytest.mark.parametrize("weights", ["full", "lora"])
 def test_in_16_bits_too_the_first_step_finds_the_policy_where_the_base_is(home: Workspace, weights: str) -> None:
     how = {"objective": "dpo", "weights": weights, "precision": "bf16"}
-    job = start(home, name=f"half-{weights}", data="liked", epochs=2, **how)
+    job = start(home, name=f"half-{weights}", data="liked", epochs=0.1, **how)
     finish(job)
     first = steps(job)[0].values
     assert abs(first["loss"] - math.log(2)) < 1e-6 and first["margin"] == 0.0
 
 
 def test_in_16_bits_too_kto_begins_where_the_base_is_for_own_answers_and_for_those_of_others(home: Workspace) -> None:
-    job = start(home, name="half-kto", data="liked", objective="kto", precision="bf16", epochs=1)
+    job = start(home, name="half-kto", data="liked", objective="kto", precision="bf16", epochs=0.1)
     finish(job)
     first = steps(job)[0].values
     assert first["margin"] == first["kl"] == 0.0

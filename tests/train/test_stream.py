@@ -39,10 +39,10 @@ def _turns(number: int, answer: str, weight: float = 1.0) -> Conversation:
 
 @pytest.fixture(scope="module")
 def many(home: Workspace) -> Workspace:
-    """800 rows in 4 shards, 100 held out, 8 too long, 8 without a supervised token; and 300 of which none is usable."""
+    """533 rows in 3 shards, 67 held out, 5 too long, 5 without a supervised token; and 300 of which none is usable."""
 
     def made() -> Iterator[tuple[Conversation, Split]]:
-        for number in range(900):
+        for number in range(600):
             kind = number % 100
             answer = "x" * 600 if kind == 7 else "even" if number % 2 == 0 else "odd" * (1 + number % 3)
             yield _turns(number, answer, 0.0 if kind == 50 else 1.0), "heldout" if number % 9 == 0 else "train"
@@ -67,6 +67,7 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
     many: Workspace,
 ) -> None:
     how: dict[str, Any] = {**STREAM, "weights": "lora", "lora": {"dropout": 0.1}}
+    how["seed"] = 1  # whose two epochs read the shards in other orders
     straight = start(many, name="stream-straight", **how)
     result = finish(straight)
     killed = start(many, name="stream-killed", **how)
@@ -89,11 +90,11 @@ def test_kill_9_in_epoch_2_of_a_shuffled_stream_then_resume_gives_the_weights_of
     same = ("rows", "left_out", "dataset_tokens", "supervised_tokens", "computed_tokens", "steps", "loss")
     assert {key: resumed[key] for key in same} == {key: result[key] for key in same}
     texts = [(job.path / "left_out.jsonl").read_text() for job in (straight, killed)]
-    assert texts[0] == texts[1] and result["left_out"] == 16 and result["rows"] == 784
-    assert len({json.loads(line)["row"] for line in texts[0].splitlines()}) == 16
+    assert texts[0] == texts[1] and result["left_out"] == 10 and result["rows"] == 523
+    assert len({json.loads(line)["row"] for line in texts[0].splitlines()}) == 10
     for notes in map(_notes, (straight, killed)):
-        assert any("800 rows are streamed: about" in note and "as they are met" in note for note in notes)
-        assert any("16 rows are left out (8 too long, 8 unsupervised)" in note for note in notes)
+        assert any("533 rows are streamed: about" in note and "as they are met" in note for note in notes)
+        assert any("10 rows are left out (5 too long, 5 unsupervised)" in note for note in notes)
 
 
 def test_a_stream_trains_on_the_same_rows_and_tokens_as_memory_and_result_says_which_it_was(many: Workspace) -> None:
@@ -169,11 +170,11 @@ def test_rows_are_streamed_where_they_would_fill_the_memory_and_the_reason_is_sa
     held, why = find(config, dataset, chat(), Limit(512), reading, memory=10_000_000)
     assert isinstance(held, Rows) and why == ""
     streamed, why = find(config, dataset, chat(), Limit(512), reading, memory=1_000_000)
-    assert isinstance(streamed, Stream) and "stream true: 800 rows would take about" in why
-    assert streamed.rows == 800
-    assert streamed.tokens == pytest.approx(sum(held.lengths), rel=0.01)  # the sample has all 800 rows
+    assert isinstance(streamed, Stream) and "stream true: 533 rows would take about" in why
+    assert streamed.rows == 533
+    assert streamed.tokens == pytest.approx(sum(held.lengths), rel=0.01)  # the sample has all 533 rows
     assert streamed.window_rows(None, 100) == pytest.approx(8192, rel=0.01)
-    assert streamed.window_rows(None, 1_000_000) * streamed.tokens / 800 == pytest.approx(16_000_000, rel=0.01)
+    assert streamed.window_rows(None, 1_000_000) * streamed.tokens / 533 == pytest.approx(16_000_000, rel=0.01)
 
 
 def test_preferences_that_need_the_base_models_numbers_are_not_streamed_and_the_error_says_why_and_what_to_do(

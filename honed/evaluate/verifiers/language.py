@@ -6,7 +6,7 @@ border changes its verdict from run to run. Here each text is judged by a detect
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 SEED = 0
@@ -26,6 +26,7 @@ LANGUAGES = {
 """The languages that can be told, by their code, with their English names."""
 
 
+@lru_cache(1024)
 def language(text: str, seed: int = SEED) -> str | None:
     """Return the code of the language of ``text``, or None where no letter tells it."""
     from langdetect.lang_detect_exception import LangDetectException

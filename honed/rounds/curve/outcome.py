@@ -116,8 +116,10 @@ class Measured:
     def points(self, trained: Sequence[Trained]) -> tuple[Point, ...]:
         """Return the base's point and one for each size."""
         sizes: list[Trained | None] = [None, *trained]
-        gains = self._holm([self.loss_change(at - 1, at) for at in range(1, len(sizes))])
+        steps = [self.loss_change(at - 1, at) for at in range(1, len(sizes))]
+        gains = self._holm(steps)
         rates = self._holm([self.pass_change(at - 1, at) for at in range(1, len(sizes))])
+        over_base = [None, *steps[:1], *(self.loss_change(0, at) for at in range(2, len(sizes)))]
         return tuple(
             Point(
                 size=one.size if one else 0,
@@ -128,7 +130,7 @@ class Measured:
                 passed=outcome.rate(self._passed[at]) if self.judged else None,
                 gain=gains[at - 1] if at else None,
                 pass_gain=rates[at - 1] if at else None,
-                over_base=self.loss_change(0, at) if at else None,
+                over_base=over_base[at],
                 pass_over_base=self.pass_change(0, at) if at else None,
             )
             for at, one in enumerate(sizes)

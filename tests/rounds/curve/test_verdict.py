@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from honed.evaluate import stats
 from honed.evaluate.compare import Evaluation
 from honed.evaluate.outcome import Answer, RowLoss
 from honed.rounds.curve import verdict
@@ -16,6 +17,13 @@ from tests.evaluate.planted import evaluation, repeated
 from tests.rounds.curve.desk import question
 
 SIZES = (16, 64, 256, 1024)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the draws: how exact intervals are is seen elsewhere, and what is said here hangs by none of them."""
+    for drawing in (stats.bootstrap, stats.randomisation):
+        monkeypatch.setitem(drawing.__kwdefaults__, "resamples", 1000)
 
 
 def trained(sizes: Sequence[int] = SIZES) -> list[Trained]:
