@@ -94,8 +94,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     reach.freeze_beside_text(base.model)
     check_base(job, config.base, ranks)
     ranks.together(lambda: saving.check(base.model, base.chat, job.path) if ranks.first else None)
-    known = base.model.get_input_embeddings().weight.shape[0]
-    limit = replace(_limit(config, base, _compared(base.model, ranks, job.log.note)), known=known)
+    limit = _limit(config, base, _compared(base.model, ranks, job.log.note))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
     train, why_stream = source.find(config, dataset, base.chat, limit, reading, host)
@@ -275,14 +274,16 @@ def _note_chat(job: Job, config: TrainConfig, dataset: Artifact, chat: ChatForma
 def _limit(config: TrainConfig, base: LoadedModel, found: Found) -> Limit:
     """Return how long a row may be, by what is set, by the model's context or by windows that aren't passed on."""
     longest = min(config.max_length or base.context, base.context)
+    known = base.model.get_input_embeddings().weight.shape[0]
     window = _window(base.model.config, found)
     if window < longest:
         why = "fit: layers of this model look back no further, and don't say so to the attention that is trained with"
         hint = "Shorten the row, or choose another base model: max_length can't help."
-        return Limit(window, "longer than the window", why, hint)
+        return Limit(window, "longer than the window", why, hint, known=known)
     if longest == base.context:
-        return Limit(longest, hint="The model's context has no more: shorten the row, or choose another base model.")
-    return Limit(longest)
+        hint = "The model's context has no more: shorten the row, or choose another base model."
+        return Limit(longest, hint=hint, known=known)
+    return Limit(longest, known=known)
 
 
 def _window(config: Any, found: Found) -> int:

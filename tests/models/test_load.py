@@ -278,20 +278,6 @@ def test_a_hub_model_is_fetched_without_any_pickle(folder: Path, fake_hub) -> No
     assert not any(pattern.endswith((".bin", ".pt", ".py", "*")) for pattern in patterns)
 
 
-def test_a_hub_model_that_has_pickles_alone_is_refused_in_words_that_help(folder: Path, fake_hub) -> None:
-    (folder / "model.safetensors").unlink()
-    fake_hub(folder)
-    with pytest.raises(ModelError, match=r"the repository has no \.safetensors file") as error:
-        load.locate("org/name", None)
-    assert "Convert it" in error.value.hint
-
-
-def test_a_revision_of_a_hub_model_is_answered_with_how_to_fetch_it() -> None:
-    with pytest.raises(ModelError, match="takes no revision") as error:
-        load.locate("org/name@main", None)
-    assert "--revision" in error.value.hint
-
-
 def test_a_hub_model_in_the_cache_is_used_as_it_is(folder: Path, fake_hub) -> None:
     fake = fake_hub(folder, in_cache=True)
     load.locate("org/name", None)

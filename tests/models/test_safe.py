@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from honed.errors import ModelError
-from honed.models import load
+from honed.models import hub, load
 from tests.tiny import tiny_folder
 
 
@@ -36,3 +36,19 @@ def test_a_model_and_an_adapter_in_one_folder_are_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match="a model and an adapter in one folder") as error:
         load.load(str(folder), None)
     assert "without adapter_config.json" in error.value.hint
+
+
+def test_a_hub_model_that_has_pickles_alone_is_refused_in_words_that_help(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setattr(hub, "fetch", lambda *_: folder)  # as it was fetched: without them
+    with pytest.raises(ModelError, match=r"the repository has no \.safetensors file") as error:
+        load.locate("org/name", None)
+    assert "Convert it" in error.value.hint
+
+
+def test_a_revision_of_a_hub_model_is_answered_with_how_to_fetch_it() -> None:
+    with pytest.raises(ModelError, match="takes no revision") as error:
+        load.locate("org/name@main", None)
+    assert "--revision" in error.value.hint
