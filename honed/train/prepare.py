@@ -92,8 +92,7 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
         template=config.template,
     )
     reach.freeze_beside_text(base.model)
-    check_base(job, config.base, ranks)
-    ranks.together(lambda: saving.check(base.model, base.chat, job.path) if ranks.first else None)
+    _check_base(job, config, base, ranks)
     limit = _limit(config, base, _compared(base.model, ranks, job.log.note))
     base.chat = replace(base.chat, clock=_clock(job, ranks))
     reading = Reading(job, stopping)
@@ -117,8 +116,14 @@ def prepare(job: Job, ranks: Ranks = ALONE, stopping: Callable[[], bool] = lambd
     heldout = _heldout(config, dataset, base.chat, limit, reading)
     settings = _settled(job, config, facts, isinstance(train, Stream), why_stream, ranks)
     _settle_weights(base, job, config, settings)
-    lora = None if settings.weights == "full" else config.lora
-    return Prepared(job, config, settings, base, lora, dataset, train, heldout)
+    adapted = None if settings.weights == "full" else config.lora
+    return Prepared(job, config, settings, base, adapted, dataset, train, heldout)
+
+
+def _check_base(job: Job, config: TrainConfig, base: LoadedModel, ranks: Ranks) -> None:
+    """Raise if the base is another than at first, or its chat format can't be published."""
+    check_base(job, config.base, ranks)
+    ranks.together(lambda: saving.check(base.model, base.chat, job.path) if ranks.first else None)
 
 
 def _settle_weights(base: LoadedModel, job: Job, config: TrainConfig, settings: Settings) -> None:
