@@ -287,7 +287,7 @@ def _unknown(spec: str, workspace: Workspace | None) -> ModelError:
     where = f" in {workspace.path}" if workspace else " (there is no workspace here)"
     if "@" in spec and hub.is_id(spec.partition("@")[0]):
         return ModelError(
-            f"{spec!r}: honed takes no revision of a hub's model",
+            f"{spec!r}: of a model on the hub no revision can be named here",
             "Fetch it (hf download ORG/NAME --revision REVISION --local-dir FOLDER), and name the folder.",
         )
     return ModelError(

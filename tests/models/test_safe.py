@@ -49,6 +49,6 @@ def test_a_hub_model_that_has_pickles_alone_is_refused_in_words_that_help(
 
 
 def test_a_revision_of_a_hub_model_is_answered_with_how_to_fetch_it() -> None:
-    with pytest.raises(ModelError, match="takes no revision") as error:
+    with pytest.raises(ModelError, match="no revision can be named") as error:
         load.locate("org/name@main", None)
     assert "--revision" in error.value.hint
