@@ -136,6 +136,42 @@ def test_a_dialogue_beside_a_preference_that_is_not_its_prompt_is_named_as_not_r
     assert {problem.kind for problem in alone.problems} == {"roles out of order"}
 
 
+def test_a_context_beside_answers_that_begin_with_the_question_is_named_as_not_read() -> None:
+    row = {"question": "q", "context": "c", "chosen": [Q, GOOD], "rejected": [Q, BAD]}
+    found = table.read(row, "preference")
+    assert [turn.content for turn in found.records[0].prompt] == ["q"] and found.ignored == ["context"]
+
+
+TOOLS = [{"name": "look"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "chosen": [{**Q, "tools": TOOLS}, GOOD], "rejected": [{**Q, "tools": TOOLS}, BAD]},
+        {"chosen": [{**Q, "tools": TOOLS}, GOOD], "rejected": [Q, BAD]},
+        {"prompt": [Q], "chosen": [{**GOOD, "tools": TOOLS}], "rejected": [BAD]},
+        {"prompt": [Q], "chosen": [GOOD], "rejected": [{**BAD, "tools": TOOLS}]},
+    ],
+)
+def test_tools_of_any_turn_of_a_preference_are_its_prompts(row: dict[str, Any]) -> None:
+    record = read(row)
+    assert isinstance(record, Preference)
+    assert [tool["name"] for tool in record.prompt[0].tools] == ["look"]
+
+
+def test_two_lists_of_tools_or_other_calls_before_two_answers_are_faults() -> None:
+    other = [{**Q, "tools": [{"name": "send"}]}, BAD]
+    (found,) = table.read({"chosen": [{**Q, "tools": TOOLS}, GOOD], "rejected": other}, "preference").problems
+    assert found.kind == "two lists of tools"
+    before = [
+        [Q, {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": name, "arguments": "{}"}}]}, Q]
+        for name in ("look", "send")
+    ]
+    (found,) = table.read({"chosen": [*before[0], GOOD], "rejected": [*before[1], BAD]}, "preference").problems
+    assert found.kind == "two prompts"
+
+
 def test_a_preference_without_one_side_is_a_fault() -> None:
     found = table.read({"prompt": "q", "chosen": "good"}, "preference")
     assert [(problem.path, problem.kind) for problem in found.problems] == [(("rejected",), "missing field")]

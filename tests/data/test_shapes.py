@@ -32,6 +32,9 @@ def only(found: Reading) -> Conversation:
     return record.record()
 
 
+LONG = "a passage of 24 characters"
+
+
 def messages(row: dict[str, Any]) -> list[tuple[str, str]]:
     shape = shapes.shape_of(row)
     assert shape
@@ -112,7 +115,9 @@ def test_fields_that_nothing_reads_are_counted_and_said(tmp_path: Path) -> None:
         ({"prompt": "p", "context": ["c"], "chosen": "a", "rejected": "b"}, "preference", ["context"]),
         ({"prompt": "p", "input": "x", "context": "c", "chosen": "a", "rejected": "b"}, "preference", ["context"]),
         ({"prompt": [TURN], "context": "c", "completion": "a"}, "prompt-response", ["context"]),
-        ({"prompt": "the passage, p", "context": "passage", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "passage\np", "context": " passage", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": f"p: {LONG}. q", "context": f"{LONG} ", "completion": "a"}, "prompt-response", ["context"]),
+        ({"prompt": "p to German", "input": "man", "completion": "a"}, "prompt-response", []),
         ({"prompt": "p", "instruction": "i", "input": "x", "answer": "a"}, "prompt-response", ["input", "instruction"]),
         (
             {"prompt": "p", "instruction": "i", "input": "x", "chosen": "a", "rejected": "b"},

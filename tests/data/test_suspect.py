@@ -145,11 +145,12 @@ def test_reasoning_beside_answers_is_told_once_a_row_as_left_out(name: str, tmp_
     rows = [
         {"messages": [asked, thought, asked, thought]},
         {"messages": [asked, {**said, name: None}]},
+        {"messages": [asked, {**said, name: []}, asked, {**thought, "train": False}]},
         {"messages": [asked, said, asked, thought]},
     ]
     path = saved(tmp_path, "three.jsonl", "\n".join(map(json.dumps, rows)))
     kind = "reasoning left out"
-    assert suspicious(path) == [(1, f"messages[1].{name}", kind), (3, f"messages[3].{name}", kind)]
+    assert suspicious(path) == [(1, f"messages[1].{name}", kind), (4, f"messages[3].{name}", kind)]
     pair = {"prompt": "q", "chosen": [thought], "rejected": [{**said, "content": "b"}]}
     assert kinds(tmp_path, pair) == [(1, f"chosen[0].{name}", kind)]
     assert run(["data", "check", str(path)]) == 0

@@ -13,7 +13,7 @@ import orjson
 from honed.data.shapes import plain
 from honed.data.shapes.plain import AFTER, LISTS, PAIRS, ROLES, Plan
 from honed.data.shapes.reading import EMPTY
-from honed.data.shapes.single import PROMPTS
+from honed.data.shapes.single import PROMPTS, holds
 from honed.records import ATTRIBUTES, Role
 
 _GROUPS = 16
@@ -89,7 +89,7 @@ def _may_follow(more: Any, asked: Any, alone: bool) -> bool:
     """Tell whether an input is nothing, or a text; behind a prompt (``alone``) one that this doesn't hold already."""
     if more in EMPTY:
         return True
-    return type(more) is str and "\0" not in more and not (alone and type(asked) is str and more in asked)
+    return type(more) is str and "\0" not in more and not (alone and type(asked) is str and holds(asked, more))
 
 
 def _only(fit: list[bool], also: list[bool]) -> None:

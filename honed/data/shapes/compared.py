@@ -45,7 +45,7 @@ def preference(reading: Reading) -> None:
     if reading.problems:
         return
     prompt = _whole(reading, apart, chosen[:-1])
-    prompt = prompt and reading.equipped(prompt, tools)
+    prompt = prompt and reading.equipped([*prompt, *chosen, *rejected], tools)[: len(prompt)]
     _judge(reading, prompt, (chosen, rejected), keys)
     if prompt and not reading.problems:
         reading.said = [[*prompt, chosen[-1]], [*prompt, rejected[-1]]]
@@ -143,6 +143,8 @@ def _question(reading: Reading, key: str) -> list[Turn]:
     text = reading.value[key]
     if isinstance(text, str) and _SPEAKER.match(text):
         return _spoken(text.removesuffix("Assistant:").rstrip(), (key,))
+    if any(isinstance(side, list) and len(side) > 1 for side in map(reading.value.get, reading.fields)):
+        return single.side(reading, key, "user")  # both answers begin with it, as it is
     return single.question(reading, key)
 
 
@@ -169,7 +171,8 @@ def _side(reading: Reading, key: str, apart: list[Turn]) -> list[Turn]:
         reading.wrong((key,), "wrong type", f"an answer is needed here, not {kind_of(value)}", "Write a text.")
     size = len(apart)
     if size and len(found) == size + 1 and _alike(found[:size], apart):
-        return found[size:]
+        tools = next((turn.tools for turn in found if turn.tools), ())
+        return [found[size]._replace(tools=tools)]
     return found
 
 
@@ -226,7 +229,12 @@ def _spoken(text: str, path: tuple[str, ...]) -> list[Turn]:
 
 
 def _alike(some: list[Turn], others: list[Turn]) -> bool:
-    return [(turn.role, turn.content) for turn in some] == [(turn.role, turn.content) for turn in others]
+    one, other = ([(turn.role, turn.content, _called(turn)) for turn in side] for side in (some, others))
+    return one == other
+
+
+def _called(turn: Turn) -> list[tuple[str, Any]]:
+    return [(call.name, call.arguments) for call in turn.tool_calls]
 
 
 def _has_system(said: list[Turn]) -> bool:

@@ -82,7 +82,7 @@ def _pair(value: Mapping[str, Any], plan: Plan, tags: dict[str, str]) -> Plain |
         return None
     extra = ""
     if plan.more and (more := value[plan.more]) not in EMPTY:
-        if type(more) is not str or "\0" in more or (plan.asked in single.PROMPTS and more in asked):
+        if type(more) is not str or "\0" in more or (plan.asked in single.PROMPTS and single.holds(asked, more)):
             return None
         asked, extra = f"{asked}\n{more}", plan.more
     turns = (Turn("user", asked, (plan.asked,)), Turn("assistant", answer, (plan.answer,)))

@@ -68,12 +68,22 @@ def question(reading: Reading, key: str) -> list[Turn]:
     text, more = reading.value[key], reading.value.get(extra) if extra else None
     if more in EMPTY:
         return said
-    texts = isinstance(text, str) and isinstance(more, str)
-    if not texts or more in text or any(reading.value.get(name) not in EMPTY for name in INSTRUCTIONS):
+    texts = isinstance(text, str) and isinstance(more, str) and bool(text.strip())
+    if not texts or holds(text, more) or any(reading.value.get(name) not in EMPTY for name in INSTRUCTIONS):
         reading.unread((extra,))
         return said
     reading.extra = extra
-    return [said[0]._replace(content=f"{text}\n{more}" if text else more)]
+    return [said[0]._replace(content=f"{text}\n{more}")]
+
+
+_PASSAGE = 24
+"""Characters from which a text within another isn't there by accident, as a word or a number may be."""
+
+
+def holds(text: str, more: str) -> bool:
+    """Tell whether a prompt holds its input already: a passage anywhere, a word or a number on a line of its own."""
+    said = more.strip()
+    return said in text and (len(said) >= _PASSAGE or f"\n{said}\n" in f"\n{text.strip()}\n")
 
 
 def completed(reading: Reading) -> list[Turn]:

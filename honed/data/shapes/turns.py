@@ -117,8 +117,9 @@ def read(entry: object, path: Path) -> Turn:
         hint = 'Write {"role": ..., "content": ...}.'
         raise BadTurnError(path, "wrong type", f"a turn is an object, not {kind_of(entry)}", hint)
     turn = _said(entry, path)
-    tools = calls.definitions(entry["tools"], (*path, "tools")) if "tools" in entry else ()
-    return turn._replace(tools=tools) if tools else turn
+    if "tools" not in entry or turn.role == "tool":
+        return turn
+    return turn._replace(tools=calls.definitions(entry["tools"], (*path, "tools")))
 
 
 def _said(entry: Mapping[str, Any], path: Path) -> Turn:
@@ -150,7 +151,7 @@ def others(entry: Mapping[str, Any]) -> Iterator[str]:
     answers = role_of(entry) == "assistant"
     for key, value in entry.items():
         said = key in _TRAINED and isinstance(value, bool) and (answers or not value)
-        if key not in _READ and not said:
+        if (key not in _READ and not said) or (key == "tools" and role_of(entry) == "tool"):
             yield str(key)
 
 
@@ -161,10 +162,10 @@ def says_weight(entry: Mapping[str, Any]) -> bool:
 
 def thought_beside(entry: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """Yield that an answer's reasoning is left out, where it stands beside its text."""
-    if role_of(entry) != "assistant":
+    if role_of(entry) != "assistant" or entry.get("weight") == 0 or any(entry.get(name) is False for name in _TRAINED):
         return
     for name in REASONING:
-        if entry.get(name) not in ("", None):
+        if (isinstance(said := entry.get(name), str) and said.strip()) or (isinstance(said, list) and said):
             what = "the reasoning beside the answer is not read: the answer is learned without it"
             hint = "To have it learned, write it before the answer, between the marks of the model's chat template."
             yield Problem((*path, name), "reasoning left out", what, hint)
