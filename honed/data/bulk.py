@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from honed.data import suspect
+from honed.data import nested, suspect
 from honed.data.intake import NAMES, Counts, Intake, Manner
 from honed.data.shapes import columnar, plain
 from honed.data.shapes.columnar import Several
@@ -94,14 +94,17 @@ def parted(block: Block, manner: Manner) -> Parted:
         return Parted(*_several(values, manner), lambda place: Row(first + place, "", None), decoded, first)
     rows = list(block.rows(manner.file))
     values = [row.value for row in rows] if able else [None] * len(rows)
-    return Parted(*_several(values, manner), rows.__getitem__, rows.__getitem__)
+    table = any(row.table for row in rows)
+    return Parted(*_several(values, manner, table=table), rows.__getitem__, rows.__getitem__)
 
 
 def _several(
-    values: Sequence[Mapping[str, Any] | None], manner: Manner
+    values: Sequence[Mapping[str, Any] | None], manner: Manner, *, table: bool = False
 ) -> tuple[list[Several], Sequence[Mapping[str, Any] | None]]:
     if manner.columns.fields:
         values = [None if value is None else manner.columns.applied(value) for value in values]
+    if table:
+        values = [None if value is None or nested.suspected(value, table=True) else value for value in values]
     able = manner.shape in columnar.SHAPES and not manner.attributes
     several = columnar.read(values, str(manner.shape)) if able else []
     if len({name for one in several for name in one.ignored}) >= NAMES:

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from honed.data import nested
 from honed.data.export import written
 from honed.data.intake import sampled
 from honed.data.mapping import ColumnMap
+from honed.data.shapes.problem import BadTurnError
 from honed.data.shapes.table import FORMS, Shape
 from honed.data.shapes.turns import ROLES, meant
 from honed.data.sources import hub
 from honed.data.sources.find import shown
 from honed.data.sources.packed import Mending
 from honed.data.sources.read import reading
-from honed.data.sources.row import Meter
+from honed.data.sources.row import Meter, Row
 from honed.data.survey import Wanted
 from honed.errors import DataError
 
@@ -41,7 +43,8 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
             if container.encoding != "UTF-8":
                 mended["encoding"] += 1
             shape, blocks = sampled(blocks, shown(source), wanted.columns)
-            keys = _keys(wanted.shape or shape, wanted.columns)
+            shape = wanted.shape or shape
+            keys = _keys(shape, wanted.columns)
             for block in blocks:
                 for row in block.rows(shown(source)):
                     counts["rows"] += row.counts
@@ -50,7 +53,7 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
                     else:
                         yield {
                             key: _mended(key, inner, mended) if key in keys else inner
-                            for key, inner in row.value.items()
+                            for key, inner in _opened(row, row.value, shape, wanted.columns).items()
                         }
 
     count = written(out, rows(), array=False)
@@ -61,6 +64,17 @@ def fix(source: str, out: Path, wanted: Wanted) -> dict[str, Any]:
         "unreadable": counts["unreadable"],
         "mended": dict((+mended).most_common()),
     }
+
+
+def _opened(row: Row, value: Mapping[str, Any], shape: Shape | None, columns: ColumnMap) -> Mapping[str, Any]:
+    """Return the row's ``value`` with lists in place of the JSON texts that are read as turns, which can be mended."""
+    named = columns.applied(value)
+    try:
+        lists = nested.opened(named, shape, table=row.table)
+    except BadTurnError:
+        return value
+    found = {columns.source((name,), value): inner for name, inner in lists.items() if inner is not named[name]}
+    return {**value, **{str(way[0]): inner for way, inner in found.items() if len(way) == 1}}
 
 
 def _keys(shape: Shape | None, columns: ColumnMap) -> frozenset[str]:

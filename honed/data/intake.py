@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
-from honed.data import suspect
+from honed.data import nested, suspect
 from honed.data.mapping import ColumnMap
 from honed.data.shapes import plain, single, table
 from honed.data.shapes.plain import Plain
-from honed.data.shapes.problem import Problem
+from honed.data.shapes.problem import BadTurnError, Problem
 from honed.data.shapes.reading import Paths, Record
 from honed.data.shapes.table import FORMS, Shape
-from honed.data.sources import nested
 from honed.data.sources.container import Container
 from honed.data.sources.row import Block, CutError, Row, unreadable
 from honed.data.sources.where import dotted, line_of
@@ -106,7 +106,11 @@ class Intake:
         if row.value is None:
             return Refused(row.written(), row.faults)
         manner = self.manner
-        value = nested.opened(manner.columns.applied(row.value) if manner.columns.fields else row.value)
+        named = manner.columns.applied(row.value) if manner.columns.fields else row.value
+        try:
+            value = nested.opened(named, manner.shape, table=row.table)
+        except BadTurnError as bad:
+            return Refused(row.written(), (self.fault(row, bad.problem, "fault"),))
         if manner.shape is None:
             return Refused(row.written(), (self._shapeless(row, value),))
         if (plainly := plain.read(value, manner.shape)) is not None:
@@ -192,7 +196,9 @@ def sampled(blocks: Iterator[Block], file: str, columns: ColumnMap) -> tuple[Sha
         first.append(block)
         for row in block.rows(file):
             if row.value is not None:
-                values.append(nested.opened(columns.applied(row.value) if columns.fields else row.value))
+                value = columns.applied(row.value) if columns.fields else row.value
+                with suppress(BadTurnError):  # a row that can't be read shows no shape
+                    values.append(nested.opened(value, None, table=row.table))
             if len(values) == _SAMPLE_ROWS:
                 break
         if len(values) == _SAMPLE_ROWS or len(first) > 8:

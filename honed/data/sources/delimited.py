@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from honed.data.sources import nested
 from honed.data.sources.decode import not_utf8
 from honed.data.sources.row import BLOCK, KEPT, Block, CutError, Known, Row, too_long, unreadable
 
@@ -72,8 +71,9 @@ class Records:
         if problem:
             row = unreadable(file, (line, place), problem, text)
             return Row(line, text, None, row.faults)
-        value = nested.row(self.header, fields)
-        return Row(line, text, value, lines=_lines(self.header, fields) if "\n" in text else None)
+        value = dict(zip(self.header, fields, strict=True))
+        below = _lines(self.header, fields) if "\n" in text else None
+        return Row(line, text, value, lines=below, table=True)
 
 
 def blocks(chunks: Iterator[bytes], file: str, limit: int, delimiter: str) -> Iterator[Block]:

@@ -37,6 +37,8 @@ class Row(NamedTuple):
     """False for a fault of the file itself, such as a missing bracket, which is no row."""
     lines: dict[str, int] | None = None
     number: int | None = None
+    table: bool = False
+    """True where every field is a text, for the file knows no other type."""
 
     def numbered(self, number: int | None) -> Row:
         """Return the row with its number, which its faults say as well."""
