@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from honed.errors import ConfigError
+from honed.errors import ConfigError, first_line
 
 ON = r"^ray(://\S+)?$"
 """What a setting may be that says which Ray: this machine's own, or one at an address."""
 
 
+_INSTALL = "Install it: pip install 'honed[ray]'"
+
+
 def check_installed() -> None:
     """Raise ``ConfigError`` if Ray isn't installed."""
     if find_spec("ray") is None:
-        raise ConfigError("on ray: Ray isn't installed here", "Install it: pip install 'honed[ray]'")
+        raise ConfigError("on ray: Ray isn't installed here", _INSTALL)
 
 
 @contextmanager
@@ -32,8 +35,10 @@ def ray(on: str, cpus: int | None = None) -> Iterator[None]:
         # Ray is imported (2.60: ``ray._private.ray_constants``).
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     check_installed()
-    import ray
-
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(f"on ray: Ray can't be loaded: {first_line(error)}", _INSTALL) from error
     before = signal.getsignal(signal.SIGTERM)
     try:
         if on == "ray":
@@ -41,6 +46,8 @@ def ray(on: str, cpus: int | None = None) -> Iterator[None]:
         else:
             ray.init(address=on, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
+        if on == "ray":
+            raise ConfigError(f"on ray: Ray can't be started here: {first_line(error)}", _INSTALL) from error
         raise ConfigError(f"on {on}: no Ray cluster answers there", "Start one: ray start --head") from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the work in order

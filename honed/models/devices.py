@@ -105,6 +105,11 @@ def gpus() -> int:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return len([one for one in named.split(",") if one.strip() not in ("", "-1")])
+    return _listed()
+
+
+def _listed() -> int:
+    """How many GPUs nvidia-smi lists, if it is there."""
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
@@ -131,7 +136,7 @@ def choose_device(wish: str) -> str:
 def choose_for_training(wish: str) -> tuple[str, str]:
     """As ``choose_device``, and what is to be said of it: ``auto`` leaves a Mac's mps alone, and a GPU unseen."""
     device = choose_device(wish)
-    if device == "cpu" and wish == "auto" and gpus():
+    if device == "cpu" and wish == "auto" and gpus() and _listed():
         return device, "device cpu: there is a GPU here (nvidia-smi lists it), and torch can't use it: see honed doctor"
     if device != "mps":
         return device, ""

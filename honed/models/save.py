@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,20 +71,63 @@ def _for_older(folder: Path) -> None:
     """Say also in the words of transformers 4, and of what is built on it, where positions turn and what reads tokens.
 
     It doesn't know ``rope_parameters`` and would take its own base for positions, without a word; nor would it find the
-    general tokenizer under its new name. transformers 5 reads either.
+    general tokenizer under its new name. What transformers 5 itself would read otherwise then is left as it was.
     """
     path = folder / "config.json"
-    settings = json.loads(path.read_text())
-    rope = settings.get("rope_parameters") or {}
-    if "rope_theta" in rope:  # else one for each type of layer, which 4 has other words for
-        said = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
-        if rope.get("rope_type", "default") != "default":
-            said["rope_scaling"] = {key: value for key, value in rope.items() if key not in said}
+    settings, before = json.loads(path.read_text()), _read(folder)
+    for said in _ropes(settings):
         _write(path, {**said, **settings})
+        with suppress(Exception):  # a check of its own that such words don't pass
+            if _read(folder) == before:
+                break
+        _write(path, settings)
     path = folder / "tokenizer_config.json"
     stated = json.loads(path.read_text())
+    if isinstance(stated.get("extra_special_tokens"), list):
+        stated["additional_special_tokens"] = stated.pop("extra_special_tokens")
     if stated.get("tokenizer_class") == "TokenizersBackend":
-        _write(path, stated | {"tokenizer_class": _GENERAL})
+        stated["tokenizer_class"] = _GENERAL
+    _write(path, stated)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What transformers 5 makes of a model's settings, but for words that only older ones read."""
+    from transformers import AutoConfig
+
+    with quiet():
+        read: dict[str, Any] = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).to_dict()
+    return {key: value for key, value in read.items() if key not in _OLD}
+
+
+_OLD = ("rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_emb_base", "rotary_pct")
+
+
+def _ropes(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what transformers 4 reads of positions: all of it, then only what isn't scaling, or nothing.
+
+    One for each type of layer (Gemma 3) has other words in each model: nothing is said of those.
+    """
+    rope, kind = settings.get("rope_parameters") or {}, str(settings.get("model_type"))
+    if "rope_theta" not in rope:
+        return
+    base = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+    if kind.startswith("gpt_neox"):
+        names = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}
+        base |= {names[key]: value for key, value in base.items()}
+    scaling = {key: value for key, value in rope.items() if key not in base}
+    scaling = {key: value for key, value in scaling.items() if key in _SCALING.get(kind, scaling)}
+    if rope.get("rope_type", "default") != "default":
+        yield {**base, "rope_scaling": scaling}
+    yield base
+
+
+_SCALING = {
+    **dict.fromkeys(("phi3", "phi4_multimodal"), ("type", "short_factor", "long_factor")),
+    **dict.fromkeys(("olmo", "olmo2"), ("type", "factor")),
+}
+"""What these models' settings take of a scaling in transformers 4, where any other word is an error."""
 
 
 _GENERAL = "PreTrainedTokenizerFast"

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from honed.errors import ModelError
+from honed.models import load as models
 from honed.train import adapters, reach
 from honed.train.defaults import epoch_steps
 from honed.train.layout import Layout, lacking
@@ -179,10 +181,14 @@ def _of_layers(run: Prepared) -> list[str]:
 
 def _of_marks(run: Prepared) -> tuple[str, ...]:
     """Marks of a template of ours that the base may not know: adapters leave embeddings and head as they are."""
-    chat, stated = run.base.chat, getattr(run.base.model.generation_config, "eos_token_id", None)
-    known = {chat.tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])}
-    new = sorted(chat.stop_ids - known)
-    if run.adapters is None or run.config.template is None or not new:
+    if run.adapters is None or run.config.template is None:
+        return ()
+    chat = run.base.chat
+    try:
+        own = models.load_chat(run.config.base, run.job.workspace).stop_ids
+    except ModelError:  # a template that ends no answer, say
+        own = frozenset([chat.tokenizer.eos_token_id])
+    if not (new := sorted(chat.stop_ids - own)):
         return ()
     marks = ", ".join(chat.decode([one], special=True) for one in new)
     return (

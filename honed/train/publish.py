@@ -45,7 +45,8 @@ def publish(run: Prepared) -> Artifact:
             adapters.save(base.model, run.adapters, scratch / "adapter", base=findable)
             adapters.merge(base.model)
         saving.save(base.model, base.chat, scratch)
-        if run.adapters:
+        # Beside a tokenizer with more ids than there are embeddings PEFT would make rows up.
+        if run.adapters and len(base.chat.tokenizer) <= base.model.get_input_embeddings().weight.shape[0]:
             saving.copy_chat(scratch, scratch / "adapter")
         if not base.text_part:
             _copy_processors(run, scratch)

@@ -130,9 +130,13 @@ def test_a_macs_gpu_is_trained_on_only_where_that_was_asked_for_and_why_is_said(
 def test_a_gpu_that_torch_can_not_use_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(devices, "gpus", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert devices.choose_for_training("auto") == ("cpu", "")  # named, and not there
+    monkeypatch.setattr(devices, "_listed", lambda: 1)
     assert (
         devices.choose_for_training("auto")[0] == "cpu"
         and "torch can't use it" in devices.choose_for_training("auto")[1]
     )
     assert devices.choose_for_training("cpu") == ("cpu", "")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.choose_for_training("auto") == ("cpu", "")  # hidden by who set it

@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from transformers import LlamaTokenizer
+from transformers import (
+    AutoConfig,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    LlamaTokenizer,
+    Olmo2Config,
+    Phi3Config,
+    PretrainedConfig,
+)
 
 from honed.errors import ModelError
 from honed.models import load
@@ -63,6 +71,51 @@ def test_positions_and_tokenizer_are_said_in_the_words_of_transformers_4_too(tmp
         assert read.rope_parameters == model.config.rope_parameters
     told = json.loads((tmp_path / "near" / "tokenizer_config.json").read_text())
     assert told["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+FAR = {"rope_theta": 20000.0, "rope_type": "linear", "factor": 4.0}
+LONG = {"rope_theta": 1e4, "rope_type": "longrope", "type": "longrope"} | {
+    name: [1.0] * 48 for name in ("short_factor", "long_factor")
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            GPTNeoXConfig(rope_parameters={**FAR, "partial_rotary_factor": 1.0}),
+            {"rotary_emb_base": 20000.0, "rotary_pct": 1.0},
+        ),
+        (Phi3Config(rope_parameters=LONG | {"original_max_position_embeddings": 4096}), {"rope_theta": 1e4}),
+        (Olmo2Config(rope_parameters=FAR), {"rope_theta": 20000.0}),
+        (Gemma3TextConfig(), {}),
+    ],
+    ids=lambda one: getattr(one, "model_type", ""),
+)
+def test_what_is_said_for_transformers_4_is_never_what_transformers_5_reads_otherwise(
+    config: PretrainedConfig, said: dict[str, float], tmp_path: Path
+) -> None:
+    config.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    before = AutoConfig.from_pretrained(tmp_path).rope_parameters
+    saving._for_older(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).rope_parameters == before
+    found = json.loads((tmp_path / "config.json").read_text())
+    assert said.items() <= found.items() and found["rope_parameters"] == config.rope_parameters
+    if config.model_type in ("phi3", "olmo2"):  # any other key is an error there
+        assert set(found.get("rope_scaling", {})) <= {"type", "short_factor", "long_factor", "factor"}
+
+
+def test_special_tokens_without_a_role_have_the_name_that_transformers_4_reads_too(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|x|>"]})
+    chat = load.from_tokenizer(tokenizer)
+    model = tiny_model()
+    model.resize_token_embeddings(260)
+    saving.save(model, chat, tmp_path)
+    stated = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert stated["additional_special_tokens"] == ["<|x|>"] and "extra_special_tokens" not in stated
+    assert load.load_chat(str(tmp_path), None).hash == chat.hash
 
 
 def test_without_a_pad_token_the_end_of_text_pads_whatever_else_ends_an_answer(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ def test_a_row_of_many_passes_is_told_of_since_it_decides_the_peak(home: Workspa
     assert not any("the longest row" in one for one in notes.of_data(_prepared(home, pack_tokens=60)))
 
 
-def test_marks_that_adapters_can_not_teach_are_told_of(home: Workspace) -> None:
+def test_marks_that_adapters_can_not_teach_are_told_of(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     run = _prepared(home, weights="lora", template="chatml")
     assert not any("ends answers" in said for said in notes.of_model(run))  # the base ends with that mark itself
-    run.base.chat.tokenizer.eos_token = "<|pad|>"
-    run.base.model.generation_config.eos_token_id = 258
+    other = replace(run.base.chat, stop_ids=frozenset([258]))
+    monkeypatch.setattr(notes.models, "load_chat", lambda *_: other)
     (said,) = (said for said in notes.of_model(run) if "ends answers" in said)
     assert "template chatml ends answers with <|im_end|>" in said and "weights: full" in said
     assert not any("ends answers" in one for one in notes.of_model(replace(run, adapters=None)))

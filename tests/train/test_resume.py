@@ -82,7 +82,7 @@ def test_kill_9_in_epoch_2_then_resume_gives_the_weights_of_an_uninterrupted_run
 
 
 def test_a_resume_with_other_settings_is_refused_by_name_and_goes_on_once_they_are_put_back(home: Workspace) -> None:
-    job = start(home, name="edited", epochs=12, checkpoint_every=1000)
+    job = start(home, name="edited", epochs=16, checkpoint_every=1000)
     for event in launch.follow(job):
         if isinstance(event, Step):
             launch.stop(job)
