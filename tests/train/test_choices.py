@@ -244,9 +244,12 @@ def test_a_window_limits_rows_only_where_our_attention_is_not_told_of_it(
     [(64, None, 64, "longer than the window"), (64, 50, 50, "too long"), (None, 99_999, 512, "too long")],
 )
 def test_what_limits_a_row_is_named(window: int | None, max_length: int | None, tokens: int, kind: str) -> None:
-    base: Any = SimpleNamespace(context=512, model=SimpleNamespace(config=MistralConfig(sliding_window=window)))
+    model = SimpleNamespace(
+        config=MistralConfig(sliding_window=window), get_input_embeddings=lambda: torch.nn.Embedding(99, 1)
+    )
+    base: Any = SimpleNamespace(context=512, model=model)
     limit = prepare._limit(TrainConfig(base="b", data="d", max_length=max_length), base, UNTOLD)
-    assert (limit.tokens, limit.kind) == (tokens, kind)
+    assert (limit.tokens, limit.kind, limit.known) == (tokens, kind, 99)
     assert ("Raise max_length" in limit.hint) == (max_length == 50)
 
 
