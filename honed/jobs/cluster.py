@@ -13,14 +13,13 @@ from honed.errors import ConfigError, first_line
 ON = r"^ray(://\S+)?$"
 """What a setting may be that says which Ray: this machine's own, or one at an address."""
 
-
-_INSTALL = "Install it: pip install 'honed[ray]'"
+INSTALL = "Install it: pip install 'honed[ray]'"
 
 
 def check_installed() -> None:
     """Raise ``ConfigError`` if Ray isn't installed."""
     if find_spec("ray") is None:
-        raise ConfigError("on ray: Ray isn't installed here", _INSTALL)
+        raise ConfigError("on ray: Ray isn't installed here", INSTALL)
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def ray(on: str, cpus: int | None = None) -> Iterator[None]:
     try:
         import ray
     except ImportError as error:
-        raise ConfigError(f"on ray: Ray can't be loaded: {first_line(error)}", _INSTALL) from error
+        raise ConfigError(f"on ray: Ray can't be loaded: {first_line(error)}", INSTALL) from error
     before = signal.getsignal(signal.SIGTERM)
     try:
         if on == "ray":
@@ -47,7 +46,7 @@ def ray(on: str, cpus: int | None = None) -> Iterator[None]:
             ray.init(address=on, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
         if on == "ray":
-            raise ConfigError(f"on ray: Ray can't be started here: {first_line(error)}", _INSTALL) from error
+            raise ConfigError(f"on ray: Ray can't be started here: {first_line(error)}", INSTALL) from error
         raise ConfigError(f"on {on}: no Ray cluster answers there", "Start one: ray start --head") from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray would end this process, not the work in order

@@ -136,7 +136,8 @@ def choose_device(wish: str) -> str:
 def choose_for_training(wish: str) -> tuple[str, str]:
     """As ``choose_device``, and what is to be said of it: ``auto`` leaves a Mac's mps alone, and a GPU unseen."""
     device = choose_device(wish)
-    if device == "cpu" and wish == "auto" and gpus() and _listed():
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")  # by who set it
+    if device == "cpu" and wish == "auto" and not hidden and _listed():
         return device, "device cpu: there is a GPU here (nvidia-smi lists it), and torch can't use it: see honed doctor"
     if device != "mps":
         return device, ""

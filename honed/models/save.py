@@ -91,7 +91,7 @@ def _for_older(folder: Path) -> None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What transformers 5 makes of a model's settings, but for words that only older ones read."""
+    """What transformers makes of a model's settings, but for words that only older ones read."""
     from transformers import AutoConfig
 
     with quiet():
@@ -116,8 +116,7 @@ def _ropes(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if kind.startswith("gpt_neox"):
         names = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}
         base |= {names[key]: value for key, value in base.items()}
-    scaling = {key: value for key, value in rope.items() if key not in base}
-    scaling = {key: value for key, value in scaling.items() if key in _SCALING.get(kind, scaling)}
+    scaling = {key: value for key, value in rope.items() if key not in base and key in _SCALING.get(kind, rope)}
     if rope.get("rope_type", "default") != "default":
         yield {**base, "rope_scaling": scaling}
     yield base

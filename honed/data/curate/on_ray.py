@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from honed.data.curate.pieces import Piece, Spread
-from honed.errors import ConfigError
+from honed.errors import ConfigError, first_line
 from honed.jobs import cluster
 
 R = TypeVar("R")
@@ -27,9 +27,7 @@ def spreading(on: str) -> Iterator[Spread]:
         try:
             from ray.data import DataContext
         except ImportError as error:  # a Ray of another's install may lack this part, or what it needs
-            raise ConfigError(
-                f"on ray: Ray Data isn't here: {error}", "Install it: pip install 'honed[ray]'"
-            ) from error
+            raise ConfigError(f"on ray: Ray Data isn't here: {first_line(error)}", cluster.INSTALL) from error
         context = DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
